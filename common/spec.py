@@ -1,0 +1,519 @@
+"""EfficientNet as the paper describes it (arXiv 1905.11946), with every number resolved.
+
+Nothing here knows a framework: the module imports the standard library only.  `resolve()`
+turns a preset, or any other scaling, into a `Network` in which every channel count, size,
+stride and rate is a plain number, so that a backend connects layers and computes nothing.
+
+Sizes are (height, width) in pixels; rates are probabilities.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Size = tuple[int, int]
+Padding = tuple[int, int]
+
+
+# ------------------------------------------------------------------ numerics dialects
+
+
+def same_padding(size: int, kernel: int, stride: int) -> Padding:
+    """Zeros (before, after) one axis under TensorFlow's SAME rule; an odd zero goes after."""
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def symmetric_padding(kernel: int) -> Padding:
+    """Zeros (before, after) one axis in the PyTorch convention, whatever the size and stride."""
+    return (kernel - 1) // 2, (kernel - 1) // 2
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The conventions a set of weights was trained with; they belong to it like its values.
+
+    `epsilon` is added to the batch-norm variance; `momentum` is the share of the running
+    statistics that is *kept* at a training step (PyTorch states the share that is replaced).
+    """
+
+    name: str
+    padding: Literal["same", "symmetric"]
+    epsilon: float
+    momentum: float
+
+    def pad(self, size: int, kernel: int, stride: int) -> Padding:
+        """Zeros (before, after) an axis of `size` pixels for a convolution."""
+        if self.padding == "same":
+            return same_padding(size, kernel, stride)
+        return symmetric_padding(kernel)
+
+
+# The paper's own code: tensorflow/tpu, efficientnet_builder.py.
+TENSORFLOW = Dialect("tensorflow", padding="same", epsilon=1e-3, momentum=0.99)
+# torchvision's B0-B4 and timm's models without the prefix `tf_`.
+PYTORCH = Dialect("pytorch", padding="symmetric", epsilon=1e-5, momentum=0.9)
+
+DIALECTS = {dialect.name: dialect for dialect in (TENSORFLOW, PYTORCH)}
+
+
+# ------------------------------------------------------------------ Table 1: EfficientNet-B0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of Table 1: `layers` MBConv blocks, the first of them with `stride`."""
+
+    number: int
+    expand_ratio: int
+    kernel: int
+    channels: int
+    layers: int
+    stride: int
+
+
+STEM_CHANNELS, STEM_KERNEL, STEM_STRIDE = 32, 3, 2  # stage 1: Conv3x3
+
+# fmt: off
+TABLE_1 = (
+    #     stage MBConv  kernel  channels  layers  stride
+    Stage(2,    1,      3,      16,       1,      1),
+    Stage(3,    6,      3,      24,       2,      2),
+    Stage(4,    6,      5,      40,       2,      2),
+    Stage(5,    6,      3,      80,       3,      2),
+    Stage(6,    6,      5,      112,      3,      1),
+    Stage(7,    6,      5,      192,      4,      2),
+    Stage(8,    6,      3,      320,      1,      1),
+)
+# fmt: on
+
+HEAD_CHANNELS = 1280  # stage 9: Conv1x1 & pooling & FC
+TOTAL_STRIDE = STEM_STRIDE * math.prod(stage.stride for stage in TABLE_1)
+SQUEEZE_RATIO = 0.25  # of a block's input channels, before expansion
+
+
+# ------------------------------------------------------------------ section 3.3: compound scaling
+
+ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15  # depth, width, resolution, found by grid search on B0
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How far a network is from B0: multipliers of width and depth, and a resolution in pixels."""
+
+    width: float
+    depth: float
+    resolution: int
+
+
+def compound_scaling(phi: float) -> Scaling:
+    """Equation 3: depth 1.2^phi, width 1.1^phi and resolution 224 * 1.15^phi, for any real phi.
+
+    By equation 2 the cost grows by about 2^phi.  The released B1-B8 and L2 are *not* on this
+    curve: their coefficients were rounded and tuned by hand (B7 has width 2.0 and depth 3.1;
+    phi = 6 and phi = 7 give widths 1.77 and 1.95, depths 2.99 and 3.58), so the presets are a
+    table and never computed.
+    """
+    return Scaling(
+        width=BETA**phi, depth=ALPHA**phi, resolution=round(PRESETS["b0"].resolution * GAMMA**phi)
+    )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A released model: efficientnet_builder.py of the paper's code."""
+
+    name: str
+    width: float
+    depth: float
+    resolution: int
+    dropout: float
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("b0", 1.0, 1.0, 224, 0.2),  #   5,288,548 parameters
+        Preset("b1", 1.0, 1.1, 240, 0.2),  #   7,794,184
+        Preset("b2", 1.1, 1.2, 260, 0.3),  #   9,109,994
+        Preset("b3", 1.2, 1.4, 300, 0.3),  #  12,233,232
+        Preset("b4", 1.4, 1.8, 380, 0.4),  #  19,341,616
+        Preset("b5", 1.6, 2.2, 456, 0.4),  #  30,389,784
+        Preset("b6", 1.8, 2.6, 528, 0.5),  #  43,040,704
+        Preset("b7", 2.0, 3.1, 600, 0.5),  #  66,347,960
+        Preset("b8", 2.2, 3.6, 672, 0.5),  #  87,413,142
+        Preset("l2", 4.3, 5.3, 800, 0.5),  # 480,309,308
+    )
+}
+DROP_PATH_RATE = 0.2  # 1 - survival probability, the same for every preset
+IMAGENET_CLASSES = 1000
+
+
+def scale_channels(channels: int, width: float) -> int:
+    """`channels * width` to the nearest multiple of 8: at least 8, and 90 % of the product."""
+    scaled = channels * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+def scale_layers(layers: int, depth: float) -> int:
+    """`layers * depth`, rounded up."""
+    return math.ceil(layers * depth)
+
+
+def conv_std(kernel: int, filters: int) -> float:
+    """Standard deviation of a convolution's initial kernel: N(0, 2 / fan-out), untruncated.
+
+    Pass `filters` = 1 for a depthwise convolution, whose fan-out TensorFlow takes from the
+    channel multiplier (efficientnet_model.py, conv_kernel_initializer).
+    """
+    return math.sqrt(2 / (kernel * kernel * filters))
+
+
+def dense_bound(classes: int) -> float:
+    """Half-width of the classifier's initial uniform distribution (dense_kernel_initializer)."""
+    return 1 / math.sqrt(classes)
+
+
+# ------------------------------------------------------------------ the resolved network
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with weights: `role` names it in every file and backend.
+
+    Batch norms have `kernel` 0.  `output_size` is the map its outputs cover, (1, 1) once pooled.
+    """
+
+    role: str
+    kind: Literal["conv", "depthwise_conv", "batch_norm", "dense"]
+    in_channels: int
+    out_channels: int
+    output_size: Size
+    kernel: int = 0
+    stride: int = 1
+    bias: bool = False
+
+    @property
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Canonical tensor names and shapes: kernels (out, in, height, width), dense (out, in)."""
+        if self.kind == "batch_norm":
+            vector = (self.out_channels,)
+            return {f"{self.role}.{name}": vector for name in ("scale", "bias", "mean", "variance")}
+        fan_in = 1 if self.kind == "depthwise_conv" else self.in_channels
+        area = () if self.kind == "dense" else (self.kernel, self.kernel)
+        tensors = {f"{self.role}.weight": (self.out_channels, fan_in, *area)}
+        if self.bias:
+            tensors[f"{self.role}.bias"] = (self.out_channels,)
+        return tensors
+
+
+@dataclass(frozen=True)
+class ConvBlock:
+    """Stem or head: convolution, batch norm, swish."""
+
+    role: str
+    stage: int
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    input_size: Size
+    output_size: Size
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers with weights, in forward order."""
+        conv = Layer(
+            f"{self.role}.conv",
+            "conv",
+            self.in_channels,
+            self.out_channels,
+            self.output_size,
+            self.kernel,
+            self.stride,
+        )
+        return _with_bn(conv)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One MBConv: inverted bottleneck with squeeze-and-excitation.
+
+    `index` counts blocks through the whole network and `repeat` within the stage, both from 0.
+    `role` is the prefix of its layers' roles and the name of its output; `reduction` is a second
+    name of that output where the block is the last of its resolution.
+    """
+
+    role: str
+    stage: int
+    repeat: int
+    index: int
+    kernel: int
+    stride: int
+    expand_ratio: int
+    in_channels: int
+    expanded_channels: int
+    squeezed_channels: int
+    out_channels: int
+    input_size: Size
+    output_size: Size
+    has_skip: bool
+    drop_path_rate: float
+    reduction: str | None
+
+    @property
+    def has_expansion(self) -> bool:
+        """False in stage 2, whose blocks have neither expansion convolution nor its batch norm."""
+        return self.expand_ratio != 1
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers with weights, in forward order."""
+        role, size = self.role, self.output_size
+        inner, squeezed, outer = self.expanded_channels, self.squeezed_channels, self.out_channels
+        expand = Layer(f"{role}.expand_conv", "conv", self.in_channels, inner, self.input_size, 1)
+        depthwise = Layer(
+            f"{role}.depthwise_conv", "depthwise_conv", inner, inner, size, self.kernel, self.stride
+        )
+        project = Layer(f"{role}.project_conv", "conv", inner, outer, size, 1)
+        return (
+            *(_with_bn(expand) if self.has_expansion else ()),
+            *_with_bn(depthwise),
+            Layer(f"{role}.se_reduce", "conv", inner, squeezed, (1, 1), 1, bias=True),
+            Layer(f"{role}.se_expand", "conv", squeezed, inner, (1, 1), 1, bias=True),
+            *_with_bn(project),
+        )
+
+
+def _with_bn(conv: Layer) -> tuple[Layer, Layer]:
+    role, channels = conv.role.removesuffix("conv") + "bn", conv.out_channels
+    return conv, Layer(role, "batch_norm", channels, channels, conv.output_size)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Dropout and one dense layer on the pooled features; `num_classes` logits, no softmax."""
+
+    role: str
+    stage: int
+    in_channels: int
+    num_classes: int
+    dropout: float
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers with weights, in forward order."""
+        return (Layer(self.role, "dense", self.in_channels, self.num_classes, (1, 1), bias=True),)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A fully resolved EfficientNet; `name` is a preset's, or "custom"."""
+
+    name: str
+    width: float
+    depth: float
+    resolution: Size
+    in_channels: int
+    num_classes: int | None
+    dropout: float
+    drop_path_rate: float
+    dialect: Dialect
+    stem: ConvBlock
+    blocks: tuple[Block, ...]
+    head: ConvBlock
+    classifier: Classifier | None
+
+    @property
+    def sections(self) -> tuple[ConvBlock | Block | Classifier, ...]:
+        """Stem, blocks, head and classifier in forward order."""
+        classifier = () if self.classifier is None else (self.classifier,)
+        return (self.stem, *self.blocks, self.head, *classifier)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer with weights, in forward order."""
+        return tuple(layer for section in self.sections for layer in section.layers)
+
+    @cached_property
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Every canonical tensor name with its shape, in forward order."""
+        return {name: shape for layer in self.layers for name, shape in layer.tensors.items()}
+
+    @cached_property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every place whose value can be asked for, in forward order."""
+        names = [self.stem.role]
+        for block in self.blocks:
+            names += [block.role] + ([block.reduction] if block.reduction else [])
+        return (
+            *names,
+            self.head.role,
+            "features",
+            *(() if self.classifier is None else ("logits",)),
+        )
+
+    @property
+    def output(self) -> str:
+        """The last endpoint: "logits", or "features" without a classifier."""
+        return self.endpoints[-1]
+
+
+def resolve(
+    preset: str = "b0",
+    *,
+    width: float | None = None,
+    depth: float | None = None,
+    resolution: int | Size | None = None,
+    dropout: float | None = None,
+    num_classes: int | None = IMAGENET_CLASSES,
+    in_channels: int = 3,
+    drop_path_rate: float = DROP_PATH_RATE,
+    dialect: str | Dialect = TENSORFLOW,
+) -> Network:
+    """Resolve a preset, or any scaling of B0, to a network in which every number is stated.
+
+    What is not given comes from `preset`.  `resolution` is a side in pixels or (height, width);
+    `num_classes=None` leaves out the classifier, so that the network ends in pooled features.
+
+    Raises:
+        ValueError: unknown preset or dialect, or a value outside its range.
+    """
+    base = _look_up("preset", preset, PRESETS)
+    if isinstance(dialect, str):
+        dialect = _look_up("dialect", dialect, DIALECTS)
+    width = _positive("width", base.width if width is None else width)
+    depth = _positive("depth", base.depth if depth is None else depth)
+    dropout = _rate("dropout", base.dropout if dropout is None else dropout)
+    drop_path_rate = _rate("drop_path_rate", drop_path_rate)
+    in_channels = _count("in_channels", in_channels)
+    if num_classes is not None:
+        num_classes = _count("num_classes", num_classes, ", or None for no classifier")
+    size = _image_size(base.resolution if resolution is None else resolution)
+
+    stem_size = _after(size, STEM_STRIDE)
+    stem = ConvBlock(
+        role="stem",
+        stage=1,
+        in_channels=in_channels,
+        out_channels=scale_channels(STEM_CHANNELS, width),
+        kernel=STEM_KERNEL,
+        stride=STEM_STRIDE,
+        input_size=size,
+        output_size=stem_size,
+    )
+    blocks = _resolve_blocks(stem, width, depth, drop_path_rate)
+    last = blocks[-1]
+    head = ConvBlock(
+        role="head",
+        stage=TABLE_1[-1].number + 1,
+        in_channels=last.out_channels,
+        out_channels=scale_channels(HEAD_CHANNELS, width),
+        kernel=1,
+        stride=1,
+        input_size=last.output_size,
+        output_size=last.output_size,
+    )
+    classifier = None
+    if num_classes is not None:
+        classifier = Classifier("classifier", head.stage, head.out_channels, num_classes, dropout)
+    is_preset = (width, depth) == (base.width, base.depth)
+    return Network(
+        name=base.name if is_preset else "custom",
+        width=width,
+        depth=depth,
+        resolution=size,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        dropout=dropout,
+        drop_path_rate=drop_path_rate,
+        dialect=dialect,
+        stem=stem,
+        blocks=blocks,
+        head=head,
+        classifier=classifier,
+    )
+
+
+def _resolve_blocks(
+    stem: ConvBlock, width: float, depth: float, drop_path_rate: float
+) -> tuple[Block, ...]:
+    rows = [
+        (stage, repeat) for stage in TABLE_1 for repeat in range(scale_layers(stage.layers, depth))
+    ]
+    strides = [stage.stride if repeat == 0 else 1 for stage, repeat in rows]
+    blocks: list[Block] = []
+    channels, size, reductions = stem.out_channels, stem.output_size, 0
+    for index, (stage, repeat) in enumerate(rows):
+        out_channels = scale_channels(stage.channels, width)
+        output_size = _after(size, strides[index])
+        # A reduction is the last map of its resolution: the next block halves it, or there is none.
+        is_reduction = index + 1 == len(rows) or strides[index + 1] > 1
+        reductions += is_reduction
+        blocks.append(
+            Block(
+                role=f"stages.{stage.number}.blocks.{repeat}",
+                stage=stage.number,
+                repeat=repeat,
+                index=index,
+                kernel=stage.kernel,
+                stride=strides[index],
+                expand_ratio=stage.expand_ratio,
+                in_channels=channels,
+                expanded_channels=channels * stage.expand_ratio,
+                squeezed_channels=max(1, int(channels * SQUEEZE_RATIO)),
+                out_channels=out_channels,
+                input_size=size,
+                output_size=output_size,
+                has_skip=strides[index] == 1 and channels == out_channels,
+                # The ramp starts at 0 and ends one step below the full rate.
+                drop_path_rate=drop_path_rate * index / len(rows),
+                reduction=f"reductions.{reductions}" if is_reduction else None,
+            )
+        )
+        channels, size = out_channels, output_size
+    return tuple(blocks)
+
+
+def _after(size: Size, stride: int) -> Size:
+    """The map after a padded convolution: both padding rules give ceil(size / stride)."""
+    return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+
+
+def _look_up(what: str, name: str, table: dict):
+    try:
+        return table[name.lower()]
+    except KeyError:
+        raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}") from None
+
+
+def _positive(what: str, value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{what} is {value}; it must be a positive number")
+    return float(value)
+
+
+def _rate(what: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"{what} is {value}; it must be at least 0 and below 1")
+    return float(value)
+
+
+def _count(what: str, value: int, otherwise: str = "") -> int:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{what} is {value}; it must be a whole number of at least 1{otherwise}")
+    return value
+
+
+def _image_size(resolution: int | Size) -> Size:
+    size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
+    if len(size) != 2 or any(not isinstance(side, int) or side < TOTAL_STRIDE for side in size):
+        raise ValueError(
+            f"resolution is {resolution}; each side must be a whole number of at least "
+            f"{TOTAL_STRIDE} pixels, the stride of the whole network"
+        )
+    return size

@@ -1,0 +1,107 @@
+"""EfficientNet in Keras; this module keeps the protocol of `common.backend.Backend`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before tensorflow is imported
+
+import keras
+import numpy as np
+import onnx
+
+from common.backend import OPSET, check_endpoints
+from common.graph import from_layout, to_layout
+from common.spec import Network
+from common.weights import description
+from keras_impl.efficientnet import EfficientNet
+from keras_impl.onnx import export
+from keras_impl.weights import dump_weights, load_weights
+
+__all__ = [
+    "EfficientNet",
+    "build",
+    "dump_weights",
+    "endpoints",
+    "export_onnx",
+    "load_weights",
+    "run",
+    "versions",
+]
+
+LAYOUT = "NHWC"
+
+
+def build(network: Network, dtype: str = "float32") -> keras.Model:
+    """A functional model with the official initialisation."""
+    with _floatx(dtype):
+        return EfficientNet(network)
+
+
+@contextmanager
+def _floatx(dtype: str) -> Iterator[None]:
+    """Layers and inputs take their dtype from these two globals when they are made."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def run(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
+    return model.predict_on_batch(_channels_last(model, images))
+
+
+def endpoints(
+    model: keras.Model, images: np.ndarray, names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Images (N, C, H, W) -> the named endpoints, all by default.
+
+    Raises:
+        ValueError: a name that is not one of `Network.endpoints`.
+    """
+    names = check_endpoints(_endpoint_names(model), names)
+    outputs = [model.get_layer(name).output for name in names]
+    values = keras.Model(model.input, outputs).predict_on_batch(_channels_last(model, images))
+    return {name: from_layout(value, True) for name, value in zip(names, values, strict=True)}
+
+
+def _endpoint_names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Identity)]
+
+
+def _channels_last(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(to_layout(images, True), model.input.dtype)
+
+
+def export_onnx(
+    model: keras.Model, network: Network, endpoints: bool = False, opset: int = OPSET
+) -> onnx.ModelProto:
+    """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint."""
+    names = network.endpoints if endpoints else (network.output,)
+    outputs = {name: model.get_layer(name).output for name in names}
+    metadata = description(network, LAYOUT, f"keras {keras.__version__}")
+    return export(keras.Model(model.input, outputs), metadata, opset, network.resolution)
+
+
+def versions() -> dict[str, str]:
+    """Keras's version and backend, and whether oneDNN (which changes float32 a little) is on."""
+    backend = keras.config.backend()
+    versions = {"keras": keras.__version__, "keras_backend": backend}
+    if backend == "tensorflow":
+        versions[backend] = _version(backend)
+        onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+        versions["tensorflow_onednn"] = "off" if onednn == "0" else "on"
+    return versions
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)

@@ -1,0 +1,174 @@
+"""EfficientNet in Keras, in the order of the paper (arXiv 1905.11946).
+
+The same program as `torch_impl/efficientnet.py`, name for name: every number comes from
+`common.spec`, and layers with weights are named by their canonical roles.  Maps are
+(N, H, W, C).  Only built-in layers and operations are used, so that a saved model loads
+without this package.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import KerasTensor, initializers, layers, ops
+
+from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_bound, symmetric_padding
+
+# Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
+CHANNELS_LAST = "channels_last"
+
+
+def swish(x: KerasTensor) -> KerasTensor:
+    """x * sigmoid(x), elementwise (section 4; arXiv 1710.05941)."""
+    return ops.silu(x)
+
+
+class Conv:
+    """Convolution without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
+
+    def __init__(self, filters: int, kernel: int, stride: int, dialect: Dialect, name: str):
+        self.pad, padding = _padding(kernel, dialect, name)
+        self.conv = layers.Conv2D(
+            filters,
+            kernel,
+            stride,
+            padding,
+            data_format=CHANNELS_LAST,
+            use_bias=False,
+            kernel_initializer=initializers.RandomNormal(stddev=conv_std(kernel, filters)),
+            name=name,
+        )
+
+    def __call__(self, x: KerasTensor) -> KerasTensor:
+        return self.conv(self.pad(x) if self.pad else x)
+
+
+class DepthwiseConv(Conv):
+    """One filter per channel, without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)."""
+
+    def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
+        self.pad, padding = _padding(kernel, dialect, name)
+        self.conv = layers.DepthwiseConv2D(
+            kernel,
+            stride,
+            padding,
+            data_format=CHANNELS_LAST,
+            use_bias=False,
+            depthwise_initializer=initializers.RandomNormal(stddev=conv_std(kernel, 1)),
+            name=name,
+        )
+
+
+def _padding(kernel: int, dialect: Dialect, name: str) -> tuple[layers.Layer | None, str]:
+    """The layer that pads before a convolution, if any, and the convolution's own padding."""
+    if dialect.padding == "same":  # Keras pads a map of any size by itself
+        return None, "same"
+    if kernel == 1:
+        return None, "valid"
+    zeros = symmetric_padding(kernel)
+    return layers.ZeroPadding2D((zeros, zeros), CHANNELS_LAST, name=f"{name}_pad"), "valid"
+
+
+def BatchNorm(dialect: Dialect, name: str) -> layers.Layer:
+    """Batch normalization over N, H and W of (N, H, W, C)."""
+    return layers.BatchNormalization(momentum=dialect.momentum, epsilon=dialect.epsilon, name=name)
+
+
+def PointwiseConv(filters: int, name: str) -> layers.Layer:
+    """1x1 convolution with bias, for squeeze-and-excitation: (N, 1, 1, C) -> (N, 1, 1, C')."""
+    return layers.Conv2D(
+        filters,
+        1,
+        data_format=CHANNELS_LAST,
+        kernel_initializer=initializers.RandomNormal(stddev=conv_std(1, filters)),
+        name=name,
+    )
+
+
+def squeeze_and_excitation(
+    x: KerasTensor, reduce: layers.Layer, expand: layers.Layer
+) -> KerasTensor:
+    """Gate each channel by the means of all: (N, H, W, C) -> (N, H, W, C) (arXiv 1709.01507)."""
+    gate = ops.mean(x, (1, 2), keepdims=True)
+    gate = swish(reduce(gate))
+    gate = ops.sigmoid(expand(gate))
+    return x * gate
+
+
+def StochasticDepth(rate: float, name: str) -> layers.Layer:
+    """In training, drop a whole sample's branch with probability `rate` (arXiv 1603.09382).
+
+    What is kept is divided by the survival probability, so that the expectation is unchanged.
+    """
+    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)
+
+
+class MBConv:
+    """Inverted bottleneck: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C') (section 4, Table 1)."""
+
+    def __init__(self, block: Block, dialect: Dialect):
+        self.block = block
+        role, inner, squeezed = block.role, block.expanded_channels, block.squeezed_channels
+        if block.has_expansion:
+            self.expand_conv = Conv(inner, 1, 1, dialect, f"{role}.expand_conv")
+            self.expand_bn = BatchNorm(dialect, f"{role}.expand_bn")
+        self.depthwise_conv = DepthwiseConv(
+            block.kernel, block.stride, dialect, f"{role}.depthwise_conv"
+        )
+        self.depthwise_bn = BatchNorm(dialect, f"{role}.depthwise_bn")
+        self.se_reduce = PointwiseConv(squeezed, f"{role}.se_reduce")
+        self.se_expand = PointwiseConv(inner, f"{role}.se_expand")
+        self.project_conv = Conv(block.out_channels, 1, 1, dialect, f"{role}.project_conv")
+        self.project_bn = BatchNorm(dialect, f"{role}.project_bn")
+        self.drop_path = StochasticDepth(block.drop_path_rate, f"{role}.drop_path")
+
+    def __call__(self, x: KerasTensor) -> KerasTensor:
+        skip = x
+        if self.block.has_expansion:
+            x = swish(self.expand_bn(self.expand_conv(x)))
+        x = swish(self.depthwise_bn(self.depthwise_conv(x)))
+        x = squeeze_and_excitation(x, self.se_reduce, self.se_expand)
+        x = self.project_bn(self.project_conv(x))
+        if self.block.has_skip:
+            x = self.drop_path(x) + skip
+        return x
+
+
+class ConvBnSwish:
+    """Stem and head: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C') (Table 1, stages 1 and 9)."""
+
+    def __init__(self, part: ConvBlock, dialect: Dialect):
+        self.conv = Conv(part.out_channels, part.kernel, part.stride, dialect, f"{part.role}.conv")
+        self.bn = BatchNorm(dialect, f"{part.role}.bn")
+
+    def __call__(self, x: KerasTensor) -> KerasTensor:
+        return swish(self.bn(self.conv(x)))
+
+
+def Classifier(num_classes: int, name: str) -> layers.Layer:
+    """Dense layer on the pooled features: (N, C) -> (N, classes)."""
+    bound = dense_bound(num_classes)
+    return layers.Dense(
+        num_classes, kernel_initializer=initializers.RandomUniform(-bound, bound), name=name
+    )
+
+
+def EfficientNet(network: Network) -> keras.Model:
+    """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C')."""
+    dialect = network.dialect
+    x = image = keras.Input((None, None, network.in_channels), name="image")
+    x = _endpoint(ConvBnSwish(network.stem, dialect)(x), "stem")
+    for block in network.blocks:
+        x = _endpoint(MBConv(block, dialect)(x), block.role)
+        if block.reduction:
+            x = _endpoint(x, block.reduction)
+    x = _endpoint(ConvBnSwish(network.head, dialect)(x), "head")
+    x = _endpoint(ops.mean(x, (1, 2)), "features")
+    if network.classifier is not None:
+        x = layers.Dropout(network.classifier.dropout, name="dropout")(x)
+        x = _endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")
+    return keras.Model(image, x, name=f"efficientnet_{network.name}")
+
+
+def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
+    """Give a value a name to ask for it by: a layer that changes nothing."""
+    return layers.Identity(name=name)(x)

@@ -1,0 +1,55 @@
+"""Canonical weights in and out of a Keras model: layers carry roles, kernels are transposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from keras import layers
+
+from common.weights import Weights, check
+
+# Keras's name of a variable -> the canonical one.
+NAMES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "scale",
+    "beta": "bias",
+    "moving_mean": "mean",
+    "moving_variance": "variance",
+}
+# Axes of Keras's kernel, taken in canonical order.
+AXES = {
+    layers.Conv2D: (3, 2, 0, 1),  # (height, width, in, out) -> (out, in, height, width)
+    layers.DepthwiseConv2D: (2, 3, 0, 1),  # (height, width, channels, 1)
+    layers.Dense: (1, 0),  # (in, out) -> (out, in)
+}
+
+
+def load_weights(model: keras.Model, weights: Weights) -> None:
+    """Copy canonical weights into a model, in the model's dtype.
+
+    Raises:
+        WeightsError: a tensor is missing, unexpected or of another shape; nothing was copied.
+    """
+    variables = list(_variables(model))
+    check({name: tuple(v.shape[axis] for axis in axes) for name, v, axes in variables}, weights)
+    for name, variable, axes in variables:
+        variable.assign(weights[name].transpose(np.argsort(axes)))
+
+
+def dump_weights(model: keras.Model) -> Weights:
+    """Copy a model's weights out as canonical arrays."""
+    return {
+        name: np.ascontiguousarray(keras.ops.convert_to_numpy(variable).transpose(axes))
+        for name, variable, axes in _variables(model)
+    }
+
+
+def _variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
+    """Canonical name, variable, and the axes that put it in canonical order."""
+    for layer in model.layers:
+        for variable in layer.weights:
+            axes = AXES[type(layer)] if variable.name == "kernel" else (0,)
+            yield f"{layer.name}.{NAMES[variable.name]}", variable, axes

@@ -1,0 +1,75 @@
+"""EfficientNet in PyTorch; this module keeps the protocol of `common.backend.Backend`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import torch
+
+from common.backend import OPSET, check_endpoints
+from common.spec import Network
+from common.weights import description
+from torch_impl.efficientnet import EfficientNet
+from torch_impl.onnx import export
+from torch_impl.weights import dump_weights, load_weights
+
+__all__ = [
+    "EfficientNet",
+    "build",
+    "dump_weights",
+    "endpoints",
+    "export_onnx",
+    "load_weights",
+    "run",
+    "versions",
+]
+
+LAYOUT = "NCHW"
+
+
+def build(network: Network, dtype: str = "float32") -> EfficientNet:
+    """A model in inference mode, with the official initialisation."""
+    return EfficientNet(network).to(getattr(torch, dtype)).eval()
+
+
+def run(model: EfficientNet, images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
+    return endpoints(model, images, [model.network.output])[model.network.output]
+
+
+def endpoints(
+    model: EfficientNet, images: np.ndarray, names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Images (N, C, H, W) -> the named endpoints, all by default.
+
+    Raises:
+        ValueError: a name that is not one of `Network.endpoints`.
+    """
+    names = check_endpoints(model.network.endpoints, names)
+    dtype = next(model.parameters()).dtype
+    values: dict[str, torch.Tensor] = {}
+    was_training = model.training
+    with torch.inference_mode():
+        model.eval()(torch.tensor(images, dtype=dtype), values)
+    model.train(was_training)
+    return {name: values[name].numpy() for name in names}
+
+
+def export_onnx(
+    model: EfficientNet, network: Network, endpoints: bool = False, opset: int = OPSET
+) -> onnx.ModelProto:
+    """A checked ONNX model: input `image` (batch, C, H, W), outputs named by endpoint."""
+    names = network.endpoints if endpoints else (network.output,)
+    metadata = description(network, LAYOUT, f"torch {torch.__version__}")
+    return export(model, (network.in_channels, *network.resolution), names, metadata, opset)
+
+
+def versions() -> dict[str, str]:
+    """PyTorch's version, and whether oneDNN (which changes float32 a little) is on."""
+    return {
+        "torch": torch.__version__,
+        "torch_onednn": "on" if torch.backends.mkldnn.is_available() else "off",
+        "torch_threads": str(torch.get_num_threads()),
+    }

@@ -1,0 +1,207 @@
+"""EfficientNet in PyTorch, in the order of the paper (arXiv 1905.11946).
+
+The same program as `keras_impl/efficientnet.py`, name for name: every number comes from
+`common.spec`, and the keys of `state_dict()` are the canonical tensor names.  Maps are
+(N, C, H, W).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_bound
+
+
+def swish(x: Tensor) -> Tensor:
+    """x * sigmoid(x), elementwise (section 4; arXiv 1710.05941)."""
+    return F.silu(x)
+
+
+class Conv(nn.Conv2d):
+    """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
+
+    def __init__(
+        self, channels: int, filters: int, kernel: int, stride: int, dialect: Dialect, groups=1
+    ):
+        super().__init__(channels, filters, kernel, stride, groups=groups, bias=False)
+        self.dialect = dialect
+        nn.init.normal_(self.weight, std=conv_std(kernel, filters))
+
+    def forward(self, x: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        # PyTorch has no SAME padding for strided convolutions: it depends on the size of the map.
+        (top, bottom), (left, right) = (self.dialect.pad(n, kernel, stride) for n in x.shape[2:])
+        even = (top, left) == (bottom, right)  # F.conv2d pads evenly by itself, without a copy
+        x = x if even else F.pad(x, (left, right, top, bottom))
+        padding = (top, left) if even else 0
+        return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
+
+
+class DepthwiseConv(Conv):
+    """One filter per channel, without bias: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, dialect: Dialect):
+        super().__init__(channels, channels, kernel, stride, dialect, groups=channels)
+        nn.init.normal_(self.weight, std=conv_std(kernel, 1))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization over N, H and W of (N, C, H, W).
+
+    Unlike `nn.BatchNorm2d` it keeps the *biased* batch variance in its running statistics, as
+    the paper's code and Keras do, and names its tensors canonically.
+    """
+
+    def __init__(self, channels: int, dialect: Dialect):
+        super().__init__()
+        self.epsilon, self.momentum = dialect.epsilon, dialect.momentum
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return F.batch_norm(
+                x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon
+            )
+        with torch.no_grad():
+            variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(variance, 1 - self.momentum)
+        return F.batch_norm(x, None, None, self.scale, self.bias, training=True, eps=self.epsilon)
+
+
+class PointwiseConv(nn.Conv2d):
+    """1x1 convolution with bias, for squeeze-and-excitation: (N, C, 1, 1) -> (N, C', 1, 1)."""
+
+    def __init__(self, channels: int, filters: int):
+        super().__init__(channels, filters, 1)
+        nn.init.normal_(self.weight, std=conv_std(1, filters))
+        nn.init.zeros_(self.bias)
+
+
+def squeeze_and_excitation(x: Tensor, reduce: PointwiseConv, expand: PointwiseConv) -> Tensor:
+    """Gate each channel by the means of all: (N, C, H, W) -> (N, C, H, W) (arXiv 1709.01507)."""
+    gate = x.mean((2, 3), keepdim=True)
+    gate = swish(reduce(gate))
+    gate = torch.sigmoid(expand(gate))
+    return x * gate
+
+
+class StochasticDepth(nn.Module):
+    """In training, drop a whole sample's branch with probability `rate` (arXiv 1603.09382).
+
+    What is kept is divided by the survival probability, so that the expectation is unchanged.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        return x * F.dropout(x.new_ones(x.shape[0], 1, 1, 1), self.rate)
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s)) (section 4, Table 1)."""
+
+    def __init__(self, block: Block, dialect: Dialect):
+        super().__init__()
+        self.block = block
+        inner, squeezed = block.expanded_channels, block.squeezed_channels
+        if block.has_expansion:
+            self.expand_conv = Conv(block.in_channels, inner, 1, 1, dialect)
+            self.expand_bn = BatchNorm(inner, dialect)
+        self.depthwise_conv = DepthwiseConv(inner, block.kernel, block.stride, dialect)
+        self.depthwise_bn = BatchNorm(inner, dialect)
+        self.se_reduce = PointwiseConv(inner, squeezed)
+        self.se_expand = PointwiseConv(squeezed, inner)
+        self.project_conv = Conv(inner, block.out_channels, 1, 1, dialect)
+        self.project_bn = BatchNorm(block.out_channels, dialect)
+        self.drop_path = StochasticDepth(block.drop_path_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x
+        if self.block.has_expansion:
+            x = swish(self.expand_bn(self.expand_conv(x)))
+        x = swish(self.depthwise_bn(self.depthwise_conv(x)))
+        x = squeeze_and_excitation(x, self.se_reduce, self.se_expand)
+        x = self.project_bn(self.project_conv(x))
+        if self.block.has_skip:
+            x = self.drop_path(x) + skip
+        return x
+
+
+class ConvBnSwish(nn.Module):
+    """Stem and head: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s)) (Table 1, stages 1 and 9)."""
+
+    def __init__(self, part: ConvBlock, dialect: Dialect):
+        super().__init__()
+        self.conv = Conv(part.in_channels, part.out_channels, part.kernel, part.stride, dialect)
+        self.bn = BatchNorm(part.out_channels, dialect)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return swish(self.bn(self.conv(x)))
+
+
+class Classifier(nn.Linear):
+    """Dense layer on the pooled features: (N, C) -> (N, classes)."""
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__(channels, num_classes)
+        bound = dense_bound(num_classes)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.zeros_(self.bias)
+
+
+class _Stage(nn.Module):
+    """The blocks of one row of Table 1, so that their keys read `stages.3.blocks.0`."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList()
+
+
+class EfficientNet(nn.Module):
+    """The network: images (N, C, H, W) of any size -> logits (N, classes) or features (N, C')."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network, dialect = network, network.dialect
+        self.stem = ConvBnSwish(network.stem, dialect)
+        self.stages = nn.ModuleDict()
+        for block in network.blocks:
+            if block.repeat == 0:
+                self.stages[str(block.stage)] = _Stage()
+            self.stages[str(block.stage)].blocks.append(MBConv(block, dialect))
+        self.head = ConvBnSwish(network.head, dialect)
+        if network.classifier is not None:
+            self.dropout = nn.Dropout(network.classifier.dropout)
+            self.classifier = Classifier(network.head.out_channels, network.classifier.num_classes)
+
+    def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
+        """`endpoints`, where given, is filled with the value of every endpoint."""
+        x = _endpoint(self.stem(x), "stem", endpoints)
+        for stage in self.stages.values():
+            for mbconv in stage.blocks:
+                x = _endpoint(mbconv(x), mbconv.block.role, endpoints)
+                if mbconv.block.reduction:
+                    x = _endpoint(x, mbconv.block.reduction, endpoints)
+        x = _endpoint(self.head(x), "head", endpoints)
+        x = _endpoint(x.mean((2, 3)), "features", endpoints)
+        if self.network.classifier is not None:
+            x = self.dropout(x)
+            x = _endpoint(self.classifier(x), "logits", endpoints)
+        return x
+
+
+def _endpoint(x: Tensor, name: str, endpoints: dict[str, Tensor] | None) -> Tensor:
+    """Keep a value under the name that it can be asked for by."""
+    if endpoints is not None:
+        endpoints[name] = x
+    return x

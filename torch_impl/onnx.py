@@ -1,0 +1,217 @@
+"""ONNX from PyTorch: walk the graph of `torch.export`, one emitter per ATen operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx
+import torch
+from torch import Tensor, fx, nn
+
+from common.backend import OPSET
+from common.onnx_builder import BATCH, OnnxBuilder, UnsupportedOperationError
+
+Emitter = Callable[..., str]
+EMITTERS: dict[str, Emitter] = {}
+
+
+class _Endpoints(nn.Module):
+    """The model, returning the endpoints that are to become outputs."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]):
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        endpoints: dict[str, Tensor] = {}
+        self.model(image, endpoints)
+        return tuple(endpoints[name] for name in self.names)
+
+
+def export(
+    model: nn.Module,
+    image_shape: Sequence[int],
+    names: Sequence[str],
+    metadata: dict[str, str],
+    opset: int = OPSET,
+) -> onnx.ModelProto:
+    """Export the named endpoints of a model in inference, for images (C, H, W) and any batch.
+
+    Raises:
+        UnsupportedOperationError: the model does something that no emitter knows.
+    """
+    dtype = next(model.parameters()).dtype
+    # A batch of 1 would be taken for a constant.
+    image = torch.zeros(2, *image_shape, dtype=dtype)
+    was_training = model.training
+    try:
+        program = torch.export.export(
+            _Endpoints(model.eval(), names),
+            (image,),
+            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+        )
+    finally:
+        model.train(was_training)
+    return _Walk(program, opset, str(dtype).removeprefix("torch.")).run(names, metadata)
+
+
+class _Walk:
+    def __init__(self, program: torch.export.ExportedProgram, opset: int, dtype: str):
+        self.program = program
+        self.builder = OnnxBuilder(dtype, opset)
+        self.values: dict[fx.Node, str] = {}
+
+    def run(self, names: Sequence[str], metadata: dict[str, str]) -> onnx.ModelProto:
+        signature = self.program.graph_signature
+        stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder" and node.name in stored:
+                self.values[node] = self.constant(stored[node.name])
+            elif node.op == "placeholder":
+                self.values[node] = self.builder.input(_shape(node))
+            elif node.op == "call_function":
+                self.values[node] = self.emit(node)
+            else:
+                for name, value in zip(names, node.args[0], strict=True):
+                    self.builder.output(name, self.values[value], _shape(value))
+        return self.builder.model(metadata)
+
+    def constant(self, key: str) -> str:
+        array = self.program.state_dict[key].numpy(force=True)
+        return self.builder.constant(key.removeprefix("model."), array)
+
+    def emit(self, node: fx.Node) -> str:
+        emitter = EMITTERS.get(str(node.target))
+        if emitter is None:
+            raise UnsupportedOperationError(
+                f"the PyTorch exporter has no emitter for {node.target} (node {node.name})"
+            )
+        args = fx.node.map_arg(node.args, self.values.__getitem__)
+        kwargs = fx.node.map_arg(node.kwargs, self.values.__getitem__)
+        return emitter(self.builder, _place(node), node, *args, **kwargs)
+
+
+def _shape(node: fx.Node) -> list[int | str]:
+    return [side if isinstance(side, int) else BATCH for side in node.meta["val"].shape]
+
+
+def _place(node: fx.Node) -> str:
+    """A name that says where in the model the node is: `stages.3.blocks.0.expand_conv/conv2d_4`."""
+    modules = [path for path, _ in node.meta["nn_module_stack"].values()]
+    path = modules[-1].removeprefix("model").removeprefix(".")
+    return f"{path}/{node.name}" if path else node.name
+
+
+def _emits(*targets: str) -> Callable[[Emitter], Emitter]:
+    def register(emitter: Emitter) -> Emitter:
+        EMITTERS.update(dict.fromkeys(targets, emitter))
+        return emitter
+
+    return register
+
+
+# Every emitter takes the builder, a name and the node, and then the operation's own arguments,
+# in which a tensor is the name of its ONNX value.
+
+
+@_emits("aten.conv2d.default")
+def _conv2d(
+    b: OnnxBuilder,
+    name: str,
+    node: fx.Node,
+    x: str,
+    weight: str,
+    bias: str | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> str:
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    kernel = node.args[1].meta["val"].shape[2:]
+    return b.add(
+        "Conv",
+        *inputs,
+        name=name,
+        kernel_shape=list(kernel),
+        strides=_pair(stride),
+        pads=_pair(padding) * 2,
+        dilations=_pair(dilation),
+        group=groups,
+    )
+
+
+def _pair(value: Sequence[int] | int) -> list[int]:
+    """PyTorch lets one number stand for height and width."""
+    values = [value] if isinstance(value, int) else list(value)
+    return values * (2 // len(values))
+
+
+@_emits("aten.batch_norm.default")
+def _batch_norm(
+    b: OnnxBuilder,
+    name: str,
+    node: fx.Node,
+    x: str,
+    scale: str,
+    bias: str,
+    mean: str,
+    variance: str,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn: bool = True,
+) -> str:
+    return b.add("BatchNormalization", x, scale, bias, mean, variance, name=name, epsilon=eps)
+
+
+@_emits("aten.pad.default")
+def _pad(
+    b: OnnxBuilder,
+    name: str,
+    node: fx.Node,
+    x: str,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: float | None = None,
+) -> str:
+    left, right, top, bottom = pad
+    pads = b.constant(f"{name}.pads", [0, 0, top, left, 0, 0, bottom, right])
+    return b.add("Pad", x, pads, name=name, mode=mode)
+
+
+@_emits("aten.silu.default")
+def _silu(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
+    return b.swish(x, name)
+
+
+@_emits("aten.sigmoid.default")
+def _sigmoid(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
+    return b.add("Sigmoid", x, name=name)
+
+
+@_emits("aten.mul.Tensor")
+def _mul(b: OnnxBuilder, name: str, node: fx.Node, x: str, y: str) -> str:
+    return b.add("Mul", x, y, name=name)
+
+
+@_emits("aten.add.Tensor")
+def _add(b: OnnxBuilder, name: str, node: fx.Node, x: str, y: str) -> str:
+    return b.add("Add", x, y, name=name)
+
+
+@_emits("aten.mean.dim")
+def _mean(
+    b: OnnxBuilder, name: str, node: fx.Node, x: str, dim: Sequence[int], keepdim: bool = False
+) -> str:
+    return b.mean(x, dim, keepdim, name)
+
+
+@_emits("aten.dropout.default")
+def _dropout(b: OnnxBuilder, name: str, node: fx.Node, x: str, p: float, train: bool) -> str:
+    return x  # the model is exported in inference
+
+
+@_emits("aten.linear.default")
+def _linear(b: OnnxBuilder, name: str, node: fx.Node, x: str, weight: str, bias: str) -> str:
+    return b.add("Gemm", x, weight, bias, name=name, transB=1)
