@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before tensorflow is imported
 
@@ -85,9 +86,10 @@ def export_onnx(
 ) -> onnx.ModelProto:
     """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint."""
     names = network.endpoints if endpoints else (network.output,)
-    outputs = {name: model.get_layer(name).output for name in names}
+    outputs = [model.get_layer(name).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")
-    return export(keras.Model(model.input, outputs), metadata, opset, network.resolution)
+    image_shape = (*network.resolution, network.in_channels)
+    return export(keras.Model(model.inputs, outputs), image_shape, names, metadata, opset)
 
 
 def versions() -> dict[str, str]:
@@ -95,13 +97,7 @@ def versions() -> dict[str, str]:
     backend = keras.config.backend()
     versions = {"keras": keras.__version__, "keras_backend": backend}
     if backend == "tensorflow":
-        versions[backend] = _version(backend)
+        versions[backend] = version(backend)
         onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
         versions["tensorflow_onednn"] = "off" if onednn == "0" else "on"
     return versions
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)

@@ -10,6 +10,7 @@ from keras import layers
 
 from common.weights import Weights, check
 
+Axes = tuple[int, ...]
 # Keras's name of a variable -> the canonical one.
 NAMES = {
     "kernel": "weight",
@@ -47,9 +48,15 @@ def dump_weights(model: keras.Model) -> Weights:
     }
 
 
-def _variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
+def _variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, Axes]]:
     """Canonical name, variable, and the axes that put it in canonical order."""
     for layer in model.layers:
-        for variable in layer.weights:
-            axes = AXES[type(layer)] if variable.name == "kernel" else (0,)
-            yield f"{layer.name}.{NAMES[variable.name]}", variable, axes
+        for name, variable, axes in layer_variables(layer):
+            yield f"{layer.name}.{name}", variable, axes
+
+
+def layer_variables(layer: layers.Layer) -> Iterator[tuple[str, keras.Variable, Axes]]:
+    """The same for one layer, with the last part of the name only."""
+    for variable in layer.weights:
+        axes = AXES[type(layer)] if variable.name == "kernel" else (0,)
+        yield NAMES[variable.name], variable, axes
