@@ -94,3 +94,13 @@ def check_endpoints(known: Iterable[str], names: Iterable[str] | None) -> list[s
     if unknown:
         raise ValueError(f"unknown endpoint {unknown[0]!r}; choose from {', '.join(known)}")
     return names
+
+
+def to_layout(images: np.ndarray, channels_last: bool) -> np.ndarray:
+    """(N, C, H, W) -> (N, H, W, C) where the framework keeps channels last."""
+    return images.transpose(0, 2, 3, 1) if channels_last else images
+
+
+def from_layout(value: np.ndarray, channels_last: bool) -> np.ndarray:
+    """The inverse of `to_layout` for a map; a vector (N, C) stays as it is."""
+    return value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from common.backend import check_endpoints
+from common.backend import check_endpoints, from_layout, to_layout
 from common.errors import RosettaError
 
 ERRORS_ONLY = 3  # onnxruntime's severity
@@ -50,13 +50,3 @@ class OnnxGraph:
             name: from_layout(value, self.channels_last)
             for name, value in zip(names, values, strict=True)
         }
-
-
-def to_layout(images: np.ndarray, channels_last: bool) -> np.ndarray:
-    """(N, C, H, W) -> (N, H, W, C) where the framework keeps channels last."""
-    return images.transpose(0, 2, 3, 1) if channels_last else images
-
-
-def from_layout(value: np.ndarray, channels_last: bool) -> np.ndarray:
-    """The inverse of `to_layout` for a map; a vector (N, C) stays as it is."""
-    return value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from common import __version__
 from common.errors import RosettaError
 from common.files import replacing
-from common.spec import Dialect, Layer, Network, conv_std, dense_bound, resolve
+from common.spec import Dialect, Layer, Network, Size, conv_std, dense_bound, resolve
 
 Weights = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -111,23 +111,40 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
 
 def metadata(network: Network) -> dict[str, str]:
     """What a file says about the network in it; `network` alone rebuilds it."""
-    arguments = {
-        "width": network.width,
-        "depth": network.depth,
-        "resolution": network.resolution,
-        "dropout": network.dropout,
-        "num_classes": network.num_classes,
-        "in_channels": network.in_channels,
-        "drop_path_rate": network.drop_path_rate,
-        "dialect": dataclasses.asdict(network.dialect),
-    }
     return {
         "format": FORMAT,
         "preset": network.name,
         "dialect": network.dialect.name,
         "classes": str(network.num_classes or "none"),
-        "network": json.dumps(arguments),
+        "network": json.dumps(_arguments(network)),
     }
+
+
+def _arguments(network: Network) -> dict:
+    """What `resolve` needs to make this network again, the base preset's name apart."""
+    names = (
+        *("width", "depth", "resolution", "dropout"),
+        *("num_classes", "in_channels", "drop_path_rate"),
+    )
+    arguments = {name: getattr(network, name) for name in names}
+    return {**arguments, "dialect": dataclasses.asdict(network.dialect)}
+
+
+def with_resolution(network: Network, resolution: int | Size) -> Network:
+    """The same network for images of another size.
+
+    Raises:
+        RosettaError: the size is smaller than the network's stride.
+    """
+    try:
+        return _rebuilt(network.name, {**_arguments(network), "resolution": resolution})
+    except ValueError as error:
+        raise RosettaError(str(error)) from None
+
+
+def _rebuilt(name: str, arguments: dict) -> Network:
+    dialect = Dialect(**arguments["dialect"])
+    return resolve("b0" if name == "custom" else name, **{**arguments, "dialect": dialect})
 
 
 def description(network: Network, layout: str, framework: str) -> dict[str, str]:
@@ -147,10 +164,7 @@ def network_from(path: str | Path, found: Mapping[str, str] | None) -> Network:
             f"{path}: has no {FORMAT} metadata; write canonical weights with common.weights.save"
         )
     try:
-        arguments = json.loads(found["network"])
-        arguments["dialect"] = Dialect(**arguments["dialect"])
-        preset = found["preset"]
-        return resolve("b0" if preset == "custom" else preset, **arguments)
+        return _rebuilt(found["preset"], json.loads(found["network"]))
     except (KeyError, TypeError, ValueError) as error:
         raise RosettaError(f"{path}: its {FORMAT} metadata is damaged ({error})") from None
 

@@ -6,20 +6,24 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before tensorflow is imported
-
-import keras
 import numpy as np
-import onnx
 
-from common.backend import OPSET, check_endpoints
-from common.graph import from_layout, to_layout
+from common.backend import OPSET, check_endpoints, from_layout, to_layout
+from common.quiet import quiet_stderr
 from common.spec import Network
 from common.weights import description
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with quiet_stderr():
+    import keras
+
 from keras_impl.efficientnet import EfficientNet
-from keras_impl.onnx import export
 from keras_impl.weights import dump_weights, load_weights
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = [
     "EfficientNet",
@@ -83,8 +87,10 @@ def _channels_last(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 def export_onnx(
     model: keras.Model, network: Network, endpoints: bool = False, opset: int = OPSET
-) -> onnx.ModelProto:
+) -> ModelProto:
     """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint."""
+    from keras_impl.onnx import export  # a backend without ONNX is still a backend
+
     names = network.endpoints if endpoints else (network.output,)
     outputs = [model.get_layer(name).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")

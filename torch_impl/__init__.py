@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import torch
 
 from common.backend import OPSET, check_endpoints
 from common.spec import Network
 from common.weights import description
 from torch_impl.efficientnet import EfficientNet
-from torch_impl.onnx import export
 from torch_impl.weights import dump_weights, load_weights
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = [
     "EfficientNet",
@@ -59,8 +61,10 @@ def endpoints(
 
 def export_onnx(
     model: EfficientNet, network: Network, endpoints: bool = False, opset: int = OPSET
-) -> onnx.ModelProto:
+) -> ModelProto:
     """A checked ONNX model: input `image` (batch, C, H, W), outputs named by endpoint."""
+    from torch_impl.onnx import export  # a backend without ONNX is still a backend
+
     names = network.endpoints if endpoints else (network.output,)
     metadata = description(network, LAYOUT, f"torch {torch.__version__}")
     return export(model, (network.in_channels, *network.resolution), names, metadata, opset)

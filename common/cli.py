@@ -1,0 +1,327 @@
+"""The command `rosetta`: parse, call, print.  Backends are imported only by what runs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from common import __version__
+from common.errors import RosettaError
+from common.spec import DIALECTS, PRESETS, TABLE_1, TENSORFLOW, Network, resolve
+
+if TYPE_CHECKING:
+    from common.compare import Comparison
+    from common.parity import Result
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="EfficientNet described once, built in PyTorch and in Keras, and proved equal.",
+)
+TABLE_WIDTH = 92  # that of L2
+PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
+
+PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
+DialectOption = Annotated[
+    str, typer.Option(help=f"Padding, epsilon and momentum: {' or '.join(DIALECTS)}.")
+]
+SizeOption = Annotated[
+    int | None, typer.Option(metavar="PIXELS", help="Side of the image; the preset's by default.")
+]
+
+
+def main() -> None:
+    """Run the command; bad input is one line on stderr and exit status 2."""
+    try:
+        app()
+    except RosettaError as error:
+        typer.echo(f"rosetta: {error}", err=True)
+        sys.exit(2)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"rosetta {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def _resolve(preset: str, **arguments) -> Network:
+    try:
+        return resolve(preset, **arguments)
+    except ValueError as error:
+        raise RosettaError(str(error)) from None
+
+
+@contextmanager
+def _needs_extra(extra: str) -> Iterator[None]:
+    """Turn a missing library into the line that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise RosettaError(
+            f"this needs {error.name}, which is not installed; "
+            f"run: pip install 'efficientnet-rosetta[{extra}]'"
+        ) from None
+
+
+# ------------------------------------------------------------------ rosetta table
+
+
+@app.command()
+def table(preset: PresetArgument = "b0", size: SizeOption = None) -> None:
+    """Print the resolved stages of a preset like Table 1 of the paper, with their cost."""
+    from common.counting import count, count_stages
+
+    network = _resolve(preset, resolution=size)
+    costs = count_stages(network)
+    grid = Table(
+        title=f"EfficientNet-{network.name.upper()}: width {network.width:g}, "
+        f"depth {network.depth:g}, dropout {network.dropout:g}",
+        caption="Resolution: input of the stage. Parameters: trainable, 1,000 classes.",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("#", "Operator"):
+        grid.add_column(heading, no_wrap=True)
+    for heading in ("Resolution", "Channels", "Layers", "Stride", "Parameters", "MACs"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for number, row in enumerate(_stages(network), 1):
+        cost = costs[number]
+        grid.add_row(str(number), *row, f"{cost.trainable:,}", f"{cost.macs:,}")
+    total = count(network)
+    grid.add_section()
+    grid.add_row("", "total", *[""] * 4, f"{total.trainable:,}", f"{total.macs:,}")
+    console = Console()
+    console.print(grid, width=max(console.width, TABLE_WIDTH))
+
+
+def _stages(network: Network) -> Iterator[tuple[str, ...]]:
+    """Operator, resolution, channels, layers and stride of every row of the table."""
+    stem, head = network.stem, network.head
+    yield (
+        f"Conv{stem.kernel}x{stem.kernel}",
+        _pixels(stem.input_size),
+        str(stem.out_channels),
+        "1",
+        str(stem.stride),
+    )
+    for stage in TABLE_1:
+        blocks = [block for block in network.blocks if block.stage == stage.number]
+        first = blocks[0]
+        yield (
+            f"MBConv{first.expand_ratio}, k{first.kernel}x{first.kernel}",
+            _pixels(first.input_size),
+            str(first.out_channels),
+            str(len(blocks)),
+            str(first.stride),
+        )
+    yield "Conv1x1, pooling, FC", _pixels(head.input_size), str(head.out_channels), "1", "1"
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+# ------------------------------------------------------------------ rosetta export
+
+
+@app.command()
+def export(
+    preset: PresetArgument,
+    output: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
+    backend: Annotated[str, typer.Option(help="torch or keras.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Canonical safetensors; calibrated ones if not given."),
+    ] = None,
+    endpoints: Annotated[
+        bool, typer.Option("--endpoints", help="Make every endpoint an output.")
+    ] = False,
+    opset: Annotated[int | None, typer.Option(help="ONNX operator set.")] = None,
+    dialect: Annotated[
+        str | None, typer.Option(help=f"{' or '.join(DIALECTS)}; stated by the weights if given.")
+    ] = None,
+    size: SizeOption = None,
+) -> None:
+    """Write a network to ONNX, with a dynamic batch and its description in the metadata."""
+    with _needs_extra("onnx"):
+        from common.backend import OPSET, get_backend
+        from common.files import replacing
+
+        network, values = _weighted_network(preset, weights, dialect, size)
+        framework = get_backend(backend)
+        model = framework.build(network)
+        framework.load_weights(model, values)
+        exported = framework.export_onnx(model, network, endpoints, opset or OPSET)
+    with replacing(output) as temporary:
+        temporary.write_bytes(exported.SerializeToString())
+    typer.echo(
+        f"{output}: EfficientNet-{network.name.upper()} from {backend}, {network.dialect.name} "
+        f"dialect, {_pixels(network.resolution)} pixels, opset {opset or OPSET}, "
+        f"outputs {exported.graph.output[0].name}" + (f" to {network.output}" if endpoints else "")
+    )
+
+
+def _weighted_network(
+    preset: str, path: Path | None, dialect: str | None, size: int | None
+) -> tuple[Network, dict]:
+    """The network that the options ask for, with the weights of the file or calibrated ones."""
+    from common.calibration import calibrated
+    from common.weights import load, with_resolution
+
+    if path is None:
+        network = _resolve(preset, resolution=size, dialect=dialect or TENSORFLOW)
+        return network, calibrated(network)
+    network, weights = load(path)
+    if network.name != preset.lower():
+        raise RosettaError(f"{path}: holds {network.name}, not {preset}; export {network.name}")
+    if dialect not in (None, network.dialect.name):
+        raise RosettaError(
+            f"{path}: its weights are of the {network.dialect.name} dialect; leave out --dialect"
+        )
+    return (network if size is None else with_resolution(network, size)), weights
+
+
+# ------------------------------------------------------------------ rosetta parity
+
+
+@app.command()
+def parity(
+    presets: Annotated[
+        list[str] | None, typer.Argument(metavar="[PRESET]...", help="b0 to b7 by default.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A photograph other than the built-in one.")
+    ] = None,
+    dialect: DialectOption = TENSORFLOW.name,
+    dtype: Annotated[
+        str, typer.Option(help="float32, or float64; graphs run in float32 always.")
+    ] = "float32",
+    size: SizeOption = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Variants of the photograph, and images of noise.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and the noise.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every error there.")
+    ] = None,
+) -> None:
+    """Run the same weights in torch, Keras and onnxruntime on both exports, and compare.
+
+    Exit status 0 if all agree, 1 if any does not, 2 on bad usage.
+    """
+    networks = [
+        _resolve(preset, resolution=size, dialect=dialect) for preset in presets or PARITY_PRESETS
+    ]
+    with _needs_extra("all"):
+        from common import parity as job
+        from common.compare import TOLERANCES
+        from common.files import replacing
+
+        if dtype not in TOLERANCES:
+            raise RosettaError(f"unknown dtype {dtype!r}; choose from float32, float64")
+        settings = job.Settings(image or job.PHOTOGRAPH, dtype, batch, seed)
+        job.test_inputs(networks[0], settings)  # a wrong image is reported at once
+        results = []
+        typer.echo(_HEADINGS)
+        with _progress(len(networks) * job.STEPS) as advance:
+            for network in networks:
+                name = network.name
+                result = job.run(network, settings, lambda step, n=name: advance(f"{n} {step}"))
+                for line in _parity_lines(result):
+                    advance.line(line)
+                results.append(result)
+    if json_file:
+        with replacing(json_file) as temporary:
+            temporary.write_text(json.dumps(job.report(results, settings), indent=1) + "\n")
+    agree = sum(result.agrees for result in results)
+    tolerances = {c.runner: c.tolerance for result in results for c in result.comparisons}
+    allowed = ", ".join(f"{runner} {limit:.0e}" for runner, limit in tolerances.items())
+    typer.echo(
+        f"{agree} of {len(results)} agree with {job.REFERENCE} in float64, relative to the spread "
+        f"of the logits; tolerance {allowed}"
+    )
+    raise typer.Exit(0 if agree == len(results) else 1)
+
+
+_COLUMNS = "{:<7}{:>9}{:>13}{:>17}{:>9}{:>9}{:>12}{:>12}{:>7}{:>9}  {}"
+_HEADINGS = _COLUMNS.format(
+    *("preset", "pixels", "parameters", "MACs", "torch", "keras", "onnx-torch", "onnx-keras"),
+    *("top-5", "seconds", "verdict"),
+)
+
+
+def _parity_lines(result: Result) -> Iterator[str]:
+    """The table row of a preset, and a line for every run that is off."""
+    runs = {comparison.runner: comparison for comparison in result.comparisons}
+    errors = [
+        f"{runs[runner].output.largest:.1e}" if runner in runs else "-"
+        for runner in ("torch", "keras", "onnx-torch", "onnx-keras")
+    ]
+    top5 = result.top5_agreement
+    yield _COLUMNS.format(
+        result.network.name,
+        _pixels(result.network.resolution),
+        f"{result.count.trainable:,}",
+        f"{result.count.macs:,}",
+        *errors,
+        "-" if top5 is None else f"{top5:.0%}",
+        f"{result.seconds:.1f}",
+        "agrees" if result.agrees else "DIFFERS",
+    )
+    yield from (_diagnosis(run) for run in result.comparisons if not run.agrees)
+
+
+def _diagnosis(run: Comparison) -> str:
+    first, worst = run.first_divergence, run.worst
+    return (
+        f"       {run.runner}: over {run.tolerance:.0e} from {first.endpoint} "
+        f"(rms {first.rms:.1e}) on, worst at {worst.endpoint} (rms {worst.rms:.1e})"
+    )
+
+
+class _Advance:
+    """Moves a progress bar, and prints lines above it."""
+
+    def __init__(self, bar: Progress, total: int):
+        self.bar, self.task = bar, bar.add_task("", total=total)
+
+    def __call__(self, description: str) -> None:
+        self.bar.update(self.task, description=description, advance=1)
+
+    def line(self, text: str) -> None:
+        self.bar.console.file.flush()
+        typer.echo(text)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[_Advance]:
+    """A bar on stderr, nothing at all when that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield _Advance(bar, total)

@@ -1,0 +1,38 @@
+"""From an image file to what a network expects of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import RosettaError
+from common.spec import Size
+
+PHOTOGRAPH = Path(__file__).parent / "assets" / "photograph.jpg"  # see assets/README.md
+# Of ImageNet's red, green and blue, on a scale of 0 to 1.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+
+
+def load_image(path: str | Path, size: Size) -> np.ndarray:
+    """Centre crop of the shape of `size`, bicubic resize, normalization: (3, H, W), float64.
+
+    Raises:
+        RosettaError: not there, not an image, or too large to decode.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ModuleNotFoundError:
+        raise RosettaError(
+            f"{path}: reading images needs pillow; run: pip install 'efficientnet-rosetta[onnx]'"
+        ) from None
+    if not Path(path).is_file():
+        raise RosettaError(f"{path}: no such file")
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image).convert("RGB")
+            pixels = np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RosettaError(f"{path}: cannot be read as an image ({error})") from None
+    return ((pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1)
