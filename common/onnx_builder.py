@@ -13,6 +13,7 @@ from common.errors import RosettaError
 INPUT, BATCH = "image", "batch"
 PROTOBUF_LIMIT = 2**31 - 2**20  # bytes of a message, less room for everything but the weights
 MIN_OPSET, MAX_OPSET = 13, 23
+AXES_AS_INPUT = 18  # the opset in which ReduceMean's axes stopped being an attribute
 
 
 class UnsupportedOperationError(RosettaError):
@@ -71,11 +72,21 @@ class OnnxBuilder:
         return self.add("Mul", x, gate, name=name)
 
     def mean(self, x: str, axes: Sequence[int], keepdims: bool, name: str) -> str:
-        """Mean over axes, which became an input in opset 18."""
-        if self.opset >= 18:
-            axes_input = self.constant(f"{name}.axes", list(axes))
+        """Mean over axes, the last one first.
+
+        onnxruntime adds up float32 one by one: over a whole map in one node (or as
+        GlobalAveragePool) that costs one to two digits of the logits at 456 x 456.
+        """
+        *others, last = sorted(axes)
+        if others:
+            x = self._reduce_mean(x, [last], True, f"{name}.rows")
+        return self._reduce_mean(x, sorted(axes), keepdims, name)
+
+    def _reduce_mean(self, x: str, axes: list[int], keepdims: bool, name: str) -> str:
+        if self.opset >= AXES_AS_INPUT:
+            axes_input = self.constant(f"{name}.axes", axes)
             return self.add("ReduceMean", x, axes_input, name=name, keepdims=int(keepdims))
-        return self.add("ReduceMean", x, name=name, axes=list(axes), keepdims=int(keepdims))
+        return self.add("ReduceMean", x, name=name, axes=axes, keepdims=int(keepdims))
 
     def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """Put the graph together and have it checked."""

@@ -84,11 +84,17 @@ def PointwiseConv(filters: int, name: str) -> layers.Layer:
     )
 
 
+def global_average_pool(x: KerasTensor, keepdims: bool = False) -> KerasTensor:
+    """Mean over height and width: (N, H, W, C) -> (N, C), or (N, 1, 1, C)."""
+    # Rows first: TensorFlow adds up float32 one by one, which costs a digit at 190 x 190.
+    return ops.mean(ops.mean(x, 1, keepdims=True), (1, 2), keepdims=keepdims)
+
+
 def squeeze_and_excitation(
     x: KerasTensor, reduce: layers.Layer, expand: layers.Layer
 ) -> KerasTensor:
     """Gate each channel by the means of all: (N, H, W, C) -> (N, H, W, C) (arXiv 1709.01507)."""
-    gate = ops.mean(x, (1, 2), keepdims=True)
+    gate = global_average_pool(x, keepdims=True)
     gate = swish(reduce(gate))
     gate = ops.sigmoid(expand(gate))
     return x * gate
@@ -162,7 +168,7 @@ def EfficientNet(network: Network) -> keras.Model:
         if block.reduction:
             x = _endpoint(x, block.reduction)
     x = _endpoint(ConvBnSwish(network.head, dialect)(x), "head")
-    x = _endpoint(ops.mean(x, (1, 2)), "features")
+    x = _endpoint(global_average_pool(x), "features")
     if network.classifier is not None:
         x = layers.Dropout(network.classifier.dropout, name="dropout")(x)
         x = _endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")

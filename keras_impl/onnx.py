@@ -134,14 +134,15 @@ class _Walk:
             f"the Keras exporter has no emitter for activation {kind} ({name})"
         )
 
-    def mean(self, x: Value, axes: Sequence[int], keepdims: bool, name: str) -> Value:
-        """Mean over height and width."""
-        if x.rank != 4 or sorted(axis % 4 for axis in axes) != [1, 2]:
+    def mean(self, x: Value, axes: int | Sequence[int], keepdims: bool, name: str) -> Value:
+        """Mean over height, width or both, given as Keras counts them."""
+        axes = {axis % x.rank for axis in ([axes] if isinstance(axes, int) else axes)}
+        if x.rank != 4 or not (axes == {1, 2} or (keepdims and axes < {1, 2})):
             raise UnsupportedOperationError(
                 f"the Keras exporter takes means over height and width only ({name})"
             )
-        x = self.first(x)
-        output = self.builder.mean(x.name, (2, 3), keepdims, name)
+        sides = [axis + 1 for axis in sorted(axes)]  # channels are in front of them now
+        output = self.builder.mean(self.first(x).name, sides, keepdims, name)
         return Value(output, 4, True) if keepdims else Value(output, 2)
 
     def elementwise(self, op_type: str, name: str, *inputs: Value) -> Value:

@@ -83,9 +83,14 @@ class PointwiseConv(nn.Conv2d):
         nn.init.zeros_(self.bias)
 
 
+def global_average_pool(x: Tensor, keepdims: bool = False) -> Tensor:
+    """Mean over height and width: (N, C, H, W) -> (N, C), or (N, C, 1, 1)."""
+    return x.mean((2, 3), keepdim=keepdims)
+
+
 def squeeze_and_excitation(x: Tensor, reduce: PointwiseConv, expand: PointwiseConv) -> Tensor:
     """Gate each channel by the means of all: (N, C, H, W) -> (N, C, H, W) (arXiv 1709.01507)."""
-    gate = x.mean((2, 3), keepdim=True)
+    gate = global_average_pool(x, keepdims=True)
     gate = swish(reduce(gate))
     gate = torch.sigmoid(expand(gate))
     return x * gate
@@ -193,7 +198,7 @@ class EfficientNet(nn.Module):
                 if mbconv.block.reduction:
                     x = _endpoint(x, mbconv.block.reduction, endpoints)
         x = _endpoint(self.head(x), "head", endpoints)
-        x = _endpoint(x.mean((2, 3)), "features", endpoints)
+        x = _endpoint(global_average_pool(x), "features", endpoints)
         if self.network.classifier is not None:
             x = self.dropout(x)
             x = _endpoint(self.classifier(x), "logits", endpoints)
