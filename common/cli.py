@@ -243,7 +243,7 @@ def parity(
         if dtype not in TOLERANCES:
             raise RosettaError(f"unknown dtype {dtype!r}; choose from float32, float64")
         settings = job.Settings(image or job.PHOTOGRAPH, dtype, batch, seed)
-        job.test_inputs(networks[0], settings)  # a wrong image is reported at once
+        job.parity_images(networks[0], settings)  # a wrong image is reported at once
         results = []
         typer.echo(_HEADINGS)
         with _progress(len(networks) * job.STEPS) as advance:

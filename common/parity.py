@@ -77,7 +77,7 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
     """
     start = time.perf_counter()
     progress("calibrating weights")
-    weights, images = calibrated(network, settings.seed), test_inputs(network, settings)
+    weights, images = calibrated(network, settings.seed), parity_images(network, settings)
     progress(f"{REFERENCE} float64")
     reference = _endpoints(get_backend(REFERENCE), network, weights, images, "float64")
     comparisons = {
@@ -95,7 +95,7 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
     )
 
 
-def test_inputs(network: Network, settings: Settings) -> np.ndarray:
+def parity_images(network: Network, settings: Settings) -> np.ndarray:
     """`batch` variants of the photograph, then as many images of noise: (2 * batch, C, H, W)."""
     photograph = load_image(settings.image, network.resolution)
     # Mirrored, and dimmer by turns, so that no two rows of a batch are alike.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _floatx(dtype: str) -> Iterator[None]:
 
 def run(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
-    return model.predict_on_batch(_channels_last(model, images))
+    return _predict(model, images)
 
 
 def endpoints(
@@ -73,7 +74,7 @@ def endpoints(
     """
     names = check_endpoints(_endpoint_names(model), names)
     outputs = [model.get_layer(name).output for name in names]
-    values = keras.Model(model.input, outputs).predict_on_batch(_channels_last(model, images))
+    values = _predict(keras.Model(model.inputs, outputs), images)
     return {name: from_layout(value, True) for name, value in zip(names, values, strict=True)}
 
 
@@ -81,8 +82,16 @@ def _endpoint_names(model: keras.Model) -> list[str]:
     return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Identity)]
 
 
-def _channels_last(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(to_layout(images, True), model.input.dtype)
+def _predict(model: keras.Model, images: np.ndarray) -> Any:
+    images = np.ascontiguousarray(to_layout(images, True), model.inputs[0].dtype)
+    # TensorFlow warns that tracing is expensive after five models; here each is traced once.
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return model.predict_on_batch(images)
+    finally:
+        logger.setLevel(level)
 
 
 def export_onnx(

@@ -1,0 +1,71 @@
+"""What the tests share: networks with calibrated weights, run by any backend."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from common.backend import get_backend
+from common.calibration import calibrated, structured_images
+from common.compare import TOLERANCES, Comparison, compare
+from common.graph import OnnxGraph
+from common.spec import Network, resolve
+from common.weights import Weights
+
+BACKENDS = ("torch", "keras")
+SMALL = ("b0", "b1", "b2")
+LARGE = ("b3", "b4", "b5", "b6", "b7", "b8", "l2")
+
+
+@cache
+def weights_of(network: Network, seed: int = 0) -> Weights:
+    """Calibrated weights, made once; do not change them in place."""
+    return calibrated(network, seed)
+
+
+def images_for(network: Network, batch: int = 2, seed: int = 1) -> np.ndarray:
+    """Structured images that the weights were not calibrated on."""
+    return structured_images(batch, network.in_channels, network.resolution, seed)
+
+
+def run(
+    backend: str,
+    network: Network,
+    images: np.ndarray,
+    dtype: str = "float32",
+    weights: Weights | None = None,
+) -> dict[str, np.ndarray]:
+    """Every endpoint of a network with calibrated, or the given, weights."""
+    module = get_backend(backend)
+    model = module.build(network, dtype)
+    module.load_weights(model, weights_of(network) if weights is None else weights)
+    return module.endpoints(model, images)
+
+
+@cache
+def reference(network: Network, batch: int = 2) -> dict[str, np.ndarray]:
+    """Torch in float64 on `images_for(network, batch)`."""
+    return run("torch", network, images_for(network, batch), "float64")
+
+
+def parity(
+    backend: str, network: Network, dtype: str = "float32", batch: int = 2, **options
+) -> Comparison:
+    """A backend's run against the reference."""
+    values = run(backend, network, images_for(network, batch), dtype, **options)
+    return compare(backend, reference(network, batch), values, TOLERANCES[dtype])
+
+
+@cache
+def exported(backend: str, network: Network, endpoints: bool = True) -> OnnxGraph:
+    """A backend's export of the calibrated network, loaded by onnxruntime."""
+    module = get_backend(backend)
+    model = module.build(network)
+    module.load_weights(model, weights_of(network))
+    return OnnxGraph(module.export_onnx(model, network, endpoints).SerializeToString())
+
+
+def small(preset: str = "b0", size: int | tuple[int, int] = 64, **options) -> Network:
+    """A network for images so small that a test of it takes no time."""
+    return resolve(preset, resolution=size, **options)

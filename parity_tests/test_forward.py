@@ -1,0 +1,115 @@
+"""Both backends compute the same function: every endpoint, both dialects, any size."""
+
+import pytest
+
+from common.backend import get_backend
+from common.compare import compare
+from common.spec import DIALECTS, PRESETS, resolve
+from parity_tests.support import (
+    BACKENDS,
+    LARGE,
+    SMALL,
+    images_for,
+    parity,
+    reference,
+    run,
+    small,
+    weights_of,
+)
+
+# Where other implementations break: odd, even but not native, and not square.
+SIZES = [225, 240, (200, 264), (97, 64)]
+RUNS = [("torch", "float32"), ("keras", "float32"), ("keras", "float64")]
+
+
+def agree(network, batch=2):
+    for backend, dtype in RUNS:
+        comparison = parity(backend, network, dtype, batch)
+        assert tuple(error.endpoint for error in comparison.errors) == network.endpoints
+        assert comparison.agrees, (backend, dtype, comparison.first_divergence)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("preset", SMALL)
+def test_native_resolution(preset, dialect):
+    agree(resolve(preset, dialect=dialect))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("preset", LARGE)
+def test_native_resolution_of_the_large_presets(preset, dialect):
+    # B8 and L2 do not fit into the memory of a small machine at their own resolution.
+    resolution = 256 if preset in ("b8", "l2") else None
+    agree(resolve(preset, dialect=dialect, resolution=resolution), batch=1)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("size", SIZES)
+def test_any_size(size, dialect):
+    agree(resolve("b0", dialect=dialect, resolution=size))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_model_built_for_one_size_is_right_at_another(backend, dialect):
+    built, used = (resolve("b0", dialect=dialect, resolution=size) for size in (224, 161))
+    module = get_backend(backend)
+    model = module.build(built)
+    module.load_weights(model, weights_of(used))
+    values = module.endpoints(model, images_for(used))
+    assert compare(backend, reference(used), values).agrees
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_batch(batch):
+    agree(small(), batch)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_classes": 10},
+        {"num_classes": None},
+        {"in_channels": 1},
+        {"width": 0.25, "depth": 0.5},
+        {"width": 1.3, "depth": 2.1, "num_classes": 7, "in_channels": 4},
+    ],
+)
+def test_free_scaling(options):
+    agree(small(**options))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shapes_are_those_of_the_specification(backend):
+    network = small(size=(97, 64))
+    values = run(backend, network, images_for(network))
+    sizes = {section.role: section for section in (network.stem, *network.blocks, network.head)}
+    sizes |= {block.reduction: block for block in network.blocks if block.reduction}
+    for name, section in sizes.items():
+        assert values[name].shape == (2, section.out_channels, *section.output_size), name
+    assert values["features"].shape == (2, network.head.out_channels)
+    assert values["logits"].shape == (2, 1000)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_endpoints_are_asked_for_by_name_and_leave_the_result_alone(backend):
+    network = small()
+    module = get_backend(backend)
+    model = module.build(network)
+    module.load_weights(model, weights_of(network))
+    images = images_for(network)
+    everything = module.endpoints(model, images)
+    assert tuple(everything) == network.endpoints
+    some = module.endpoints(model, images, ["reductions.3", "stem"])
+    assert list(some) == ["reductions.3", "stem"]
+    for name, value in some.items():
+        assert (value == everything[name]).all()
+    assert (everything["reductions.3"] == everything["stages.4.blocks.1"]).all()
+    assert (module.run(model, images) == everything["logits"]).all()
+    with pytest.raises(ValueError, match=r"unknown endpoint 'stages.1'; choose from stem, "):
+        module.endpoints(model, images, ["stages.1"])
+
+
+def test_every_preset_is_in_a_sweep():
+    assert (*SMALL, *LARGE) == tuple(PRESETS)
