@@ -1,0 +1,140 @@
+"""Each implementation is at home in its framework."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from common.backend import get_backend
+from common.spec import DIALECTS
+from parity_tests.support import images_for, small, weights_of
+
+
+def torch_model(network):
+    backend = get_backend("torch")
+    model = backend.build(network)
+    backend.load_weights(model, weights_of(network))
+    return model
+
+
+def keras_model(network):
+    backend = get_backend("keras")
+    model = backend.build(network)
+    backend.load_weights(model, weights_of(network))
+    return model
+
+
+def test_torch_state_dict_keys_are_the_canonical_roles():
+    network = small("b1")
+    state = torch_model(network).state_dict()
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == network.tensors
+    assert list(state) == list(network.tensors)
+
+
+def test_torch_state_dict_loads_into_a_fresh_model(tmp_path):
+    network = small()
+    model = torch_model(network)
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    fresh = get_backend("torch").build(network)
+    fresh.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
+    images = torch.tensor(images_for(network), dtype=torch.float32)
+    with torch.inference_mode():
+        assert torch.equal(fresh(images), model(images))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("training", [False, True])
+def test_torch_compiles_without_a_graph_break(training, dialect):
+    network = small(size=65, dialect=dialect, dropout=0.0, drop_path_rate=0.0)
+    model = torch_model(network).train(training)
+    images = torch.tensor(images_for(network), dtype=torch.float32)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)(images)
+        expected = model(images)
+    torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_torch_exports_a_program_for_any_batch():
+    network = small()
+    model = torch_model(network)
+    images = torch.tensor(images_for(network, 3), dtype=torch.float32)
+    program = torch.export.export(
+        model, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(images), model(images))
+
+
+def test_torch_follows_to_and_half_precision():
+    network = small()
+    model = torch_model(network).to(torch.bfloat16)
+    logits = model(torch.tensor(images_for(network), dtype=torch.bfloat16))
+    assert logits.dtype == torch.bfloat16
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_saved_keras_model_loads_where_this_project_is_not(tmp_path, dialect):
+    network = small(size=(97, 64), dialect=dialect)
+    model = keras_model(network)
+    images = np.ascontiguousarray(images_for(network).transpose(0, 2, 3, 1), np.float32)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "io.npz", images=images, logits=model.predict_on_batch(images))
+    program = """
+import sys
+import numpy as np
+import keras
+model = keras.models.load_model("model.keras")
+io = np.load("io.npz")
+np.testing.assert_allclose(model.predict_on_batch(io["images"]), io["logits"], rtol=1e-5, atol=1e-5)
+assert model.get_layer("reductions.3").output.shape[-1] == 40
+assert not {"common", "keras_impl", "torch_impl"} & set(sys.modules)
+print("loaded")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "loaded", done.stderr
+
+
+def test_keras_weights_survive_its_own_weight_file(tmp_path):
+    network = small()
+    model = keras_model(network)
+    model.save_weights(tmp_path / "model.weights.h5")
+    fresh = get_backend("keras").build(network)
+    fresh.load_weights(tmp_path / "model.weights.h5")
+    found = get_backend("keras").dump_weights(fresh)
+    assert all((found[name] == weights_of(network)[name]).all() for name in network.tensors)
+
+
+def test_keras_model_code_is_backend_neutral():
+    from pathlib import Path
+
+    import keras_impl.efficientnet
+
+    source = Path(keras_impl.efficientnet.__file__).read_text()
+    assert "tensorflow" not in source.replace("TensorFlow", "").lower()
+    assert "tf." not in source
+
+
+@pytest.mark.parametrize("setting", ["channels_first", "channels_last"])
+def test_keras_model_ignores_the_readers_image_data_format(setting):
+    network = small()
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(setting)
+    try:
+        assert keras_model(network).output.shape == (None, 1000)
+        assert keras_model(network).get_layer("stem").output.shape == (None, None, None, 32)
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def test_building_in_float64_leaves_the_readers_settings_alone():
+    before = keras.config.floatx(), keras.config.dtype_policy().name
+    model = get_backend("keras").build(small(), "float64")
+    assert model.output.dtype == "float64"
+    assert (keras.config.floatx(), keras.config.dtype_policy().name) == before

@@ -1,0 +1,161 @@
+"""The two implementations are the same program, and every module keeps to its floor."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import common
+from common.backend import Backend
+
+ROOT = Path(common.__file__).parent.parent
+FRAMEWORKS = {"torch", "tensorflow", "keras", "torch_impl", "keras_impl"}
+
+
+def imports(path):
+    """Top-level packages imported anywhere in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def public_names(module):
+    """What a module defines itself and does not hide, in the order of its source."""
+    tree = ast.parse(inspect.getsource(module))
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    ]
+
+
+def test_both_packages_hold_the_same_files():
+    files = [
+        sorted(path.name for path in (ROOT / package).glob("*.py"))
+        for package in ("torch_impl", "keras_impl")
+    ]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("module", ["", ".efficientnet"])
+def test_public_names_match_in_the_same_order(module):
+    names = [
+        public_names(importlib.import_module(package + module))
+        for package in ("torch_impl", "keras_impl")
+    ]
+    assert names[0] == names[1]
+    assert len(names[0]) > 5
+
+
+def test_the_packages_export_the_same_names():
+    import keras_impl
+    import torch_impl
+
+    assert torch_impl.__all__ == keras_impl.__all__
+
+
+@pytest.mark.parametrize("package", ["torch_impl", "keras_impl"])
+def test_each_package_keeps_the_protocol(package):
+    module = importlib.import_module(package)
+    for name, verb in inspect.getmembers(Backend, inspect.isfunction):
+        if not name.startswith("_"):
+            expected = list(inspect.signature(verb).parameters)[1:]  # without self
+            assert list(inspect.signature(getattr(module, name)).parameters) == expected, name
+
+
+def test_every_step_has_the_same_methods():
+    trees = [
+        ast.parse((ROOT / package / "efficientnet.py").read_text())
+        for package in ("torch_impl", "keras_impl")
+    ]
+    attributes = [
+        {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+            and isinstance(node.ctx, ast.Store)
+            and node.attr.endswith(("_conv", "_bn", "se_reduce", "se_expand", "drop_path"))
+        }
+        for tree in trees
+    ]
+    assert attributes[0] == attributes[1]
+    assert len(attributes[0]) == 9
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "common").rglob("*.py")), ids=lambda p: p.name)
+def test_common_imports_no_framework(path):
+    assert not FRAMEWORKS & set(imports(path))
+
+
+@pytest.mark.parametrize(
+    ("package", "other"),
+    [
+        ("torch_impl", {"keras", "tensorflow", "keras_impl"}),
+        ("keras_impl", {"torch", "torch_impl"}),
+    ],
+)
+def test_the_backends_never_meet(package, other):
+    for path in (ROOT / package).rglob("*.py"):
+        assert not other & set(imports(path)), path.name
+        assert "parity_tests" not in set(imports(path)), path.name
+
+
+@pytest.mark.parametrize("package", ["torch_impl", "keras_impl"])
+def test_model_files_compute_no_numbers_of_the_architecture(package):
+    """Rounding, ceilings, ramps and ratios belong to the specification."""
+    tree = ast.parse((ROOT / package / "efficientnet.py").read_text())
+    arithmetic = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.FloorDiv | ast.Pow)
+    ]
+    assert arithmetic == []
+    calls = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"int", "round", "max", "min", "ceil"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["parity", "--help"], ["table", "b4"]])
+def test_the_command_line_imports_no_framework_until_it_runs_one(arguments):
+    program = f"""
+import sys
+from common.cli import main
+sys.argv = ["rosetta", *{arguments!r}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+heavy = {{"torch", "tensorflow", "keras", "onnxruntime", "onnx"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_backend_without_its_framework_says_what_to_install():
+    program = """
+import sys
+sys.modules["torch"] = None
+from common.backend import get_backend
+from common.errors import RosettaError
+try:
+    get_backend("torch")
+except RosettaError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == (
+        "backend 'torch' needs torch, which is not installed; "
+        "run: pip install 'efficientnet-rosetta[torch]'"
+    )

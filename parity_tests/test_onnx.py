@@ -1,0 +1,272 @@
+"""Both exports through onnxruntime, and the exporters themselves."""
+
+import numpy as np
+import onnx
+import pytest
+
+from common.backend import get_backend
+from common.compare import compare
+from common.errors import RosettaError
+from common.graph import OnnxGraph
+from common.onnx_builder import UnsupportedOperationError
+from common.spec import DIALECTS, PRESETS, resolve
+from common.weights import network_from
+from parity_tests.support import (
+    BACKENDS,
+    LARGE,
+    SMALL,
+    exported,
+    images_for,
+    reference,
+    run,
+    small,
+    weights_of,
+)
+
+LAYOUTS = {"torch": "NCHW", "keras": "NHWC"}
+
+
+def export(backend, network, endpoints=False, **options):
+    module = get_backend(backend)
+    model = module.build(network)
+    module.load_weights(model, weights_of(network))
+    return module.export_onnx(model, network, endpoints, **options)
+
+
+def check(backend, network, batch=2):
+    values = exported(backend, network).run(images_for(network, batch))
+    comparison = compare(backend, reference(network, batch), values)
+    assert tuple(error.endpoint for error in comparison.errors) == network.endpoints
+    assert comparison.agrees, comparison.first_divergence
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("preset", SMALL)
+def test_every_endpoint_at_native_resolution(preset, dialect, backend):
+    check(backend, resolve(preset, dialect=dialect))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("preset", LARGE)
+def test_every_endpoint_of_the_large_presets(preset, dialect, backend):
+    resolution = 256 if preset in ("b8", "l2") else None
+    network = resolve(preset, dialect=dialect, resolution=resolution)
+    check(backend, network, batch=1)
+    exported.cache_clear()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("size", [225, 240, (97, 64)])
+def test_other_sizes(size, dialect, backend):
+    check(backend, resolve("b0", dialect=dialect, resolution=size))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "options", [{"num_classes": 10}, {"num_classes": None}, {"in_channels": 1}, {"width": 0.25}]
+)
+def test_free_scaling(options, backend):
+    check(backend, small(**options))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_batch_is_dynamic(batch, backend):
+    check(backend, small(), batch)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_second_input_through_the_same_session(backend):
+    network = small()
+    graph = exported(backend, network)
+    for seed in (1, 2):
+        images = images_for(network, 2, seed)
+        expected = run("torch", network, images, "float64")
+        assert compare(backend, expected, graph.run(images)).agrees
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_file_describes_itself(backend):
+    network = small("b1", (96, 64), num_classes=10, dialect="pytorch")
+    model = export(backend, network)
+    onnx.checker.check_model(model, full_check=True)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["preset"] == "b1"
+    assert metadata["dialect"] == "pytorch"
+    assert metadata["layout"] == LAYOUTS[backend]
+    assert metadata["producer"].startswith("efficientnet-rosetta 0.1.0 (")
+    assert network_from("model.onnx", metadata) == network
+    (image,), (logits,) = model.graph.input, model.graph.output
+    assert (image.name, logits.name) == ("image", "logits")
+    batch, *shape = image.type.tensor_type.shape.dim
+    sides = [96, 64]
+    expected = [3, *sides] if LAYOUTS[backend] == "NCHW" else [*sides, 3]
+    assert (batch.dim_param, [side.dim_value for side in shape]) == ("batch", expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_keep_their_canonical_names_and_values(backend):
+    network = small()
+    stored = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in export(backend, network).graph.initializer
+    }
+    for name, array in weights_of(network).items():
+        assert stored[name].dtype == array.dtype
+        assert (stored[name] == array).all(), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("opset", [13, 17, 21])
+def test_other_operator_sets(opset, backend):
+    network = small()
+    model = export(backend, network, endpoints=True, opset=opset)
+    assert model.opset_import[0].version == opset
+    values = OnnxGraph(model.SerializeToString()).run(images_for(network))
+    assert compare(backend, reference(network), values).agrees
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("opset", [12, 99])
+def test_operator_sets_out_of_range(opset, backend):
+    with pytest.raises(RosettaError, match=f"opset is {opset}; choose from 13 to 23"):
+        export(backend, small(), opset=opset)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exporting_leaves_a_training_model_in_training(backend):
+    if backend == "torch":
+        network = small()
+        module = get_backend("torch")
+        model = module.build(network).train()
+        module.export_onnx(model, network)
+        assert model.training
+        assert all(submodule.training for submodule in model.modules())
+    else:  # Keras passes the phase along with the call; there is nothing to restore
+        network = small()
+        model = get_backend("keras").build(network)
+        get_backend("keras").export_onnx(model, network)
+        assert model.trainable
+
+
+def test_an_operation_without_an_emitter_is_named_in_torch():
+    import torch
+
+    from torch_impl.onnx import export as export_module
+
+    class Unusual(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, image, endpoints):
+            endpoints["logits"] = torch.erfinv(image * self.weight)
+
+    with pytest.raises(UnsupportedOperationError, match=r"no emitter for aten.erfinv.default"):
+        export_module(Unusual(), (3, 8, 8), ["logits"], {"producer": "test"})
+
+
+def test_an_operation_without_an_emitter_is_named_in_keras():
+    import keras
+
+    from keras_impl.onnx import export as export_model
+
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.MaxPooling2D(name="pool")(image))
+    with pytest.raises(UnsupportedOperationError, match=r"MaxPooling2D \(layer pool\)"):
+        export_model(model, (8, 8, 3), ["maps"], {"producer": "test"})
+
+
+def test_a_layer_of_the_users_own_is_not_taken_for_keras_own():
+    import keras
+
+    from keras_impl.onnx import export as export_model
+
+    class Dropout(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, Dropout(name="mine")(image))
+    with pytest.raises(UnsupportedOperationError, match=r"Dropout \(layer mine\)"):
+        export_model(model, (8, 8, 3), ["maps"], {"producer": "test"})
+
+
+def test_keras_applications_model_exports(tmp_path):
+    """Keras's own exporter leaves its normalization dangling; ours must not."""
+    import keras
+
+    from keras_impl.onnx import export as export_model
+
+    model = keras.applications.EfficientNetB0(weights=None, classifier_activation="softmax")
+    random = np.random.default_rng(0)
+    for variable in model.variables:  # statistics and constants too, all different from default
+        spread = random.uniform(0.5, 1.5, variable.shape)
+        variable.assign(np.abs(variable.numpy()) + 0.1 * spread)
+    # The constants are baked when the layer is built, so that it must be told of new ones.
+    model.get_layer("normalization").finalize_state()
+    exported_model = export_model(model, (224, 224, 3), ["predictions"], {"producer": "test"})
+    onnx.checker.check_model(exported_model, full_check=True)
+    assert [value.name for value in exported_model.graph.input] == ["image"]
+    path = tmp_path / "b0.onnx"
+    path.write_bytes(exported_model.SerializeToString())
+    images = random.uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
+    session = OnnxGraph(path).session
+    (found,) = session.run(None, {"image": images})
+    np.testing.assert_allclose(found, model.predict_on_batch(images), rtol=1e-3, atol=1e-6)
+    assert found.std() > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["b0", "b4"])
+def test_the_exporter_of_torch_gives_the_same_outputs(preset, tmp_path):
+    import torch
+
+    network = resolve(preset)
+    module = get_backend("torch")
+    model = module.build(network)
+    module.load_weights(model, weights_of(network))
+    images = images_for(network)
+    path = tmp_path / "torch.onnx"
+    torch.onnx.export(
+        model,
+        (torch.tensor(images, dtype=torch.float32),),
+        path,
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamo=True,
+    )
+    check_oracle(OnnxGraph(path), "torch", network, images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["b0", "b4"])
+def test_the_exporter_of_keras_gives_the_same_outputs(preset, tmp_path):
+    network = resolve(preset)
+    module = get_backend("keras")
+    model = module.build(network)
+    module.load_weights(model, weights_of(network))
+    images = images_for(network)
+    module.run(model, images)  # Keras exports only what was called
+    path = tmp_path / "keras.onnx"
+    model.export(str(path), format="onnx", verbose=False)
+    oracle = OnnxGraph(path)
+    oracle.channels_last = True
+    check_oracle(oracle, "keras", network, images)
+
+
+def check_oracle(oracle, backend, network, images):
+    (theirs,) = oracle.run(images).values()
+    ours = exported(backend, network).run(images)["logits"]
+    expected = reference(network)["logits"]
+    for logits in (theirs, ours):
+        assert compare(backend, {"logits": expected}, {"logits": logits}).agrees
+
+
+def test_presets_of_the_sweeps():
+    assert (*SMALL, *LARGE) == tuple(PRESETS)
