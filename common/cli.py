@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,8 +114,7 @@ def table(preset: PresetArgument = "b0", size: SizeOption = None) -> None:
     total = count(network)
     grid.add_section()
     grid.add_row("", "total", *[""] * 4, f"{total.trainable:,}", f"{total.macs:,}")
-    console = Console()
-    console.print(grid, width=max(console.width, TABLE_WIDTH))
+    Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
 
 
 def _stages(network: Network) -> Iterator[tuple[str, ...]]:
@@ -244,18 +244,19 @@ def parity(
             raise RosettaError(f"unknown dtype {dtype!r}; choose from float32, float64")
         settings = job.Settings(image or job.PHOTOGRAPH, dtype, batch, seed)
         job.parity_images(networks[0], settings)  # a wrong image is reported at once
-        results = []
-        typer.echo(_HEADINGS)
-        with _progress(len(networks) * job.STEPS) as advance:
+        results: list[Result] = []
+        with ExitStack() as stack:
+            # Opened before the work: a folder that is not there is reported at once.
+            report = stack.enter_context(replacing(json_file)) if json_file else None
+            advance = stack.enter_context(_progress(len(networks) * job.STEPS))
+            typer.echo(_HEADINGS)
             for network in networks:
-                name = network.name
-                result = job.run(network, settings, lambda step, n=name: advance(f"{n} {step}"))
+                result = job.run(network, settings, partial(advance, network.name))
                 for line in _parity_lines(result):
                     advance.line(line)
                 results.append(result)
-    if json_file:
-        with replacing(json_file) as temporary:
-            temporary.write_text(json.dumps(job.report(results, settings), indent=1) + "\n")
+            if report:
+                report.write_text(json.dumps(job.report(results, settings), indent=1) + "\n")
     agree = sum(result.agrees for result in results)
     tolerances = {c.runner: c.tolerance for result in results for c in result.comparisons}
     allowed = ", ".join(f"{runner} {limit:.0e}" for runner, limit in tolerances.items())
@@ -308,12 +309,13 @@ class _Advance:
     def __init__(self, bar: Progress, total: int):
         self.bar, self.task = bar, bar.add_task("", total=total)
 
-    def __call__(self, description: str) -> None:
-        self.bar.update(self.task, description=description, advance=1)
+    def __call__(self, preset: str, step: str) -> None:
+        self.bar.update(self.task, description=f"{preset} {step}", advance=1)
 
     def line(self, text: str) -> None:
-        self.bar.console.file.flush()
+        self.bar.stop()  # or the line would be written across it
         typer.echo(text)
+        self.bar.start()
 
 
 @contextmanager
@@ -322,6 +324,10 @@ def _progress(total: int) -> Iterator[_Advance]:
     console = Console(stderr=True)
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        disable=not console.is_terminal,
     ) as bar:
         yield _Advance(bar, total)

@@ -118,18 +118,25 @@ class _Walk:
             self.turned[value] = Value(name, 4, channels_first)
         return self.turned[value]
 
+    def layer(
+        self, op_type: str, layer: layers.Layer, x: Value, *inputs: str, **attributes
+    ) -> Value:
+        """Append a layer's own node, and its activation if it has one."""
+        plain = keras.activations.serialize(layer.activation) == "linear"
+        name = layer.name if plain else f"{layer.name}.linear"
+        y = self.add(op_type, x, *inputs, like=x, name=name, **attributes)
+        return y if plain else self.activate(y, layer.activation, layer.name)
+
     def activate(self, x: Value, function: Callable, name: str) -> Value:
-        """Append a layer's activation, if it has one."""
+        """Append an activation."""
         kind = keras.activations.serialize(function)
-        if kind == "linear":
-            return x
-        if kind in ("silu", "swish"):
+        if kind == "silu":
             return Value(self.builder.swish(x.name, name), x.rank, x.channels_first)
         if kind == "softmax":
             x = self.last(x)
             return self.add("Softmax", x, like=x, name=name, axis=-1)
-        if kind in ("relu", "sigmoid"):
-            return self.add(kind.capitalize(), x, like=x, name=name)
+        if kind == "sigmoid":
+            return self.add("Sigmoid", x, like=x, name=name)
         raise UnsupportedOperationError(
             f"the Keras exporter has no emitter for activation {kind} ({name})"
         )
@@ -176,19 +183,17 @@ def _conv(walk: _Walk, layer: layers.Layer, x: Value) -> Value:
         # (channels, multiplier, height, width): a multiplier's filters lie beside each other.
         arrays["weight"] = kernel.reshape(-1, 1, *kernel.shape[2:])
     x = walk.first(x)
-    y = walk.add(
+    return walk.layer(
         "Conv",
+        layer,
         x,
         *walk.constants(layer, arrays),
-        like=x,
-        name=layer.name,
         kernel_shape=kernel.shape[2:],
         strides=layer.strides,
         dilations=layer.dilation_rate,
         group=groups,
         auto_pad={"same": "SAME_UPPER", "valid": "VALID"}[layer.padding],
     )
-    return walk.activate(y, layer.activation, f"{layer.name}.activation")
 
 
 @_emits("BatchNormalization")
@@ -212,8 +217,7 @@ def _dense(walk: _Walk, layer: layers.Dense, x: Value) -> Value:
             f"the Keras exporter takes dense layers on vectors only (layer {layer.name})"
         )
     inputs = walk.constants(layer, walk.arrays(layer))
-    y = walk.add("Gemm", x, *inputs, like=x, name=layer.name, transB=1)
-    return walk.activate(y, layer.activation, f"{layer.name}.activation")
+    return walk.layer("Gemm", layer, x, *inputs, transB=1)
 
 
 @_emits("ZeroPadding2D")
