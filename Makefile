@@ -1,0 +1,30 @@
+# Both commands of the README set up .venv by themselves, and only when it is out of date.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: parity test test-slow lint benchmark clean
+
+parity: $(INSTALLED)
+	$(BIN)/rosetta parity
+
+test: lint
+	$(BIN)/pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+benchmark: $(INSTALLED)
+	$(BIN)/python benchmarks/export.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache
