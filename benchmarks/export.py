@@ -49,7 +49,7 @@ def main() -> None:
 def in_a_process(preset: str, backend: str, exporter: str) -> tuple[float, int]:
     """Measure one exporter where nothing else was imported or cached."""
     command = [sys.executable, __file__, "--one", preset, backend, exporter]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     return tuple(json.loads(done.stdout.splitlines()[-1]))

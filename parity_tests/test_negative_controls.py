@@ -10,7 +10,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from common.backend import get_backend
 from common.compare import TOLERANCES, compare
+from common.graph import OnnxGraph
 from common.spec import PYTORCH, TENSORFLOW
 from parity_tests.support import BACKENDS, images_for, parity, reference, run, small, weights_of
 
@@ -55,16 +57,20 @@ def test_wrong_epsilon_everywhere(backend):
     caught(against_reference(backend, with_dialect(epsilon=PYTORCH.epsilon)), 1e-2, "stem")
 
 
-def test_wrong_epsilon_in_one_batch_norm():
-    from common.backend import get_backend
-
+def test_wrong_epsilon_in_any_single_batch_norm():
+    """The smallest mistake there is, in each of B0's 49 places: caught, and located."""
     torch = get_backend("torch")
     model = torch.build(NETWORK)
     torch.load_weights(model, weights_of(NETWORK))
-    model.get_submodule("stages.5.blocks.1.depthwise_bn").epsilon = 1e-5
-    values = torch.endpoints(model, images_for(NETWORK))
-    comparison = compare("torch", reference(NETWORK), values)
-    caught(comparison, 5e-4, "stages.5.blocks.1")
+    norms = [layer.role for layer in NETWORK.layers if layer.kind == "batch_norm"]
+    assert len(norms) == 49
+    for role in norms:
+        norm = model.get_submodule(role)
+        norm.epsilon = PYTORCH.epsilon
+        values = torch.endpoints(model, images_for(NETWORK))
+        norm.epsilon = TENSORFLOW.epsilon
+        block = role.rpartition(".")[0]
+        caught(compare("torch", reference(NETWORK), values), 1e-3, block)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -121,9 +127,6 @@ def test_stochastic_depth_left_on_in_keras(monkeypatch):
 
 @pytest.mark.parametrize("mistake", ["epsilon", "padding", "kernel"])
 def test_the_exported_graph_is_judged_by_the_same_check(mistake):
-    from common.backend import get_backend
-    from common.graph import OnnxGraph
-
     keras = get_backend("keras")
     network = {
         "epsilon": with_dialect(epsilon=1e-5),

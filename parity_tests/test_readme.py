@@ -1,0 +1,32 @@
+"""What the README shows is true: its Python runs, its table is of this project."""
+
+import re
+from pathlib import Path
+
+import common
+from common.counting import count
+from common.spec import resolve
+
+ROOT = Path(common.__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tour_runs_and_agrees(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("True ")
+
+
+def test_the_table_is_of_these_networks():
+    for preset in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"):
+        total = count(resolve(preset))
+        (row,) = re.findall(rf"^{preset} .*agrees$", README, re.MULTILINE)
+        assert row.split()[2:4] == [f"{total.trainable:,}", f"{total.macs:,}"]
+        assert all(float(error) < 1e-4 for error in row.split()[4:8])
+
+
+def test_every_command_and_file_it_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) <= targets
+    for path in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (ROOT / path).exists(), path
