@@ -258,13 +258,19 @@ def parity(
             if report:
                 report.write_text(json.dumps(job.report(results, settings), indent=1) + "\n")
     agree = sum(result.agrees for result in results)
-    tolerances = {c.runner: c.tolerance for result in results for c in result.comparisons}
-    allowed = ", ".join(f"{runner} {limit:.0e}" for runner, limit in tolerances.items())
     typer.echo(
         f"{agree} of {len(results)} agree with {job.REFERENCE} in float64, relative to the spread "
-        f"of the logits; tolerance {allowed}"
+        f"of the logits; tolerance {_tolerances(results)}"
     )
     raise typer.Exit(0 if agree == len(results) else 1)
+
+
+def _tolerances(results: list[Result]) -> str:
+    """The tolerance of all runs, or of each where they differ."""
+    found = {run.runner: f"{run.tolerance:.0e}" for result in results for run in result.comparisons}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return ", ".join(f"{runner} {tolerance}" for runner, tolerance in found.items())
 
 
 _COLUMNS = "{:<7}{:>9}{:>13}{:>17}{:>9}{:>9}{:>12}{:>12}{:>7}{:>9}  {}"
