@@ -170,17 +170,21 @@ def export(
         from common.backend import OPSET, get_backend
         from common.files import replacing
 
-        network, values = _weighted_network(preset, weights, dialect, size)
         framework = get_backend(backend)
-        model = framework.build(network)
-        framework.load_weights(model, values)
-        exported = framework.export_onnx(model, network, endpoints, opset or OPSET)
-    with replacing(output) as temporary:
-        temporary.write_bytes(exported.SerializeToString())
+        # Opened before the work: what cannot be written is reported at once.
+        with replacing(output) as temporary:
+            network, values = _weighted_network(preset, weights, dialect, size)
+            model = framework.build(network)
+            framework.load_weights(model, values)
+            opset = OPSET if opset is None else opset
+            exported = framework.export_onnx(model, network, endpoints, opset)
+            temporary.write_bytes(exported.SerializeToString())
+    first, last = exported.graph.output[0].name, exported.graph.output[-1].name
+    outputs = f"{first} to {last}" if endpoints else last
     typer.echo(
         f"{output}: EfficientNet-{network.name.upper()} from {backend}, {network.dialect.name} "
-        f"dialect, {_pixels(network.resolution)} pixels, opset {opset or OPSET}, "
-        f"outputs {exported.graph.output[0].name}" + (f" to {network.output}" if endpoints else "")
+        f"dialect, {_pixels(network.resolution)} pixels, opset {opset}, "
+        f"output {outputs}"
     )
 
 
@@ -221,9 +225,9 @@ def parity(
     ] = "float32",
     size: SizeOption = None,
     batch: Annotated[
-        int, typer.Option(min=1, help="Variants of the photograph, and images of noise.")
+        int, typer.Option(help="Variants of the photograph, and images of noise.")
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights and the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the weights and the noise.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every error there.")
     ] = None,
@@ -242,58 +246,65 @@ def parity(
 
         if dtype not in TOLERANCES:
             raise RosettaError(f"unknown dtype {dtype!r}; choose from float32, float64")
+        if batch < 1 or seed < 0:
+            raise RosettaError(f"batch is {batch} and seed {seed}; at least 1 and 0 are needed")
         settings = job.Settings(image or job.PHOTOGRAPH, dtype, batch, seed)
         job.parity_images(networks[0], settings)  # a wrong image is reported at once
         results: list[Result] = []
         with ExitStack() as stack:
             # Opened before the work: a folder that is not there is reported at once.
             report = stack.enter_context(replacing(json_file)) if json_file else None
-            advance = stack.enter_context(_progress(len(networks) * job.STEPS))
-            typer.echo(_HEADINGS)
+            advance = stack.enter_context(_progress(len(networks) * job.steps()))
+            typer.echo(_headings(job.runners()))
             for network in networks:
                 result = job.run(network, settings, partial(advance, network.name))
-                for line in _parity_lines(result):
+                for line in _parity_lines(result, job.runners()):
                     advance.line(line)
                 results.append(result)
             if report:
-                report.write_text(json.dumps(job.report(results, settings), indent=1) + "\n")
+                content = json.dumps(job.report(results, settings), indent=1, allow_nan=False)
+                report.write_text(content + "\n")
     agree = sum(result.agrees for result in results)
     typer.echo(
         f"{agree} of {len(results)} agree with {job.REFERENCE} in float64, relative to the spread "
-        f"of the logits; tolerance {_tolerances(results)}"
+        f"of its values; tolerance {_tolerances(results)}"
     )
     raise typer.Exit(0 if agree == len(results) else 1)
 
 
 def _tolerances(results: list[Result]) -> str:
     """The tolerance of all runs, or of each where they differ."""
-    found = {run.runner: f"{run.tolerance:.0e}" for result in results for run in result.comparisons}
+    found = {
+        run.runner: f"{run.tolerance.limit:.0e}" for result in results for run in result.comparisons
+    }
     if len(set(found.values())) == 1:
         return next(iter(found.values()))
     return ", ".join(f"{runner} {tolerance}" for runner, tolerance in found.items())
 
 
-_COLUMNS = "{:<7}{:>9}{:>13}{:>17}{:>9}{:>9}{:>12}{:>12}{:>7}{:>9}  {}"
-_HEADINGS = _COLUMNS.format(
-    *("preset", "pixels", "parameters", "MACs", "torch", "keras", "onnx-torch", "onnx-keras"),
-    *("top-5", "seconds", "verdict"),
-)
+def _row(*cells: str) -> str:
+    """Cells in columns: a name, numbers, and a verdict."""
+    name, pixels, parameters, macs, *errors, top5, seconds, verdict = cells
+    numbers = "".join(f"{error:>12}" for error in errors)
+    return (
+        f"{name:<7}{pixels:>9}{parameters:>13}{macs:>17}{numbers}{top5:>7}{seconds:>9}  {verdict}"
+    )
 
 
-def _parity_lines(result: Result) -> Iterator[str]:
+def _headings(runners: list[str]) -> str:
+    return _row("preset", "pixels", "parameters", "MACs", *runners, "top-5", "seconds", "verdict")
+
+
+def _parity_lines(result: Result, runners: list[str]) -> Iterator[str]:
     """The table row of a preset, and a line for every run that is off."""
     runs = {comparison.runner: comparison for comparison in result.comparisons}
-    errors = [
-        f"{runs[runner].output.largest:.1e}" if runner in runs else "-"
-        for runner in ("torch", "keras", "onnx-torch", "onnx-keras")
-    ]
     top5 = result.top5_agreement
-    yield _COLUMNS.format(
+    yield _row(
         result.network.name,
         _pixels(result.network.resolution),
         f"{result.count.trainable:,}",
         f"{result.count.macs:,}",
-        *errors,
+        *(_worst(runs[runner]) if runner in runs else "-" for runner in runners),
         "-" if top5 is None else f"{top5:.0%}",
         f"{result.seconds:.1f}",
         "agrees" if result.agrees else "DIFFERS",
@@ -301,11 +312,15 @@ def _parity_lines(result: Result) -> Iterator[str]:
     yield from (_diagnosis(run) for run in result.comparisons if not run.agrees)
 
 
+def _worst(run: Comparison) -> str:
+    return f"{run.judged(run.worst):.1e}"
+
+
 def _diagnosis(run: Comparison) -> str:
     first, worst = run.first_divergence, run.worst
     return (
-        f"       {run.runner}: over {run.tolerance:.0e} from {first.endpoint} "
-        f"(rms {first.rms:.1e}) on, worst at {worst.endpoint} (rms {worst.rms:.1e})"
+        f"       {run.runner}: over {run.tolerance.limit:.0e} from {first.endpoint} "
+        f"({run.judged(first):.1e}) on, worst at {worst.endpoint} ({run.judged(worst):.1e})"
     )
 
 
@@ -328,12 +343,13 @@ class _Advance:
 def _progress(total: int) -> Iterator[_Advance]:
     """A bar on stderr, nothing at all when that is not a terminal."""
     console = Console(stderr=True)
+    terminal = sys.stderr.isatty()
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(
         *columns,
         console=console,
         transient=True,
         redirect_stdout=False,
-        disable=not console.is_terminal,
+        disable=not terminal,
     ) as bar:
         yield _Advance(bar, total)

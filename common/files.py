@@ -15,26 +15,35 @@ from common.errors import RosettaError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its place once the block ends well.
 
+    A symbolic link stays one: its target is replaced.
+
     Raises:
-        RosettaError: the folder of `path` does not exist or cannot be written to.
+        RosettaError: `path` is not a file, or its folder does not exist or cannot be written to.
     """
-    path = Path(path)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise RosettaError(f"{path}: is not a file; name one")
+    with _reported(path):
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+    temporary = Path(name)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        yield temporary
+        with _reported(path):
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # mkstemp makes files private
+            temporary.replace(target)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@contextmanager
+def _reported(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RosettaError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists"
         ) from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private
-        temporary.replace(path)
-    except OSError as error:
-        raise RosettaError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import platform
 import time
@@ -14,25 +15,36 @@ from pathlib import Path
 import numpy as np
 
 from common import __version__
-from common.backend import Backend, get_backend
+from common.backend import Backend, backend_names, get_backend
 from common.calibration import calibrated
-from common.compare import TOLERANCES, Comparison, compare
+from common.compare import TOLERANCES, Comparison, Error, compare
 from common.counting import Count, count
 from common.graph import OnnxGraph
 from common.preprocess import PHOTOGRAPH, load_image
 from common.spec import Network
 from common.weights import Weights
 
-BACKENDS = ("torch", "keras")
 REFERENCE = "torch"  # in float64
-RUNNERS = (*BACKENDS, *(f"onnx-{name}" for name in BACKENDS))
 SCHEMA = 1
 # onnxruntime has no convolution in float64 on a CPU, so graphs run in float32 always.
 GRAPH_DTYPE = "float32"
 
-STEPS = 2 + 3 * len(BACKENDS)  # how often `run` reports progress
-
 Progress = Callable[[str], None]
+
+
+def backends() -> list[str]:
+    """Every registered backend, the reference first."""
+    return sorted(backend_names(), key=lambda name: (name != REFERENCE, name))
+
+
+def runners() -> list[str]:
+    """The runs of a network: each backend, then onnxruntime on each backend's export."""
+    return [*backends(), *(f"onnx-{name}" for name in backends())]
+
+
+def steps() -> int:
+    """How often `run` reports progress."""
+    return 2 + 3 * len(backends())
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
     reference = _endpoints(get_backend(REFERENCE), network, weights, images, "float64")
     comparisons = {
         comparison.runner: comparison
-        for name in BACKENDS
+        for name in backends()
         for comparison in _compare_backend(
             name, network, weights, images, reference, settings, progress
         )
@@ -90,7 +102,7 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
     return Result(
         network,
         count(network),
-        tuple(comparisons[runner] for runner in RUNNERS if runner in comparisons),
+        tuple(comparisons[runner] for runner in runners() if runner in comparisons),
         time.perf_counter() - start,
     )
 
@@ -98,6 +110,8 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
 def parity_images(network: Network, settings: Settings) -> np.ndarray:
     """`batch` variants of the photograph, then as many images of noise: (2 * batch, C, H, W)."""
     photograph = load_image(settings.image, network.resolution)
+    # Red, green, blue and over again, for networks of other channels.
+    photograph = photograph[np.arange(network.in_channels) % len(photograph)]
     # Mirrored, and dimmer by turns, so that no two rows of a batch are alike.
     variants = [photograph[..., :: (-1) ** i] * 0.8 ** (i // 2) for i in range(settings.batch)]
     noise = np.random.default_rng(settings.seed).normal(
@@ -155,7 +169,7 @@ def environment() -> dict[str, str]:
         "cpus": str(os.cpu_count()),
         **{package: version(package) for package in ("numpy", "onnx", "onnxruntime")},
     }
-    for name in BACKENDS:
+    for name in backends():
         found |= get_backend(name).versions()
     return found
 
@@ -185,11 +199,20 @@ def _report_one(result: Result) -> dict:
         "runs": [
             {
                 "runner": comparison.runner,
-                "tolerance": comparison.tolerance,
+                "tolerance": asdict(comparison.tolerance),
                 "agrees": comparison.agrees,
                 "top5_agreement": comparison.top5_agreement,
-                "endpoints": [asdict(error) for error in comparison.errors],
+                "endpoints": [_report_error(error) for error in comparison.errors],
             }
             for comparison in result.comparisons
         ],
+    }
+
+
+def _report_error(error: Error) -> dict:
+    """null stands for an error without a number: JSON has neither infinity nor NaN."""
+    numbers = {name: value for name, value in asdict(error).items() if name != "endpoint"}
+    return {
+        "endpoint": error.endpoint,
+        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
     }

@@ -12,10 +12,47 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 Size = tuple[int, int]
 Padding = tuple[int, int]
+
+
+# ------------------------------------------------------------------ what is allowed
+
+LARGEST = 100  # multiplier of width or depth; L2, the largest there is, has 4.3 and 5.3
+
+
+def _look_up(what: str, name: str, table: dict[str, Any]) -> Any:
+    found = table.get(name.lower()) if isinstance(name, str) else None
+    if found is None:
+        raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
+    return found
+
+
+def _positive(what: str, value: float) -> float:
+    if not (isinstance(value, Real) and 0 < value <= LARGEST):
+        raise ValueError(f"{what} is {value}; it must be a positive number, at most {LARGEST}")
+    return float(value)
+
+
+def _rate(what: str, value: float) -> float:
+    if not (isinstance(value, Real) and 0 <= value < 1):
+        raise ValueError(f"{what} is {value}; it must be at least 0 and below 1")
+    return float(value)
+
+
+def _whole(value: int) -> int | None:
+    """The value as a plain integer, of whatever integer type it is; None if it is not one."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+
+
+def _count(what: str, value: int, otherwise: str = "") -> int:
+    count = _whole(value)
+    if count is None or count < 1:
+        raise ValueError(f"{what} is {value}; it must be a whole number of at least 1{otherwise}")
+    return count
 
 
 # ------------------------------------------------------------------ numerics dialects
@@ -23,7 +60,7 @@ Padding = tuple[int, int]
 
 def same_padding(size: int, kernel: int, stride: int) -> Padding:
     """Zeros (before, after) one axis under TensorFlow's SAME rule; an odd zero goes after."""
-    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    total = max(kernel - (size % stride or stride), 0)
     return total // 2, total - total // 2
 
 
@@ -44,6 +81,12 @@ class Dialect:
     padding: Literal["same", "symmetric"]
     epsilon: float
     momentum: float
+
+    def __post_init__(self) -> None:
+        if self.padding not in ("same", "symmetric"):
+            raise ValueError(f"padding is {self.padding!r}; it must be 'same' or 'symmetric'")
+        _positive("epsilon", self.epsilon)
+        _rate("momentum", self.momentum)
 
     def pad(self, size: int, kernel: int, stride: int) -> Padding:
         """Zeros (before, after) an axis of `size` pixels for a convolution."""
@@ -484,34 +527,10 @@ def _after(size: Size, stride: int) -> Size:
     return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
 
 
-def _look_up(what: str, name: str, table: dict):
-    try:
-        return table[name.lower()]
-    except KeyError:
-        raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}") from None
-
-
-def _positive(what: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{what} is {value}; it must be a positive number")
-    return float(value)
-
-
-def _rate(what: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"{what} is {value}; it must be at least 0 and below 1")
-    return float(value)
-
-
-def _count(what: str, value: int, otherwise: str = "") -> int:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{what} is {value}; it must be a whole number of at least 1{otherwise}")
-    return value
-
-
 def _image_size(resolution: int | Size) -> Size:
-    size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
-    if len(size) != 2 or any(not isinstance(side, int) or side < TOTAL_STRIDE for side in size):
+    sides = resolution if isinstance(resolution, tuple | list) else (resolution, resolution)
+    size = tuple(_whole(side) for side in sides)
+    if len(size) != 2 or any(side is None or side < TOTAL_STRIDE for side in size):
         raise ValueError(
             f"resolution is {resolution}; each side must be a whole number of at least "
             f"{TOTAL_STRIDE} pixels, the stride of the whole network"

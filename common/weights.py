@@ -37,14 +37,26 @@ def check(expected: Shapes, weights: Mapping[str, np.ndarray]) -> None:
     """Compare names and shapes both ways, before anything is copied.
 
     Raises:
+        WeightsError: a tensor is missing, unexpected, of another shape, or not of floats.
+    """
+    check_shapes(expected, {name: tuple(array.shape) for name, array in weights.items()})
+    integers = [name for name, array in weights.items() if array.dtype.kind != "f"]
+    if integers:
+        raise WeightsError(f"{len(integers)} tensors are not floating point: {_listed(integers)}")
+
+
+def check_shapes(expected: Shapes, found: Shapes) -> None:
+    """Compare names and shapes both ways.
+
+    Raises:
         WeightsError: a tensor is missing, unexpected or of another shape.
     """
-    missing = [name for name in expected if name not in weights]
-    unexpected = [name for name in weights if name not in expected]
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
     misshapen = [
-        f"{name} {tuple(weights[name].shape)} for {tuple(shape)}"
+        f"{name} {found[name]} for {shape}"
         for name, shape in expected.items()
-        if name in weights and tuple(weights[name].shape) != tuple(shape)
+        if name in found and found[name] != shape
     ]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     if any(problems.values()):
@@ -165,7 +177,7 @@ def network_from(path: str | Path, found: Mapping[str, str] | None) -> Network:
         )
     try:
         return _rebuilt(found["preset"], json.loads(found["network"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise RosettaError(f"{path}: its {FORMAT} metadata is damaged ({error})") from None
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from common.backend import OPSET, check_endpoints, from_layout, to_layout
 from common.quiet import quiet_stderr
 from common.spec import Network
-from common.weights import description
+from common.weights import check_shapes, description
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():
     import keras
 
-from keras_impl.efficientnet import EfficientNet
-from keras_impl.weights import dump_weights, load_weights
+from keras_impl.efficientnet import EfficientNet, _functional
+from keras_impl.weights import dump_weights, load_weights, tensor_shapes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -73,9 +73,11 @@ def endpoints(
         ValueError: a name that is not one of `Network.endpoints`.
     """
     names = check_endpoints(_endpoint_names(model), names)
-    outputs = [model.get_layer(name).output for name in names]
-    values = _predict(keras.Model(model.inputs, outputs), images)
-    return {name: from_layout(value, True) for name, value in zip(names, values, strict=True)}
+    if not names:
+        return {}
+    outputs = {name: model.get_layer(name).output for name in names}
+    values = _predict(_functional(model.inputs, outputs, model.name), images)
+    return {name: from_layout(values[name], True) for name in names}
 
 
 def _endpoint_names(model: keras.Model) -> list[str]:
@@ -97,14 +99,19 @@ def _predict(model: keras.Model, images: np.ndarray) -> Any:
 def export_onnx(
     model: keras.Model, network: Network, endpoints: bool = False, opset: int = OPSET
 ) -> ModelProto:
-    """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint."""
+    """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint.
+
+    `network` is the one the model was built from, at any resolution.
+    """
     from keras_impl.onnx import export  # a backend without ONNX is still a backend
 
+    check_shapes(network.tensors, tensor_shapes(model))
     names = network.endpoints if endpoints else (network.output,)
     outputs = [model.get_layer(name).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")
     image_shape = (*network.resolution, network.in_channels)
-    return export(keras.Model(model.inputs, outputs), image_shape, names, metadata, opset)
+    selected = _functional(model.inputs, outputs, model.name)
+    return export(selected, image_shape, names, metadata, opset)
 
 
 def versions() -> dict[str, str]:

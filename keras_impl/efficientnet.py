@@ -8,6 +8,9 @@ without this package.
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import keras
 from keras import KerasTensor, initializers, layers, ops
 
@@ -15,6 +18,7 @@ from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_boun
 
 # Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
 CHANNELS_LAST = "channels_last"
+RECURSION = 50_000  # enough for a hundred times the depth of B0
 
 
 def swish(x: KerasTensor) -> KerasTensor:
@@ -172,9 +176,19 @@ def EfficientNet(network: Network) -> keras.Model:
     if network.classifier is not None:
         x = layers.Dropout(network.classifier.dropout, name="dropout")(x)
         x = _endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")
-    return keras.Model(image, x, name=f"efficientnet_{network.name}")
+    return _functional(image, x, f"efficientnet_{network.name}")
 
 
 def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
     """Give a value a name to ask for it by: a layer that changes nothing."""
     return layers.Identity(name=name)(x)
+
+
+def _functional(inputs: Any, outputs: Any, name: str) -> keras.Model:
+    """A functional model however deep: Keras follows its graph by recursion, and L2's is 1,500."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, RECURSION))
+    try:
+        return keras.Model(inputs, outputs, name=name)
+    finally:
+        sys.setrecursionlimit(limit)

@@ -6,6 +6,7 @@ operation left it in, and turned around only where an operation needs the other 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class _Walk:
         self.model = model
         self.builder = OnnxBuilder(model.inputs[0].dtype, opset)
         self.turned: dict[Value, Value] = {}
+        self.operations: Counter[str] = Counter()
 
     def run(
         self, image_shape: Sequence[int | None], names: Sequence[str], metadata: dict[str, str]
@@ -68,18 +70,24 @@ class _Walk:
         return self.builder.model(metadata)
 
     def emit(self, operation: keras.Operation, *args, **kwargs) -> Value:
-        kind = type(operation)
+        kind, name = type(operation), self.name(operation)
         emitter = EMITTERS.get(kind.__name__) if kind.__module__.startswith("keras.") else None
         if emitter is None:
-            raise UnsupportedOperationError(
-                f"the Keras exporter has no emitter for {kind.__name__} (layer {operation.name})"
-            )
+            raise _unsupported(name, f"has no emitter for {kind.__name__}")
         if getattr(operation, "data_format", None) == "channels_first":
-            raise UnsupportedOperationError(
-                f"the Keras exporter reads channels-last models only (layer {operation.name})"
-            )
+            raise _unsupported(name, "reads channels-last models only")
+        if kwargs.get("training"):
+            raise _unsupported(name, "exports inference only, not training=True")
         inputs = [value for value in keras.tree.flatten(args) if isinstance(value, Value)]
-        return emitter(self, operation, *inputs)
+        return emitter(self, operation, name, *inputs)
+
+    def name(self, operation: keras.Operation) -> str:
+        """A layer's own name; Keras numbers operations through a session, here it is the model."""
+        if isinstance(operation, layers.Layer):
+            return operation.name
+        kind = type(operation).__name__.lower()
+        self.operations[kind] += 1
+        return f"{kind}_{self.operations[kind]}"
 
     def add(
         self, op_type: str, *inputs: Value | str, like: Value, name: str, **attributes
@@ -89,15 +97,9 @@ class _Walk:
         output = self.builder.add(op_type, *names, name=name, **attributes)
         return Value(output, like.rank, like.channels_first)
 
-    def arrays(self, layer: layers.Layer) -> dict[str, np.ndarray]:
-        """A layer's weights, oriented as ONNX wants them (which is canonical)."""
-        return {
-            name: keras.ops.convert_to_numpy(variable).transpose(axes)
-            for name, variable, axes in layer_variables(layer)
-        }
-
-    def constants(self, layer: layers.Layer, arrays: dict[str, np.ndarray]) -> list[str]:
-        return [self.builder.constant(f"{layer.name}.{name}", a) for name, a in arrays.items()]
+    def constants(self, name: str, arrays: dict[str, np.ndarray]) -> list[str]:
+        """Store a layer's arrays under its name."""
+        return [self.builder.constant(f"{name}.{part}", array) for part, array in arrays.items()]
 
     def first(self, value: Value) -> Value:
         """A map as (N, C, H, W)."""
@@ -118,14 +120,14 @@ class _Walk:
             self.turned[value] = Value(name, 4, channels_first)
         return self.turned[value]
 
-    def layer(
-        self, op_type: str, layer: layers.Layer, x: Value, *inputs: str, **attributes
+    def weighted(
+        self, op_type: str, layer: layers.Layer, name: str, x: Value, *inputs: str, **attributes
     ) -> Value:
-        """Append a layer's own node, and its activation if it has one."""
+        """Append the node of a layer with weights, and its activation if it has one."""
         plain = keras.activations.serialize(layer.activation) == "linear"
-        name = layer.name if plain else f"{layer.name}.linear"
-        y = self.add(op_type, x, *inputs, like=x, name=name, **attributes)
-        return y if plain else self.activate(y, layer.activation, layer.name)
+        inner = name if plain else f"{name}.linear"
+        y = self.add(op_type, x, *inputs, like=x, name=inner, **attributes)
+        return y if plain else self.activate(y, layer.activation, name)
 
     def activate(self, x: Value, function: Callable, name: str) -> Value:
         """Append an activation."""
@@ -137,30 +139,40 @@ class _Walk:
             return self.add("Softmax", x, like=x, name=name, axis=-1)
         if kind == "sigmoid":
             return self.add("Sigmoid", x, like=x, name=name)
-        raise UnsupportedOperationError(
-            f"the Keras exporter has no emitter for activation {kind} ({name})"
-        )
+        raise _unsupported(name, f"has no emitter for the activation {kind}")
 
-    def mean(self, x: Value, axes: int | Sequence[int], keepdims: bool, name: str) -> Value:
+    def mean(self, x: Value, axes: int | Sequence[int] | None, keepdims: bool, name: str) -> Value:
         """Mean over height, width or both, given as Keras counts them."""
-        axes = {axis % x.rank for axis in ([axes] if isinstance(axes, int) else axes)}
-        if x.rank != 4 or not (axes == {1, 2} or (keepdims and axes < {1, 2})):
-            raise UnsupportedOperationError(
-                f"the Keras exporter takes means over height and width only ({name})"
-            )
-        sides = [axis + 1 for axis in sorted(axes)]  # channels are in front of them now
-        output = self.builder.mean(self.first(x).name, sides, keepdims, name)
+        given = [axes] if isinstance(axes, int) else axes or ()
+        counted = {axis % x.rank for axis in given}
+        sides = counted == {1, 2} or (keepdims and len(counted) == 1 and counted < {1, 2})
+        if x.rank != 4 or not sides:
+            raise _unsupported(name, "takes means over height and width only")
+        # Channels are in front of them once they are turned around.
+        output = self.builder.mean(
+            self.first(x).name, [axis + 1 for axis in sorted(counted)], keepdims, name
+        )
         return Value(output, 4, True) if keepdims else Value(output, 2)
 
     def elementwise(self, op_type: str, name: str, *inputs: Value) -> Value:
-        """A broadcasting operation on tensors of one rank, in the order of the first."""
-        if len({value.rank for value in inputs}) != 1 or len(inputs) != 2:
-            raise UnsupportedOperationError(
-                f"the Keras exporter takes two tensors of one rank in {op_type} ({name})"
-            )
+        """A broadcasting operation on two tensors of one rank, in the order of the first."""
+        if len(inputs) != 2 or inputs[0].rank != inputs[1].rank:
+            raise _unsupported(name, f"takes two tensors of one rank in {op_type}")
         turn = self.first if inputs[0].channels_first else self.last
         x, y = map(turn, inputs)
         return self.add(op_type, x, y, like=x, name=name)
+
+
+def _unsupported(name: str, what: str) -> UnsupportedOperationError:
+    return UnsupportedOperationError(f"the Keras exporter {what} (layer {name})")
+
+
+def _arrays(layer: layers.Layer) -> dict[str, np.ndarray]:
+    """A layer's weights, oriented as ONNX wants them (which is canonical)."""
+    return {
+        name: keras.ops.convert_to_numpy(variable).transpose(axes)
+        for name, variable, axes in layer_variables(layer)
+    }
 
 
 def _emits(*kinds: str) -> Callable[[Emitter], Emitter]:
@@ -171,23 +183,25 @@ def _emits(*kinds: str) -> Callable[[Emitter], Emitter]:
     return register
 
 
-# Every emitter takes the walk, the layer or operation, and its tensors.
+# Every emitter takes the walk, the layer or operation, a name for its node, and its tensors.
 
 
 @_emits("Conv2D", "DepthwiseConv2D")
-def _conv(walk: _Walk, layer: layers.Layer, x: Value) -> Value:
-    arrays = walk.arrays(layer)
+def _conv(walk: _Walk, layer: layers.Layer, name: str, x: Value) -> Value:
+    if layer.padding == "same" and set(layer.dilation_rate) != {1}:
+        raise _unsupported(name, "has no SAME padding for dilated convolutions")
+    arrays = _arrays(layer)
     kernel, groups = arrays["weight"], getattr(layer, "groups", 1)
     if isinstance(layer, layers.DepthwiseConv2D):
         groups = len(kernel)
         # (channels, multiplier, height, width): a multiplier's filters lie beside each other.
         arrays["weight"] = kernel.reshape(-1, 1, *kernel.shape[2:])
-    x = walk.first(x)
-    return walk.layer(
+    return walk.weighted(
         "Conv",
         layer,
-        x,
-        *walk.constants(layer, arrays),
+        name,
+        walk.first(x),
+        *walk.constants(name, arrays),
         kernel_shape=kernel.shape[2:],
         strides=layer.strides,
         dilations=layer.dilation_rate,
@@ -197,103 +211,101 @@ def _conv(walk: _Walk, layer: layers.Layer, x: Value) -> Value:
 
 
 @_emits("BatchNormalization")
-def _batch_norm(walk: _Walk, layer: layers.BatchNormalization, x: Value) -> Value:
-    arrays = walk.arrays(layer)
+def _batch_norm(walk: _Walk, layer: layers.BatchNormalization, name: str, x: Value) -> Value:
+    if layer.axis not in (-1, x.rank - 1):
+        raise _unsupported(name, "normalises over channels only")
+    arrays = _arrays(layer)
     channels = len(arrays["mean"])
-    scale = arrays.get("scale", np.ones(channels))
-    bias = arrays.get("bias", np.zeros(channels))
-    stored = {"scale": scale, "bias": bias, "mean": arrays["mean"], "variance": arrays["variance"]}
+    stored = {
+        "scale": arrays.get("scale", np.ones(channels)),
+        "bias": arrays.get("bias", np.zeros(channels)),
+        "mean": arrays["mean"],
+        "variance": arrays["variance"],
+    }
     x = walk.first(x)
-    inputs = walk.constants(layer, stored)
-    return walk.add(
-        "BatchNormalization", x, *inputs, like=x, name=layer.name, epsilon=layer.epsilon
-    )
+    inputs = walk.constants(name, stored)
+    return walk.add("BatchNormalization", x, *inputs, like=x, name=name, epsilon=layer.epsilon)
 
 
 @_emits("Dense")
-def _dense(walk: _Walk, layer: layers.Dense, x: Value) -> Value:
+def _dense(walk: _Walk, layer: layers.Dense, name: str, x: Value) -> Value:
     if x.rank != 2:
-        raise UnsupportedOperationError(
-            f"the Keras exporter takes dense layers on vectors only (layer {layer.name})"
-        )
-    inputs = walk.constants(layer, walk.arrays(layer))
-    return walk.layer("Gemm", layer, x, *inputs, transB=1)
+        raise _unsupported(name, "takes dense layers on vectors only")
+    return walk.weighted("Gemm", layer, name, x, *walk.constants(name, _arrays(layer)), transB=1)
 
 
 @_emits("ZeroPadding2D")
-def _zero_padding(walk: _Walk, layer: layers.ZeroPadding2D, x: Value) -> Value:
+def _zero_padding(walk: _Walk, layer: layers.ZeroPadding2D, name: str, x: Value) -> Value:
     (top, bottom), (left, right) = layer.padding
-    pads = walk.builder.constant(f"{layer.name}.pads", [0, 0, top, left, 0, 0, bottom, right])
+    pads = walk.builder.constant(f"{name}.pads", [0, 0, top, left, 0, 0, bottom, right])
     x = walk.first(x)
-    return walk.add("Pad", x, pads, like=x, name=layer.name)
+    return walk.add("Pad", x, pads, like=x, name=name)
 
 
 @_emits("Rescaling")
-def _rescaling(walk: _Walk, layer: layers.Rescaling, x: Value) -> Value:
+def _rescaling(walk: _Walk, layer: layers.Rescaling, name: str, x: Value) -> Value:
     x = walk.last(x)
     scale, offset = walk.constants(
-        layer, {"scale": np.asarray(layer.scale, float), "offset": np.asarray(layer.offset, float)}
+        name, {"scale": np.asarray(layer.scale, float), "offset": np.asarray(layer.offset, float)}
     )
-    product = walk.add("Mul", x, scale, like=x, name=f"{layer.name}.product")
-    return walk.add("Add", product, offset, like=x, name=layer.name)
+    product = walk.add("Mul", x, scale, like=x, name=f"{name}.product")
+    return walk.add("Add", product, offset, like=x, name=name)
 
 
 @_emits("Normalization")
-def _normalization(walk: _Walk, layer: layers.Normalization, x: Value) -> Value:
+def _normalization(walk: _Walk, layer: layers.Normalization, name: str, x: Value) -> Value:
     if layer.invert:
-        raise UnsupportedOperationError(
-            f"the Keras exporter has no inverted normalization (layer {layer.name})"
-        )
+        raise _unsupported(name, "has no inverted normalization")
     mean, variance = (keras.ops.convert_to_numpy(v) for v in (layer.mean, layer.variance))
     deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
     x = walk.last(x)
-    mean, deviation = walk.constants(layer, {"mean": mean, "deviation": deviation})
-    centred = walk.add("Sub", x, mean, like=x, name=f"{layer.name}.centred")
-    return walk.add("Div", centred, deviation, like=x, name=layer.name)
+    mean, deviation = walk.constants(name, {"mean": mean, "deviation": deviation})
+    centred = walk.add("Sub", x, mean, like=x, name=f"{name}.centred")
+    return walk.add("Div", centred, deviation, like=x, name=name)
 
 
 @_emits("GlobalAveragePooling2D")
-def _pooling(walk: _Walk, layer: layers.GlobalAveragePooling2D, x: Value) -> Value:
-    return walk.mean(x, (1, 2), layer.keepdims, layer.name)
+def _pooling(walk: _Walk, layer: layers.GlobalAveragePooling2D, name: str, x: Value) -> Value:
+    return walk.mean(x, (1, 2), layer.keepdims, name)
 
 
 @_emits("Mean")
-def _mean(walk: _Walk, operation: keras.Operation, x: Value) -> Value:
-    return walk.mean(x, operation.axis, operation.keepdims, operation.name)
+def _mean(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
+    return walk.mean(x, operation.axis, operation.keepdims, name)
 
 
 @_emits("Reshape")
-def _reshape(walk: _Walk, layer: layers.Reshape, x: Value) -> Value:
-    shape = walk.builder.constant(f"{layer.name}.shape", [0, *layer.target_shape])  # 0: as it is
+def _reshape(walk: _Walk, layer: layers.Reshape, name: str, x: Value) -> Value:
+    shape = walk.builder.constant(f"{name}.shape", [0, *layer.target_shape])  # 0: as it is
     like = Value("", 1 + len(layer.target_shape))
-    return walk.add("Reshape", walk.last(x), shape, like=like, name=layer.name)
+    return walk.add("Reshape", walk.last(x), shape, like=like, name=name)
 
 
 @_emits("Dropout", "Identity")
-def _nothing(walk: _Walk, layer: layers.Layer, x: Value) -> Value:
+def _nothing(walk: _Walk, layer: layers.Layer, name: str, x: Value) -> Value:
     return x  # in inference
 
 
 @_emits("Activation")
-def _activation(walk: _Walk, layer: layers.Activation, x: Value) -> Value:
-    return walk.activate(x, layer.activation, layer.name)
+def _activation(walk: _Walk, layer: layers.Activation, name: str, x: Value) -> Value:
+    return walk.activate(x, layer.activation, name)
 
 
 @_emits("Silu")
-def _silu(walk: _Walk, operation: keras.Operation, x: Value) -> Value:
-    return walk.activate(x, keras.activations.silu, operation.name)
+def _silu(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
+    return walk.activate(x, keras.activations.silu, name)
 
 
 @_emits("Sigmoid")
-def _sigmoid(walk: _Walk, operation: keras.Operation, x: Value) -> Value:
-    return walk.activate(x, keras.activations.sigmoid, operation.name)
+def _sigmoid(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
+    return walk.activate(x, keras.activations.sigmoid, name)
 
 
 @_emits("Add")
-def _add(walk: _Walk, operation: keras.Operation, *inputs: Value) -> Value:
-    return walk.elementwise("Add", operation.name, *inputs)
+def _add(walk: _Walk, operation: keras.Operation, name: str, *inputs: Value) -> Value:
+    return walk.elementwise("Add", name, *inputs)
 
 
 @_emits("Multiply")
-def _multiply(walk: _Walk, operation: keras.Operation, *inputs: Value) -> Value:
-    return walk.elementwise("Mul", operation.name, *inputs)
+def _multiply(walk: _Walk, operation: keras.Operation, name: str, *inputs: Value) -> Value:
+    return walk.elementwise("Mul", name, *inputs)

@@ -34,9 +34,8 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
     Raises:
         WeightsError: a tensor is missing, unexpected or of another shape; nothing was copied.
     """
-    variables = list(_variables(model))
-    check({name: tuple(v.shape[axis] for axis in axes) for name, v, axes in variables}, weights)
-    for name, variable, axes in variables:
+    check(tensor_shapes(model), weights)
+    for name, variable, axes in _variables(model):
         variable.assign(weights[name].transpose(np.argsort(axes)))
 
 
@@ -44,6 +43,14 @@ def dump_weights(model: keras.Model) -> Weights:
     """Copy a model's weights out as canonical arrays."""
     return {
         name: np.ascontiguousarray(keras.ops.convert_to_numpy(variable).transpose(axes))
+        for name, variable, axes in _variables(model)
+    }
+
+
+def tensor_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor by its canonical name, in canonical orientation."""
+    return {
+        name: tuple(variable.shape[axis] for axis in axes)
         for name, variable, axes in _variables(model)
     }
 

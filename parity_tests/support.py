@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +18,7 @@ SMALL = ("b0", "b1", "b2")
 LARGE = ("b3", "b4", "b5", "b6", "b7", "b8", "l2")
 
 
-@cache
+@lru_cache(maxsize=2)  # L2 has 2 GB of them
 def weights_of(network: Network, seed: int = 0) -> Weights:
     """Calibrated weights, made once; do not change them in place."""
     return calibrated(network, seed)
@@ -43,7 +43,7 @@ def run(
     return module.endpoints(model, images)
 
 
-@cache
+@lru_cache(maxsize=16)
 def reference(network: Network, batch: int = 2) -> dict[str, np.ndarray]:
     """Torch in float64 on `images_for(network, batch)`."""
     return run("torch", network, images_for(network, batch), "float64")
@@ -57,7 +57,7 @@ def parity(
     return compare(backend, reference(network, batch), values, TOLERANCES[dtype])
 
 
-@cache
+@lru_cache(maxsize=2)
 def exported(backend: str, network: Network, endpoints: bool = True) -> OnnxGraph:
     """A backend's export of the calibrated network, loaded by onnxruntime."""
     module = get_backend(backend)

@@ -55,6 +55,17 @@ def test_stages_add_up(preset):
     assert sum(stage.parameters for stage in stages.values()) == count(network).parameters
 
 
+def test_stages_of_b0():
+    """By hand: 864 weights and 64 of the batch norm, each weight at 112 x 112 places; and so on."""
+    stages = count_stages(resolve("b0"))
+    assert (stages[1].trainable, stages[1].macs) == (928, 864 * 112 * 112)
+    # Depthwise 288, squeeze-and-excitation 256 + 8 and 256 + 32, projection 512, batch norms 96.
+    assert stages[2].trainable == 288 + 264 + 288 + 512 + 64 + 32
+    assert stages[2].macs == (288 + 512) * 112 * 112 + 256 + 256
+    assert stages[9].trainable == 320 * 1280 + 2560 + 1_281_000
+    assert stages[9].macs == 320 * 1280 * 49 + 1_280_000
+
+
 def test_statistics_are_not_trainable():
     total = count(resolve("b0"))
     assert total.parameters == B0_WITH_STATISTICS

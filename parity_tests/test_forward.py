@@ -107,6 +107,10 @@ def test_endpoints_are_asked_for_by_name_and_leave_the_result_alone(backend):
         assert (value == everything[name]).all()
     assert (everything["reductions.3"] == everything["stages.4.blocks.1"]).all()
     assert (module.run(model, images) == everything["logits"]).all()
+    for few in ([], ["stem"], ["logits"]):
+        values = module.endpoints(model, images, few)
+        assert list(values) == few
+        assert all((value == everything[name]).all() for name, value in values.items())
     with pytest.raises(ValueError, match=r"unknown endpoint 'stages.1'; choose from stem, "):
         module.endpoints(model, images, ["stages.1"])
 

@@ -46,6 +46,28 @@ def test_torch_state_dict_loads_into_a_fresh_model(tmp_path):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_torch_compiled_takes_images_of_other_sizes(dialect):
+    network = small(dialect=dialect, width=0.25, depth=0.5)
+    model = torch_model(network)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for size in ((64, 64), (65, 65), (97, 80)):
+        images = torch.tensor(images_for(small(size=size)), dtype=torch.float32)
+        with torch.inference_mode():
+            torch.testing.assert_close(compiled(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+def test_torch_trains_under_autocast():
+    network = small()
+    model = torch_model(network).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(torch.tensor(images_for(network, 4), dtype=torch.float32)).square().mean()
+    loss.backward()
+    assert model.stem.bn.mean.dtype == torch.float32
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("training", [False, True])
 def test_torch_compiles_without_a_graph_break(training, dialect):
     network = small(size=65, dialect=dialect, dropout=0.0, drop_path_rate=0.0)

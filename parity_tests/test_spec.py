@@ -1,6 +1,7 @@
 """The specification against the paper and the released code, as literals."""
 
 import ast
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,12 @@ def test_dialects():
         ({"width": 0.0}, "width is 0.0; it must be a positive number"),
         ({"width": float("nan")}, "width is nan"),
         ({"depth": -1.0}, "depth is -1.0; it must be a positive number"),
+        ({"width": 101}, "width is 101; it must be a positive number, at most 100"),
+        ({"width": "1"}, "width is 1; it must be a positive number"),
+        ({"preset": None}, "unknown preset None"),
+        ({"resolution": 224.0}, "whole number"),
+        ({"resolution": (64, 64, 64)}, "whole number"),
+        ({"num_classes": True}, "num_classes is True"),
         ({"resolution": 31}, "at least 32 pixels"),
         ({"resolution": (64, 16)}, "at least 32 pixels"),
         ({"num_classes": 0}, "num_classes is 0; .* or None for no classifier"),
@@ -185,6 +192,21 @@ def test_dialects():
 def test_what_is_not_allowed_says_what_is(arguments, message):
     with pytest.raises(ValueError, match=message):
         resolve(**arguments)
+
+
+def test_numpy_integers_are_whole_numbers():
+    import numpy as np
+
+    network = resolve(num_classes=np.int64(10), resolution=np.int32(64))
+    assert network == resolve(num_classes=10, resolution=64)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"padding": "SAME"}, {"epsilon": -5.0}, {"epsilon": None}, {"momentum": "x"}]
+)
+def test_a_dialect_is_checked_when_it_is_made(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        dataclasses.replace(TENSORFLOW, **wrong)
 
 
 def test_a_resolved_network_cannot_be_changed():

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from common.backend import get_backend
 from common.errors import RosettaError
 from common.spec import PYTORCH, resolve
-from common.weights import WeightsError, initial, load, save, with_resolution
+from common.weights import WeightsError, check, initial, load, save, with_resolution
 from parity_tests.support import BACKENDS, LARGE, SMALL, small, weights_of
 
 
@@ -60,6 +60,23 @@ def test_a_tensor_missing_extra_or_misshapen_is_named_and_nothing_is_copied(back
     assert "1 unexpected: head.bn.moving_mean" in message
     assert "1 of another shape: stem.conv.weight (3, 3, 3, 32) for (32, 3, 3, 3)" in message
     assert identical(module.dump_weights(model), before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_arrays_in_any_memory_order_are_loaded_by_value(backend):
+    network = small()
+    module = get_backend(backend)
+    model = module.build(network)
+    weights = {name: np.flip(np.flip(array).copy()) for name, array in weights_of(network).items()}
+    module.load_weights(model, weights)
+    assert identical(module.dump_weights(model), weights_of(network))
+
+
+def test_integers_are_not_weights():
+    network = small()
+    weights = {**weights_of(network), "stem.bn.mean": np.zeros(32, np.int8)}
+    with pytest.raises(WeightsError, match=r"1 tensors are not floating point: stem.bn.mean"):
+        check(network.tensors, weights)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -141,6 +158,13 @@ def broken(path, how):
     elif how == "damaged metadata":
         metadata = {"format": "efficientnet-rosetta", "preset": "b0", "network": "{"}
         save_file(load_file(path), path, metadata=metadata)
+    elif how == "deep metadata":
+        metadata = {"format": "efficientnet-rosetta", "preset": "b0", "network": "[" * 100_000}
+        save_file(load_file(path), path, metadata=metadata)
+    elif how == "a network without end":
+        endless = json.dumps({"depth": 3e4, "dialect": vars(network.dialect)})
+        metadata = {"format": "efficientnet-rosetta", "preset": "b0", "network": endless}
+        save_file(load_file(path), path, metadata=metadata)
     elif how == "another network":
         other = json.dumps(
             {"width": 1.0, "depth": 1.1, "dialect": vars(network.dialect)},
@@ -158,6 +182,8 @@ def broken(path, how):
         ("a header of a terabyte", "is not a safetensors file"),
         ("no metadata", "has no efficientnet-rosetta metadata"),
         ("damaged metadata", "metadata is damaged"),
+        ("deep metadata", "metadata is damaged"),
+        ("a network without end", "metadata is damaged (depth is 30000"),
         ("another network", "the weights do not fit the network: 128 missing: stages.2.blocks.1"),
     ],
 )

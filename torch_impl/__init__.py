@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from common.backend import OPSET, check_endpoints
 from common.spec import Network
-from common.weights import description
+from common.weights import description, with_resolution
 from torch_impl.efficientnet import EfficientNet
 from torch_impl.weights import dump_weights, load_weights
 
@@ -38,7 +39,8 @@ def build(network: Network, dtype: str = "float32") -> EfficientNet:
 
 def run(model: EfficientNet, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
-    return endpoints(model, images, [model.network.output])[model.network.output]
+    with _evaluating(model), torch.inference_mode():
+        return model(_tensor(model, images)).numpy(force=True)
 
 
 def endpoints(
@@ -50,24 +52,45 @@ def endpoints(
         ValueError: a name that is not one of `Network.endpoints`.
     """
     names = check_endpoints(model.network.endpoints, names)
-    dtype = next(model.parameters()).dtype
     values: dict[str, torch.Tensor] = {}
-    was_training = model.training
-    with torch.inference_mode():
-        model.eval()(torch.tensor(images, dtype=dtype), values)
-    model.train(was_training)
-    return {name: values[name].numpy() for name in names}
+    with _evaluating(model), torch.inference_mode():
+        model(_tensor(model, images), values)
+    return {name: values[name].numpy(force=True) for name in names}
+
+
+def _tensor(model: EfficientNet, images: np.ndarray) -> torch.Tensor:
+    like = next(model.parameters())
+    return torch.tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
+
+
+@contextmanager
+def _evaluating(model: EfficientNet) -> Iterator[None]:
+    """Inference, after which every module is in the phase that it was in before."""
+    phases = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in phases.items():
+            module.training = training
 
 
 def export_onnx(
     model: EfficientNet, network: Network, endpoints: bool = False, opset: int = OPSET
 ) -> ModelProto:
-    """A checked ONNX model: input `image` (batch, C, H, W), outputs named by endpoint."""
+    """A checked ONNX model: input `image` (batch, C, H, W), outputs named by endpoint.
+
+    `network` is the model's own, at any resolution.
+    """
     from torch_impl.onnx import export  # a backend without ONNX is still a backend
 
+    if with_resolution(model.network, network.resolution) != network:
+        raise ValueError("the model was built from another network than the one given")
     names = network.endpoints if endpoints else (network.output,)
     metadata = description(network, LAYOUT, f"torch {torch.__version__}")
-    return export(model, (network.in_channels, *network.resolution), names, metadata, opset)
+    shape = (network.in_channels, *network.resolution)
+    with _evaluating(model):
+        return export(model, shape, names, metadata, opset)
 
 
 def versions() -> dict[str, str]:

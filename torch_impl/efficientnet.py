@@ -22,10 +22,8 @@ def swish(x: Tensor) -> Tensor:
 class Conv(nn.Conv2d):
     """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
 
-    def __init__(
-        self, channels: int, filters: int, kernel: int, stride: int, dialect: Dialect, groups=1
-    ):
-        super().__init__(channels, filters, kernel, stride, groups=groups, bias=False)
+    def __init__(self, channels: int, filters: int, kernel: int, stride: int, dialect: Dialect):
+        super().__init__(channels, filters, kernel, stride, bias=False)
         self.dialect = dialect
         nn.init.normal_(self.weight, std=conv_std(kernel, filters))
 
@@ -43,7 +41,8 @@ class DepthwiseConv(Conv):
     """One filter per channel, without bias: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
 
     def __init__(self, channels: int, kernel: int, stride: int, dialect: Dialect):
-        super().__init__(channels, channels, kernel, stride, dialect, groups=channels)
+        nn.Conv2d.__init__(self, channels, channels, kernel, stride, groups=channels, bias=False)
+        self.dialect = dialect
         nn.init.normal_(self.weight, std=conv_std(kernel, 1))
 
 
@@ -68,7 +67,8 @@ class BatchNorm(nn.Module):
                 x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon
             )
         with torch.no_grad():
-            variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            values = x.to(self.mean.dtype)  # under autocast x is narrower
+            variance, mean = torch.var_mean(values, dim=(0, 2, 3), correction=0)
             self.mean.lerp_(mean, 1 - self.momentum)
             self.variance.lerp_(variance, 1 - self.momentum)
         return F.batch_norm(x, None, None, self.scale, self.bias, training=True, eps=self.epsilon)

@@ -35,7 +35,7 @@ def export(
     metadata: dict[str, str],
     opset: int = OPSET,
 ) -> onnx.ModelProto:
-    """Export the named endpoints of a model in inference, for images (C, H, W) and any batch.
+    """Export the named endpoints of a model that is in inference, for images (C, H, W).
 
     Raises:
         UnsupportedOperationError: the model does something that no emitter knows.
@@ -43,16 +43,21 @@ def export(
     dtype = next(model.parameters()).dtype
     # A batch of 1 would be taken for a constant.
     image = torch.zeros(2, *image_shape, dtype=dtype)
-    was_training = model.training
-    try:
-        program = torch.export.export(
-            _Endpoints(model.eval(), names),
-            (image,),
-            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
-        )
-    finally:
-        model.train(was_training)
+    program = torch.export.export(
+        _Endpoints(model, names).eval(),
+        (image,),
+        dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+    )
     return _Walk(program, opset, str(dtype).removeprefix("torch.")).run(names, metadata)
+
+
+class _ArgumentError(Exception):
+    """An emitter was given an argument that it does not implement."""
+
+
+def _demand(condition: bool, what: str) -> None:
+    if not condition:
+        raise _ArgumentError(what)
 
 
 class _Walk:
@@ -88,7 +93,13 @@ class _Walk:
             )
         args = fx.node.map_arg(node.args, self.values.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, self.values.__getitem__)
-        return emitter(self.builder, _place(node), node, *args, **kwargs)
+        try:
+            return emitter(self.builder, _place(node), node, *args, **kwargs)
+        except (TypeError, _ArgumentError) as error:
+            raise UnsupportedOperationError(
+                f"the PyTorch exporter does not know {node.target} with these arguments "
+                f"(node {node.name}: {error})"
+            ) from None
 
 
 def _shape(node: fx.Node) -> list[int | str]:
@@ -162,6 +173,8 @@ def _batch_norm(
     eps: float,
     cudnn: bool = True,
 ) -> str:
+    _demand(not training, "training")
+    _demand(None not in (scale, bias, mean, variance), "no scale, bias or statistics")
     return b.add("BatchNormalization", x, scale, bias, mean, variance, name=name, epsilon=eps)
 
 
@@ -175,9 +188,10 @@ def _pad(
     mode: str = "constant",
     value: float | None = None,
 ) -> str:
+    _demand(mode == "constant" and not value and len(pad) == 4, "other than zeros around a map")
     left, right, top, bottom = pad
     pads = b.constant(f"{name}.pads", [0, 0, top, left, 0, 0, bottom, right])
-    return b.add("Pad", x, pads, name=name, mode=mode)
+    return b.add("Pad", x, pads, name=name)
 
 
 @_emits("aten.silu.default")
@@ -192,11 +206,13 @@ def _sigmoid(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
 
 @_emits("aten.mul.Tensor")
 def _mul(b: OnnxBuilder, name: str, node: fx.Node, x: str, y: str) -> str:
+    _demand(isinstance(y, str), "a number")
     return b.add("Mul", x, y, name=name)
 
 
 @_emits("aten.add.Tensor")
 def _add(b: OnnxBuilder, name: str, node: fx.Node, x: str, y: str) -> str:
+    _demand(isinstance(y, str), "a number")
     return b.add("Add", x, y, name=name)
 
 
@@ -209,9 +225,11 @@ def _mean(
 
 @_emits("aten.dropout.default")
 def _dropout(b: OnnxBuilder, name: str, node: fx.Node, x: str, p: float, train: bool) -> str:
-    return x  # the model is exported in inference
+    _demand(not train, "training")
+    return x
 
 
 @_emits("aten.linear.default")
 def _linear(b: OnnxBuilder, name: str, node: fx.Node, x: str, weight: str, bias: str) -> str:
+    _demand(len(node.args[0].meta["val"].shape) == 2, "more than one axis of features")
     return b.add("Gemm", x, weight, bias, name=name, transB=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,13 +15,20 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
     Raises:
         WeightsError: a tensor is missing, unexpected or of another shape; nothing was copied.
     """
+    check(tensor_shapes(model), weights)
     tensors = model.state_dict(keep_vars=True)
-    check({name: tuple(tensor.shape) for name, tensor in tensors.items()}, weights)
+    # Converted all of them first: an array that cannot be leaves the model as it was.
+    values = {name: torch.tensor(np.ascontiguousarray(weights[name])) for name in tensors}
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(torch.tensor(weights[name]))
+            tensor.copy_(values[name])
 
 
 def dump_weights(model: nn.Module) -> Weights:
     """Copy a model's weights out as canonical arrays."""
     return {name: tensor.numpy(force=True).copy() for name, tensor in model.state_dict().items()}
+
+
+def tensor_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor by its canonical name."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
