@@ -9,6 +9,7 @@ weights.  Absolute times mean nothing beyond the machine they were measured on.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -20,6 +21,12 @@ from pathlib import Path
 EXPORTERS = {
     "torch": ("ours", "torch.onnx"),
     "keras": ("ours", "model.export"),
+}
+IMPORTS = {
+    ("torch", "ours"): ["torch_impl.onnx", "torch.export"],
+    ("torch", "torch.onnx"): ["onnxscript", "torch.onnx", "torch.onnx._internal.exporter._core"],
+    ("keras", "ours"): ["keras_impl.onnx"],
+    ("keras", "model.export"): ["tf2onnx"],
 }
 
 
@@ -69,11 +76,10 @@ def measure(preset: str, backend: str, exporter: str) -> tuple[float, int]:
     module = get_backend(backend)
     model = module.build(network)
     module.load_weights(model, initial(network))
-    if exporter == "ours":
-        # The exporter is imported late by design; its import is left out like the others'.
-        __import__(f"{backend}_impl.onnx")
-    else:
-        module.run(model, np.zeros((2, 3, *network.resolution)))  # Keras exports what was called
+    # What each exporter imports late, imported now.
+    for name in IMPORTS[backend, exporter]:
+        importlib.import_module(name)
+    module.run(model, np.zeros((2, 3, *network.resolution)))  # Keras exports what was called
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         start = time.process_time()

@@ -1,5 +1,20 @@
-"""Settings that must stand before a framework is imported."""
+"""Settings that must stand before a framework is imported, and room for large networks."""
 
+import gc
 import os
 
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True)
+def _free_large_networks(request):
+    """The sweeps end in L2, of which there is room for one at a time."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        from parity_tests import support
+
+        for cached in (support.weights_of, support.reference, support.exported):
+            cached.cache_clear()
+        gc.collect()
