@@ -7,8 +7,9 @@ is imported before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -54,6 +55,15 @@ class Backend(Protocol):
         self, model: Any, network: Network, endpoints: bool = False, opset: int = OPSET
     ) -> ModelProto:
         """A checked ONNX model with a dynamic batch, described in its metadata."""
+
+    def read_checkpoint(self, path: str | Path) -> tuple[dict[str, Any], set[str]]:
+        """A file in the framework's own format as (nested) names and arrays, and its dtypes.
+
+        It is read as data: nothing in it is run.  Raises `RosettaError` where it cannot be.
+        """
+
+    def write_checkpoint(self, path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write arrays under their names in the framework's own format."""
 
     def versions(self) -> dict[str, str]:
         """The framework's libraries and settings that a result depends on."""

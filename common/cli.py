@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +34,7 @@ app = typer.Typer(
     help="EfficientNet described once, built in PyTorch and in Keras, and proved equal.",
 )
 TABLE_WIDTH = 98  # that of L2
+LAYOUTS_WIDTH = 140
 PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
@@ -206,6 +209,137 @@ def _weighted_network(
             f"{path}: its weights are of the {network.dialect.name} dialect; leave out --dialect"
         )
     return (network if size is None else with_resolution(network, size)), weights
+
+
+# ------------------------------------------------------------------ rosetta layouts, inspect, port
+
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout.")]
+ToldDialect = Annotated[
+    str | None,
+    typer.Option("--dialect", help="Where the file does not say: " + ", ".join(DIALECTS)),
+]
+RawOption = Annotated[
+    bool, typer.Option("--raw", help="The raw weights, not their moving average.")
+]
+
+
+@app.command()
+def layouts() -> None:
+    """List the layouts: whose they are, their sizes, formats and dialects."""
+    from common.layouts import LAYOUTS
+
+    grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("Layout", "Library", "Sizes", "Formats", "Dialects", ""):
+        grid.add_column(heading, no_wrap=True)
+    for layout in LAYOUTS.values():
+        dialects = dict.fromkeys(d.name for ds in layout.dialects.values() for d in ds)
+        grid.add_row(
+            layout.name,
+            layout.library,
+            f"{layout.presets[0]}-{layout.presets[-1]}",
+            ", ".join(layout.forms),
+            ", ".join(dialects),
+            "read, write" if layout.writable else "read",
+        )
+    Console(width=max(Console().width, LAYOUTS_WIDTH)).print(grid)
+
+
+@app.command()
+def inspect(
+    file: FileArgument,
+    keys: Annotated[bool, typer.Option("--keys", help="List every tensor with its role.")] = False,
+    dialect: ToldDialect = None,
+    raw: RawOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a checkpoint file is."""
+    from common.porting import inspect as look
+
+    found = look(file, dialect, raw)
+    if as_json:
+        typer.echo(json.dumps({**asdict(found), "path": str(found.path)}, indent=1))
+        return
+    classes = "none (headless)" if found.num_classes is None else f"{found.num_classes:,}"
+    lines = {
+        "layout": " or ".join(found.layouts),
+        "format": found.format,
+        "preset": found.preset,
+        "classes": classes,
+        "channels": str(found.in_channels),
+        "dtype": ", ".join(found.dtypes),
+        "wrappers": ", ".join(found.wrappers) or "none",
+        "dialect": found.dialect or f"not in the file: {' or '.join(found.possible_dialects)}",
+        "expects": " or ".join(found.expects),
+        "parameters": f"{found.parameters:,}",
+        "fingerprint": found.fingerprint,
+        **({"beware": found.mark} if found.mark else {}),
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<12}{value}")
+    for key, role in found.keys.items() if keys else ():
+        typer.echo(f"{key}  {role}")
+
+
+@app.command()
+def port(
+    source: Annotated[Path, typer.Argument(help="A checkpoint of any layout.")],
+    destination: Annotated[Path, typer.Argument(help="Its suffix says the format.")],
+    to: Annotated[str, typer.Option(help="A layout of `rosetta layouts`.")],
+    dialect: ToldDialect = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float16.")] = None,
+    drop_head: Annotated[bool, typer.Option("--drop-head", help="Without classifier.")] = False,
+    raw: RawOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite, and write what the target runs differently.")
+    ] = False,
+    verify: Annotated[bool, typer.Option(help="Read the result back.")] = True,
+) -> None:
+    """Carry weights from any layout to any other, and prove that nothing changed."""
+    from common.porting import port as carry
+
+    done = carry(
+        source,
+        destination,
+        to,
+        dialect=dialect,
+        dtype=dtype,
+        drop_head=drop_head,
+        raw=raw,
+        force=force,
+        verify=verify,
+    )
+    found = done.source
+    typer.echo(f"{source}: {' or '.join(found.layouts)} {found.preset}, {done.dialect} dialect")
+    typer.echo(f"{destination}: {done.layout}, {done.format}; {done.mapped} tensors mapped")
+    for reason, number in Counter(done.dropped.values()).items():
+        typer.echo(f"left out: {number} keys, {reason}")
+    if done.written:
+        typer.echo(f"added: {len(done.written)} keys that are not weights, {done.written[0]}, ...")
+    for note in done.notes:
+        typer.echo(f"note: {note}")
+    if not done.faithful:
+        typer.echo(f"beware: {done.layout} runs another dialect; its outputs will differ")
+    if done.verified:
+        typer.echo(f"verified: read back, fingerprint {found.fingerprint[:16]}")
+
+
+@app.command()
+def verify(
+    first: Annotated[Path, typer.Argument(help="A checkpoint of any layout.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+) -> None:
+    """Do two files hold the same network?  Exit status 0 if they do, 1 if not."""
+    from common.porting import verify as differences_of
+
+    differences = differences_of(first, second)
+    if not differences:
+        typer.echo("the same network")
+        return
+    typer.echo(f"{len(differences)} tensors differ")
+    for difference in differences[:10]:
+        typer.echo(f"{difference.name}  {difference.largest:.1e}")
+    raise typer.Exit(1)
 
 
 # ------------------------------------------------------------------ rosetta parity

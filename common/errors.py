@@ -1,5 +1,23 @@
 """The error that a person, not a programmer, is meant to read."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class RosettaError(ValueError):
     """Bad input.  The message is one line: what is wrong, with which file, and what to do."""
+
+
+@contextmanager
+def reading(path: str | Path, what: str) -> Iterator[None]:
+    """Report whatever a parser raises on a damaged file, which is anything at all, as one line."""
+    try:
+        yield
+    except RosettaError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RosettaError(f"{path}: cannot be read as {what} ({reason[:200]})") from None

@@ -99,8 +99,10 @@ class Dialect:
 TENSORFLOW = Dialect("tensorflow", padding="same", epsilon=1e-3, momentum=0.99)
 # torchvision's B0-B4 and timm's models without the prefix `tf_`.
 PYTORCH = Dialect("pytorch", padding="symmetric", epsilon=1e-5, momentum=0.9)
+# torchvision's B5-B7: weights trained with SAME padding, run with symmetric padding.
+TORCHVISION_LARGE = Dialect("torchvision-large", padding="symmetric", epsilon=1e-3, momentum=0.99)
 
-DIALECTS = {dialect.name: dialect for dialect in (TENSORFLOW, PYTORCH)}
+DIALECTS = {dialect.name: dialect for dialect in (TENSORFLOW, PYTORCH, TORCHVISION_LARGE)}
 
 
 # ------------------------------------------------------------------ Table 1: EfficientNet-B0

@@ -21,6 +21,7 @@ with quiet_stderr():
     import keras
 
 from keras_impl.efficientnet import EfficientNet, _functional
+from keras_impl.files import read_checkpoint, write_checkpoint
 from keras_impl.weights import dump_weights, load_weights, tensor_shapes
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ __all__ = [
     "endpoints",
     "export_onnx",
     "load_weights",
+    "read_checkpoint",
     "run",
     "versions",
+    "write_checkpoint",
 ]
 
 LAYOUT = "NHWC"

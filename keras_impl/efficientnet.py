@@ -187,7 +187,7 @@ def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
 def _functional(inputs: Any, outputs: Any, name: str) -> keras.Model:
     """A functional model however deep: Keras follows its graph by recursion, and L2's is 1,500."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, RECURSION))
+    sys.setrecursionlimit(RECURSION)
     try:
         return keras.Model(inputs, outputs, name=name)
     finally:

@@ -14,6 +14,7 @@ from common.spec import Network, resolve
 from common.weights import Weights
 
 BACKENDS = ("torch", "keras")
+FAMILIES = ("tensorflow", "pytorch")  # dialects; the third is a mixture of these
 SMALL = ("b0", "b1", "b2")
 LARGE = ("b3", "b4", "b5", "b6", "b7", "b8", "l2")
 

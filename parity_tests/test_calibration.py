@@ -8,9 +8,9 @@ import pytest
 from common.backend import get_backend
 from common.calibration import calibrated
 from common.parity import Settings, parity_images
-from common.spec import DIALECTS, resolve
+from common.spec import resolve
 from common.weights import initial
-from parity_tests.support import LARGE, SMALL, reference, small, weights_of
+from parity_tests.support import FAMILIES, LARGE, SMALL, reference, small, weights_of
 
 # SHA-256 over B0's tensors in order.  It changes only with the scheme, or with NumPy's streams.
 B0_SEED_0 = "0200482c1a43252cb5477239396594ee8ce755d4f0ebd5e5dd9f53353353f2f6"
@@ -41,7 +41,7 @@ def test_activations_of_the_large_presets(preset):
     check_order_one(preset, 256 if preset in ("b8", "l2") else None)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize(
     "options", [{}, {"in_channels": 1}, {"width": 0.25, "depth": 0.5}, {"num_classes": 3}]
 )

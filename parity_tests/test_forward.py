@@ -4,9 +4,10 @@ import pytest
 
 from common.backend import get_backend
 from common.compare import compare
-from common.spec import DIALECTS, PRESETS, resolve
+from common.spec import PRESETS, resolve
 from parity_tests.support import (
     BACKENDS,
+    FAMILIES,
     LARGE,
     SMALL,
     images_for,
@@ -29,14 +30,14 @@ def agree(network, batch=2):
         assert comparison.agrees, (backend, dtype, comparison.first_divergence)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("preset", SMALL)
 def test_native_resolution(preset, dialect):
     agree(resolve(preset, dialect=dialect))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("preset", LARGE)
 def test_native_resolution_of_the_large_presets(preset, dialect):
     # B8 and L2 do not fit into the memory of a small machine at their own resolution.
@@ -44,14 +45,14 @@ def test_native_resolution_of_the_large_presets(preset, dialect):
     agree(resolve(preset, dialect=dialect, resolution=resolution), batch=1)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("size", SIZES)
 def test_any_size(size, dialect):
     agree(resolve("b0", dialect=dialect, resolution=size))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 def test_a_model_built_for_one_size_is_right_at_another(backend, dialect):
     built, used = (resolve("b0", dialect=dialect, resolution=size) for size in (224, 161))
     module = get_backend(backend)

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from common.backend import get_backend
-from common.spec import DIALECTS
-from parity_tests.support import images_for, small, weights_of
+from parity_tests.support import FAMILIES, images_for, small, weights_of
 
 
 def torch_model(network):
@@ -45,7 +44,7 @@ def test_torch_state_dict_loads_into_a_fresh_model(tmp_path):
         assert torch.equal(fresh(images), model(images))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 def test_torch_compiled_takes_images_of_other_sizes(dialect):
     network = small(dialect=dialect, width=0.25, depth=0.5)
     model = torch_model(network)
@@ -67,7 +66,7 @@ def test_torch_trains_under_autocast():
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("training", [False, True])
 def test_torch_compiles_without_a_graph_break(training, dialect):
     network = small(size=65, dialect=dialect, dropout=0.0, drop_path_rate=0.0)
@@ -99,7 +98,7 @@ def test_torch_follows_to_and_half_precision():
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 def test_a_saved_keras_model_loads_where_this_project_is_not(tmp_path, dialect):
     network = small(size=(97, 64), dialect=dialect)
     model = keras_model(network)

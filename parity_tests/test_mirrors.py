@@ -50,7 +50,7 @@ ONE_SIDED = {
 }
 
 
-@pytest.mark.parametrize("module", ["", ".efficientnet", ".weights", ".onnx"])
+@pytest.mark.parametrize("module", ["", ".efficientnet", ".weights", ".onnx", ".files"])
 def test_public_names_match_in_the_same_order(module):
     names = [
         [

@@ -12,10 +12,11 @@ from common.errors import RosettaError
 from common.graph import OnnxGraph
 from common.onnx_builder import UnsupportedOperationError
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from common.spec import DIALECTS, resolve
+from common.spec import resolve
 from common.weights import network_from
 from parity_tests.support import (
     BACKENDS,
+    FAMILIES,
     LARGE,
     SMALL,
     exported,
@@ -44,7 +45,7 @@ def check(backend, network, batch=2):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("preset", SMALL)
 def test_every_endpoint_at_native_resolution(preset, dialect, backend):
     check(backend, resolve(preset, dialect=dialect))
@@ -52,7 +53,7 @@ def test_every_endpoint_at_native_resolution(preset, dialect, backend):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("preset", LARGE)
 def test_every_endpoint_of_the_large_presets(preset, dialect, backend):
     resolution = 256 if preset in ("b8", "l2") else None
@@ -61,7 +62,7 @@ def test_every_endpoint_of_the_large_presets(preset, dialect, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("size", [225, 240, (97, 64)])
 def test_other_sizes(size, dialect, backend):
     check(backend, resolve("b0", dialect=dialect, resolution=size))

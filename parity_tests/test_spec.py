@@ -164,14 +164,16 @@ def test_dialects():
     assert (TENSORFLOW.padding, TENSORFLOW.epsilon, TENSORFLOW.momentum) == ("same", 1e-3, 0.99)
     assert (PYTORCH.padding, PYTORCH.epsilon, PYTORCH.momentum) == ("symmetric", 1e-5, 0.9)
     assert resolve(dialect="pytorch").dialect is PYTORCH
-    assert set(DIALECTS) == {"tensorflow", "pytorch"}
+    large = DIALECTS["torchvision-large"]
+    assert (large.padding, large.epsilon, large.momentum) == ("symmetric", 1e-3, 0.99)
+    assert set(DIALECTS) == {"tensorflow", "pytorch", "torchvision-large"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"preset": "b9"}, "unknown preset 'b9'; choose from b0, b1"),
-        ({"dialect": "caffe"}, "unknown dialect 'caffe'; choose from tensorflow, pytorch"),
+        ({"dialect": "caffe"}, "unknown dialect 'caffe'; choose from tensorflow, pytorch, "),
         ({"width": 0.0}, "width is 0.0; it must be a positive number"),
         ({"width": float("nan")}, "width is nan"),
         ({"depth": -1.0}, "depth is -1.0; it must be a positive number"),

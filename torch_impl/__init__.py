@@ -13,6 +13,7 @@ from common.backend import OPSET, check_endpoints
 from common.spec import Network
 from common.weights import description, with_resolution
 from torch_impl.efficientnet import EfficientNet
+from torch_impl.files import read_checkpoint, write_checkpoint
 from torch_impl.weights import dump_weights, load_weights
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ __all__ = [
     "endpoints",
     "export_onnx",
     "load_weights",
+    "read_checkpoint",
     "run",
     "versions",
+    "write_checkpoint",
 ]
 
 LAYOUT = "NCHW"

@@ -1,0 +1,5 @@
+"""Reading and writing checkpoint files as data: nothing in them is executed or followed."""
+
+from common.formats.files import CHECKPOINT, Checkpoint, detect, format_of, index_of, read, write
+
+__all__ = ["CHECKPOINT", "Checkpoint", "detect", "format_of", "index_of", "read", "write"]

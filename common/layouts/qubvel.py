@@ -1,0 +1,27 @@
+"""qubvel's `efficientnet` package: keras.applications' names, without its normalization."""
+
+from dataclasses import replace
+
+from common.layouts import keras_applications
+from common.layouts.schema import Layout, same_for
+from common.spec import TENSORFLOW
+
+PRESETS = (*keras_applications.PRESETS, "l2")
+
+QUBVEL = Layout(
+    name="qubvel",
+    library="efficientnet (qubvel)",
+    presets=PRESETS,
+    dialects=same_for(PRESETS, TENSORFLOW),
+    forms={
+        "h5": replace(
+            keras_applications.LEGACY,
+            names=replace(keras_applications.NAMES, classifier="probs"),
+            ignored=None,
+            ignored_why="",
+            added=None,
+            marker=None,
+        )
+    },
+    expects="RGB / 255, ImageNet mean and standard deviation",
+)

@@ -1,0 +1,63 @@
+"""torchvision.models.efficientnet_b0 to b7."""
+
+from common.layouts.schema import (
+    BATCH_COUNTERS,
+    BATCH_COUNTERS_WHY,
+    PYTORCH_ORDER,
+    PYTORCH_TENSORS,
+    Form,
+    Layout,
+    Names,
+)
+from common.spec import PYTORCH, TORCHVISION_LARGE
+
+SMALL, LARGE = ("b0", "b1", "b2", "b3", "b4"), ("b5", "b6", "b7")
+
+FORM = Form(
+    names=Names(
+        stem_conv="features.0.0",
+        stem_bn="features.0.1",
+        block="features.{S1}.{B}.block.",
+        expanded={
+            "expand_conv": "0.0",
+            "expand_bn": "0.1",
+            "depthwise_conv": "1.0",
+            "depthwise_bn": "1.1",
+            "se_reduce": "2.fc1",
+            "se_expand": "2.fc2",
+            "project_conv": "3.0",
+            "project_bn": "3.1",
+        },
+        plain={
+            "depthwise_conv": "0.0",
+            "depthwise_bn": "0.1",
+            "se_reduce": "1.fc1",
+            "se_expand": "1.fc2",
+            "project_conv": "2.0",
+            "project_bn": "2.1",
+        },
+        head_conv="features.8.0",
+        head_bn="features.8.1",
+        classifier="classifier.1",
+    ),
+    path="{layer}.{tensor}",
+    tensors=PYTORCH_TENSORS,
+    orientation=PYTORCH_ORDER,
+    ignored=BATCH_COUNTERS,
+    ignored_why=BATCH_COUNTERS_WHY,
+    added="batch counters",
+)
+
+TORCHVISION = Layout(
+    name="torchvision",
+    library="torchvision",
+    presets=(*SMALL, *LARGE),
+    # B5 to B7 pad symmetrically although their weights were trained with SAME padding, and
+    # have the epsilon of those weights.
+    dialects={
+        **dict.fromkeys(SMALL, (PYTORCH,)),
+        **dict.fromkeys(LARGE, (TORCHVISION_LARGE,)),
+    },
+    forms={"safetensors": FORM, "torch": FORM},
+    expects="RGB / 255, ImageNet mean and standard deviation",
+)

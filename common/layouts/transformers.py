@@ -1,0 +1,52 @@
+"""transformers: EfficientNetForImageClassification, and EfficientNetModel without the prefix."""
+
+from common.layouts.schema import (
+    BATCH_COUNTERS,
+    BATCH_COUNTERS_WHY,
+    PYTORCH_ORDER,
+    PYTORCH_TENSORS,
+    Form,
+    Layout,
+    Names,
+    same_for,
+)
+from common.spec import TENSORFLOW
+
+PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
+
+FORM = Form(
+    names=Names(
+        stem_conv="efficientnet.embeddings.convolution",
+        stem_bn="efficientnet.embeddings.batchnorm",
+        block="efficientnet.encoder.blocks.{I}.",
+        expanded={
+            "expand_conv": "expansion.expand_conv",
+            "expand_bn": "expansion.expand_bn",
+            "depthwise_conv": "depthwise_conv.depthwise_conv",
+            "depthwise_bn": "depthwise_conv.depthwise_norm",
+            "se_reduce": "squeeze_excite.reduce",
+            "se_expand": "squeeze_excite.expand",
+            "project_conv": "projection.project_conv",
+            "project_bn": "projection.project_bn",
+        },
+        head_conv="efficientnet.encoder.top_conv",
+        head_bn="efficientnet.encoder.top_bn",
+        classifier="classifier",
+    ),
+    path="{layer}.{tensor}",
+    tensors=PYTORCH_TENSORS,
+    orientation=PYTORCH_ORDER,
+    ignored=BATCH_COUNTERS,
+    ignored_why=BATCH_COUNTERS_WHY,
+    added="batch counters",
+)
+
+TRANSFORMERS = Layout(
+    name="transformers",
+    library="transformers",
+    presets=PRESETS,
+    dialects=same_for(PRESETS, TENSORFLOW),
+    forms={"safetensors": FORM, "torch": FORM},
+    expects="what its image processor's configuration says (ImageNet for Google's weights)",
+    notes=("its padding is right at the preset's own resolution only",),
+)

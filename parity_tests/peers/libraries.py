@@ -1,0 +1,121 @@
+"""One peer a library: build a model, load a file with the library's own loader, save, run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from common.spec import resolve
+
+
+def declare_detection_operators() -> None:
+    """A CPU build of torch finds torchvision without its compiled operators, and stops at these."""
+    if hasattr(torch.ops.torchvision, "nms"):
+        return
+    for name in ("nms", "qnms"):
+        LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+declare_detection_operators()
+
+import timm  # noqa: E402
+import torchvision  # noqa: E402
+from efficientnet_pytorch import EfficientNet  # noqa: E402
+from transformers import EfficientNetConfig, EfficientNetForImageClassification  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library, with the layout that its files are in."""
+
+    layout: str
+    suffix: str
+    build: Callable[[str], Any]
+    load: Callable[[Any, Path], None]
+    save: Callable[[Any, Path], None]
+    run: Callable[[Any, np.ndarray], np.ndarray]
+
+    @property
+    def name(self) -> str:
+        """For the names of tests."""
+        return f"{self.layout}{self.suffix}"
+
+
+def _load_state_dict(model: torch.nn.Module, path: Path) -> None:
+    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
+
+
+def _save_state_dict(model: torch.nn.Module, path: Path) -> None:
+    torch.save(model.state_dict(), path)
+
+
+def _run_torch(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        output = model.eval()(torch.tensor(images, dtype=torch.float32))
+    return getattr(output, "logits", output).numpy()
+
+
+def _run_keras(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """keras.applications normalises by itself: it is given what a file of an image holds."""
+    pixels = (images.transpose(0, 2, 3, 1) * IMAGENET_STD + IMAGENET_MEAN) * 255
+    return model.predict_on_batch(pixels.astype(np.float32))
+
+
+def _transformers(preset: str) -> torch.nn.Module:
+    network = resolve(preset)
+    config = EfficientNetConfig(
+        image_size=network.resolution[0],
+        width_coefficient=network.width,
+        depth_coefficient=network.depth,
+        hidden_dim=network.head.out_channels,
+        # Blocks whose stride-2 convolution sees an odd map at this resolution.
+        depthwise_padding=[
+            block.index for block in network.blocks if block.stride == 2 and block.input_size[0] % 2
+        ],
+        num_labels=network.num_classes,
+    )
+    return EfficientNetForImageClassification(config)
+
+
+def _keras_applications(preset: str) -> keras.Model:
+    build = getattr(keras.applications, f"EfficientNet{preset.upper()}")
+    return build(weights=None, classifier_activation=None)
+
+
+def _of_torch(layout: str, build: Callable[[str], torch.nn.Module]) -> Peer:
+    return Peer(layout, ".pth", build, _load_state_dict, _save_state_dict, _run_torch)
+
+
+PEERS = [
+    _of_torch("torchvision", lambda preset: torchvision.models.get_model(f"efficientnet_{preset}")),
+    _of_torch("timm", lambda preset: timm.create_model(f"efficientnet_{preset}")),
+    _of_torch("timm-tf", lambda preset: timm.create_model(f"tf_efficientnet_{preset}")),
+    _of_torch(
+        "efficientnet-pytorch", lambda preset: EfficientNet.from_name(f"efficientnet-{preset}")
+    ),
+    _of_torch("transformers", _transformers),
+    Peer(
+        "keras-applications",
+        ".weights.h5",
+        _keras_applications,
+        lambda model, path: model.load_weights(path),
+        lambda model, path: model.save_weights(path),
+        _run_keras,
+    ),
+    Peer(
+        "keras-applications",
+        ".h5",
+        _keras_applications,
+        lambda model, path: model.load_weights(path),
+        lambda model, path: model.save(path),
+        _run_keras,
+    ),
+]

@@ -1,0 +1,445 @@
+"""Inspecting and porting files: what is found, what is refused, what is left behind."""
+
+import argparse
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
+
+from common import formats
+from common.backend import get_backend
+from common.cli import app
+from common.errors import RosettaError
+from common.layouts import LAYOUTS
+from common.porting import fingerprint, inspect, port, verify
+from common.spec import resolve
+from common.weights import load, save
+from parity_tests.support import weights_of
+
+SUFFIX = {
+    "safetensors": ".safetensors",
+    "torch": ".pth",
+    "h5": ".h5",
+    "weights.h5": ".weights.h5",
+    "npz": ".npz",
+    "tf-checkpoint": "",
+}
+WRITABLE = [
+    (layout.name, kind) for layout in LAYOUTS.values() if layout.writable for kind in layout.forms
+]
+TENSORFLOW = resolve("b0")
+PYTORCH = resolve("b0", dialect="pytorch")
+
+
+def canonical_file(tmp_path, network=TENSORFLOW):
+    path = tmp_path / "canonical.safetensors"
+    save(path, network, weights_of(network))
+    return path
+
+
+def ported(tmp_path, layout, kind, network=TENSORFLOW, name="ported", **options):
+    path = tmp_path / f"{name}{SUFFIX[kind]}"
+    port(canonical_file(tmp_path, network), path, layout, force=True, **options)
+    return path
+
+
+@pytest.mark.parametrize(("layout", "kind"), WRITABLE)
+def test_a_file_of_every_layout_is_recognised_and_comes_back(layout, kind, tmp_path):
+    path = ported(tmp_path, layout, kind)
+    found = inspect(path)
+    assert layout in found.layouts
+    assert (found.format, found.preset, found.num_classes) == (kind, "b0", 1000)
+    assert found.fingerprint == fingerprint(weights_of(TENSORFLOW))
+    back = tmp_path / "back.safetensors"
+    port(path, back, "canonical", dialect="tensorflow")
+    network, weights = load(back)
+    assert network == TENSORFLOW
+    assert all((weights[n] == weights_of(TENSORFLOW)[n]).all() for n in weights)
+
+
+@pytest.mark.parametrize(("layout", "kind"), WRITABLE)
+@pytest.mark.parametrize("options", [{"num_classes": 5}, {"num_classes": None}, {"in_channels": 1}])
+def test_other_heads_and_channels(layout, kind, options, tmp_path):
+    network = resolve("b0", **options)
+    found = inspect(ported(tmp_path, layout, kind, network))
+    assert (found.num_classes, found.in_channels) == (network.num_classes, network.in_channels)
+    assert found.fingerprint == fingerprint(weights_of(network))
+
+
+def test_the_head_can_be_left_behind(tmp_path):
+    path = ported(tmp_path, "timm-tf", "torch", drop_head=True)
+    assert inspect(path).num_classes is None
+
+
+def test_b1_is_not_taken_for_b0_although_it_holds_all_its_keys(tmp_path):
+    b1 = resolve("b1")
+    assert inspect(ported(tmp_path, "torchvision", "torch", b1)).preset == "b1"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("bn1.weight"), "1 keys missing: bn1.weight"),
+        (lambda a: a.update(extra=np.zeros(3, np.float32)), "1 keys left over: extra"),
+        (lambda a: a.update({"bn1.weight": np.zeros(7, np.float32)}), "shapes are of another"),
+        (lambda a: a.update({"_fc.bias": a["classifier.bias"]}), "1 keys left over: _fc.bias"),
+    ],
+)
+def test_what_does_not_fit_is_listed(change, message, tmp_path):
+    path = ported(tmp_path, "timm", "safetensors", PYTORCH)
+    arrays = load_file(path)
+    change(arrays)
+    save_file(arrays, path)
+    with pytest.raises(RosettaError) as caught:
+        inspect(path)
+    assert message in str(caught.value)
+    assert "closest is timm" in str(caught.value)
+
+
+# ------------------------------------------------------------------ dialects
+
+
+def test_timm_files_do_not_say_their_dialect_and_the_command_asks(tmp_path):
+    path = ported(tmp_path, "timm", "torch", PYTORCH)
+    assert (inspect(path).dialect, inspect(path).layouts) == (None, ("timm-tf", "timm"))
+    with pytest.raises(RosettaError, match="add --dialect tensorflow or pytorch"):
+        port(path, tmp_path / "out.safetensors", "canonical")
+    port(path, tmp_path / "out.safetensors", "canonical", dialect="pytorch")
+    assert load(tmp_path / "out.safetensors")[0].dialect == PYTORCH.dialect
+
+
+def test_weights_that_the_target_would_run_differently_are_refused(tmp_path):
+    source, out = canonical_file(tmp_path, PYTORCH), tmp_path / "out.safetensors"
+    with pytest.raises(RosettaError, match="epsilon 1e-05, but transformers runs"):
+        port(source, out, "transformers")
+    assert not out.exists()
+    assert not port(source, out, "transformers", force=True).faithful
+    assert "pytorch" in inspect(out).mark
+
+
+def test_torchvision_changes_dialect_at_b5(tmp_path):
+    layout = LAYOUTS["torchvision"]
+    epsilons = [layout.dialects[preset][0].epsilon for preset in layout.presets]
+    assert epsilons == [1e-5] * 5 + [1e-3] * 3
+    assert {layout.dialects[preset][0].padding for preset in layout.presets} == {"symmetric"}
+
+
+def test_a_size_that_a_library_does_not_have_is_refused(tmp_path):
+    with pytest.raises(RosettaError, match="keras-hub has no b6"):
+        ported(tmp_path, "keras-hub", "weights.h5", resolve("b6", dialect="pytorch"))
+
+
+# ------------------------------------------------------------------ wrappers
+
+
+def state_dict(prefix="", scale=1.0):
+    """A state dict in timm's layout."""
+    keys = LAYOUTS["timm"].forms["torch"].keys(TENSORFLOW)
+    weights = weights_of(TENSORFLOW)
+    return {prefix + k.path: torch.tensor(weights[n] * np.float32(scale)) for n, k in keys.items()}
+
+
+WRAPPED = {
+    "plain": (lambda: state_dict(), ()),
+    "DataParallel": (lambda: state_dict("module."), ("module",)),
+    "compiled": (lambda: state_dict("_orig_mod.module."), ("_orig_mod.module",)),
+    "AveragedModel": (
+        lambda: {**state_dict("module."), "n_averaged": torch.tensor(3)},
+        ("AveragedModel", "module"),
+    ),
+    "tutorial": (
+        lambda: {"epoch": 3, "model_state_dict": state_dict(), "optimizer_state_dict": {}},
+        ("model_state_dict",),
+    ),
+    "Lightning": (
+        lambda: {"epoch": 3, "state_dict": state_dict("net."), "callbacks": {}},
+        ("state_dict", "net"),
+    ),
+    "timm": (
+        lambda: {
+            "args": argparse.Namespace(lr=0.1),
+            "state_dict": state_dict(scale=2.0),
+            "state_dict_ema": state_dict(),
+        },
+        ("state_dict_ema",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_wrappers_are_found_through(name, tmp_path):
+    build, expected = WRAPPED[name]
+    torch.save(build(), tmp_path / "wrapped.pth")
+    found = inspect(tmp_path / "wrapped.pth")
+    assert found.wrappers == expected
+    assert found.fingerprint == fingerprint(weights_of(TENSORFLOW))
+
+
+def test_the_raw_weights_are_there_for_who_wants_them(tmp_path):
+    torch.save(WRAPPED["timm"][0](), tmp_path / "wrapped.pth")
+    raw = inspect(tmp_path / "wrapped.pth", raw=True)
+    assert raw.wrappers == ("state_dict",)
+    assert raw.fingerprint != inspect(tmp_path / "wrapped.pth").fingerprint
+
+
+def test_the_legacy_torch_format_is_read(tmp_path):
+    torch.save(state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert inspect(tmp_path / "old.pth").fingerprint == fingerprint(weights_of(TENSORFLOW))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_types_are_widened_on_request_only(dtype, tmp_path):
+    narrow = {key: value.to(dtype) for key, value in state_dict().items()}
+    torch.save(narrow, tmp_path / "narrow.pth")
+    name = str(dtype).removeprefix("torch.")
+    assert inspect(tmp_path / "narrow.pth").dtypes == (name,)
+    arguments = (tmp_path / "narrow.pth", tmp_path / "wide.safetensors", "canonical")
+    with pytest.raises(RosettaError, match=f"is in {name}; say --dtype float32"):
+        port(*arguments, dialect="tensorflow")
+    port(*arguments, dialect="tensorflow", dtype="float32")
+    weights = load(tmp_path / "wide.safetensors")[1]
+    expected = narrow["conv_stem.weight"].float().numpy()
+    assert (weights["stem.conv.weight"] == expected).all()
+
+
+def training_checkpoint(tmp_path):
+    """What the official code leaves: variables, moving averages, slots of RMSProp, a step."""
+    keys = LAYOUTS["tpu"].forms["tf-checkpoint"].keys(TENSORFLOW)
+    variables = {k.path: weights_of(TENSORFLOW)[n].transpose(k.axes) for n, k in keys.items()}
+    content = {"global_step": np.array(218_949, np.int64)}
+    for name, value in variables.items():
+        content[name] = value * np.float32(2)
+        content[f"{name}/ExponentialMovingAverage"] = value
+        if not name.endswith(("moving_mean", "moving_variance")):
+            content[f"{name}/RMSProp"] = content[f"{name}/RMSProp_1"] = value
+    get_backend("keras").write_checkpoint(tmp_path / "model.ckpt-218949", content)
+    return tmp_path / "model.ckpt-218949"
+
+
+def test_the_official_checkpoint_gives_its_moving_averages(tmp_path):
+    path = training_checkpoint(tmp_path)
+    found = inspect(path)
+    assert (found.layouts, found.preset, found.dialect) == (("tpu",), "b0", "tensorflow")
+    assert found.wrappers == ("ExponentialMovingAverage",)
+    assert found.fingerprint == fingerprint(weights_of(TENSORFLOW))
+    raw = inspect(path, raw=True)
+    assert raw.wrappers == ()
+    assert raw.fingerprint != found.fingerprint
+    done = port(path, tmp_path / "out.safetensors", "timm-tf", raw=True)
+    assert set(done.dropped.values()) == {"state of the optimizer"}
+
+
+def test_a_checkpoint_with_a_part_missing_is_one_line(tmp_path):
+    path = training_checkpoint(tmp_path)
+    (part,) = tmp_path.glob("*.data-*")
+    part.unlink()
+    with pytest.raises(RosettaError, match="cannot be read as a TensorFlow checkpoint"):
+        inspect(path)
+
+
+def test_an_existing_checkpoint_is_not_overwritten(tmp_path):
+    path = training_checkpoint(tmp_path)
+    with pytest.raises(RosettaError, match="exists; choose another name"):
+        port(canonical_file(tmp_path), path, "tpu")
+
+
+# ------------------------------------------------------------------ reading is reading data
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_a_pickle_is_not_executed(how, tmp_path):
+    path, crater = tmp_path / "bomb.pth", tmp_path / "crater"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(crater)))
+    else:
+        torch.save({"x": Bomb(crater)}, path, _use_new_zipfile_serialization=how == "zip")
+    with pytest.raises(RosettaError, match=r"bomb.pth: "):
+        inspect(path)
+    assert not crater.exists()
+
+
+def test_a_pickled_module_says_what_to_ask_for(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+    with pytest.raises(RosettaError, match=r"save model.state_dict\(\)"):
+        inspect(tmp_path / "whole.pth")
+
+
+@pytest.mark.parametrize("link", [h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/nowhere")])
+def test_links_in_hdf5_are_not_followed(link, tmp_path):
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["here"] = link
+    with pytest.raises(RosettaError, match="here is a link, which is not followed"):
+        inspect(tmp_path / "link.h5")
+
+
+def test_external_storage_in_hdf5_is_not_followed(tmp_path):
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("x", (8,), "f4", external=[("/etc/passwd", 0, 32)])
+    with pytest.raises(RosettaError, match="x lies in another file"):
+        inspect(tmp_path / "external.h5")
+
+
+def test_an_object_array_in_npz_is_not_unpickled(tmp_path):
+    crater = tmp_path / "crater"
+    np.savez(tmp_path / "bomb.npz", x=np.array([Bomb(crater)], dtype=object))
+    with pytest.raises(RosettaError, match=r"cannot be read as .npz"):
+        inspect(tmp_path / "bomb.npz")
+    assert not crater.exists()
+
+
+def test_a_zip_with_absolute_paths_is_not_extracted(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.pth", "w") as archive:
+        archive.writestr(str(tmp_path / "crater"), "x")
+    with pytest.raises(RosettaError, match="is a zip archive, but neither"):
+        inspect(tmp_path / "evil.pth")
+    assert not (tmp_path / "crater").exists()
+
+
+def damaged(content, random):
+    """One of the ways in which files break."""
+    kind = random.integers(5)
+    if kind == 0:
+        return content[: random.integers(len(content))]
+    if kind == 1:
+        return random.bytes(random.integers(1, 4096))
+    flipped = bytearray(content)
+    # The headers are at the ends; the middle is weights, where a flip is another weight.
+    for _ in range(random.integers(1, 9)):
+        position = random.integers(min(4096, len(content)))
+        flipped[position if kind < 4 else -1 - position] = random.integers(256)
+    return bytes(flipped)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SUFFIX if kind != "tf-checkpoint"])
+def test_damaged_files_are_one_clean_line(kind, tmp_path):
+    layout = {"h5": "keras-applications", "weights.h5": "keras-applications"}.get(kind, "timm-tf")
+    layout = "efficientnet-jax" if kind == "npz" else layout
+    network = resolve(width=0.25, depth=0.25)  # small files: headers are what is damaged
+    form = LAYOUTS[layout].forms[kind]
+    weights = weights_of(network)
+    arrays = {k.path: weights[n].transpose(k.axes) for n, k in form.keys(network).items()}
+    path = tmp_path / f"good{SUFFIX[kind]}"
+    formats.write(path, kind, arrays, {"format": "pt"})
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    broken, reported = tmp_path / f"broken{SUFFIX[kind]}", 0
+    for content_now in [b"", *(damaged(content, random) for _ in range(400))]:
+        broken.write_bytes(content_now)
+        message = None
+        try:
+            formats.read(broken)
+        except RosettaError as error:
+            message = str(error)
+        if message is not None:
+            reported += 1
+            assert message.startswith(f"{broken}: ")
+            assert "\n" not in message
+    assert reported > 100
+
+
+# ------------------------------------------------------------------ what is written
+
+
+def test_an_existing_file_is_not_overwritten_unless_told(tmp_path):
+    out = tmp_path / "out.pth"
+    out.write_text("mine")
+    with pytest.raises(RosettaError, match="exists; choose another name or say --force"):
+        port(canonical_file(tmp_path), out, "timm-tf")
+    assert out.read_text() == "mine"
+    port(canonical_file(tmp_path), out, "timm-tf", force=True)
+    assert inspect(out).preset == "b0"
+
+
+def test_an_interrupted_port_leaves_the_destination_as_it_was(tmp_path, monkeypatch):
+    source, out = canonical_file(tmp_path), tmp_path / "out.npz"
+    out.write_text("mine")
+
+    def interrupted(path, arrays, metadata):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(formats.files.WRITERS, "npz", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        port(source, out, "efficientnet-jax", force=True)
+    assert out.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [source.name, out.name]
+
+
+def test_neither_framework_is_imported_where_neither_format_needs_it(tmp_path):
+    source = canonical_file(tmp_path)
+    program = f"""
+import sys
+from common.porting import port
+port({str(source)!r}, {str(tmp_path / "out.weights.h5")!r}, "keras-applications")
+assert not {{"torch", "tensorflow", "keras"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_verify_names_what_differs(tmp_path):
+    first = ported(tmp_path, "timm-tf", "safetensors", name="first")
+    second = ported(tmp_path, "efficientnet-pytorch", "torch", name="second")
+    assert verify(first, second) == ()
+    arrays = load_file(first)
+    arrays["bn1.bias"] = arrays["bn1.bias"] + np.float32(0.5)
+    save_file(arrays, first)
+    (difference,) = verify(first, second)
+    assert (difference.name, difference.largest) == ("stem.bn.bias", pytest.approx(0.5))
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def rosetta(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_commands(tmp_path):
+    source, out = canonical_file(tmp_path), tmp_path / "b0.weights.h5"
+    done = rosetta("port", source, out, "--to", "keras-applications")
+    assert done.exit_code == 0, done.output
+    assert "311 tensors mapped" in done.stdout
+    mark = fingerprint(weights_of(TENSORFLOW))
+    assert f"verified: read back, fingerprint {mark[:16]}" in done.stdout
+    done = rosetta("inspect", out, "--json")
+    assert json.loads(done.stdout)["fingerprint"] == mark
+    done = rosetta("inspect", out, "--keys")
+    assert "layers/conv2d/vars/0  stem.conv.weight" in done.stdout
+    assert rosetta("verify", source, out).stdout == "the same network\n"
+    assert all(name in rosetta("layouts").stdout for name in LAYOUTS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "nowhere.pth"], "nowhere.pth: no such file"),
+        (["port", "s", "out.xyz", "--to", "timm"], "out.xyz: the suffix says no format"),
+        (["port", "s", "out.pth", "--to", "caffe"], "unknown layout 'caffe'; choose from"),
+        (["port", "s", "out.h5", "--to", "kecam"], "kecam is read only"),
+        (["port", "s", "out.npz", "--to", "timm"], "timm is not written as npz; choose from"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = rosetta(*arguments)
+    assert isinstance(done.exception, RosettaError)
+    assert message in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
