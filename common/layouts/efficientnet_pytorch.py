@@ -1,19 +1,10 @@
 """efficientnet_pytorch: EfficientNet.from_name and from_pretrained."""
 
-from common.layouts.schema import (
-    BATCH_COUNTERS,
-    BATCH_COUNTERS_WHY,
-    PYTORCH_ORDER,
-    PYTORCH_TENSORS,
-    Form,
-    Layout,
-    Names,
-    same_for,
-)
+from common.layouts.schema import Layout, Names, same_for, state_dict
 from common.spec import PRESETS, TENSORFLOW
 
-FORM = Form(
-    names=Names(
+FORM = state_dict(
+    Names(
         stem_conv="_conv_stem",
         stem_bn="_bn0",
         block="_blocks.{I}.",
@@ -31,12 +22,6 @@ FORM = Form(
         head_bn="_bn1",
         classifier="_fc",
     ),
-    path="{layer}.{tensor}",
-    tensors=PYTORCH_TENSORS,
-    orientation=PYTORCH_ORDER,
-    ignored=BATCH_COUNTERS,
-    ignored_why=BATCH_COUNTERS_WHY,
-    added="batch counters",
 )
 
 EFFICIENTNET_PYTORCH = Layout(

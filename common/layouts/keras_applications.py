@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from common.layouts.schema import TENSORFLOW_ORDER, Counters, Form, Layout, Names, Tensors, same_for
+from common.layouts.schema import (
+    TENSORFLOW_ORDER,
+    TENSORFLOW_TENSORS,
+    Counters,
+    Form,
+    Layout,
+    Names,
+    Tensors,
+    same_for,
+)
 from common.spec import TENSORFLOW
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
@@ -25,15 +34,7 @@ NAMES = Names(
     head_bn="top_bn",
     classifier="predictions",
 )
-LEGACY_TENSORS = Tensors(
-    weight="kernel:0",
-    depthwise_weight="depthwise_kernel:0",
-    bias="bias:0",
-    scale="gamma:0",
-    shift="beta:0",
-    mean="moving_mean:0",
-    variance="moving_variance:0",
-)
+LEGACY_TENSORS = Tensors(**{name: f"{v}:0" for name, v in vars(TENSORFLOW_TENSORS).items()})
 COUNTED_TENSORS = Tensors("0", "0", "1", "0", "1", "2", "3")
 NORMALIZATION_WHY = "input normalization of the Keras graph; see what the weights expect"
 
@@ -50,15 +51,7 @@ LEGACY = Form(
 # Keras 3's model.save("x.h5") has no ":0", and one name for all kernels.
 LEGACY_OF_KERAS_3 = replace(
     LEGACY,
-    tensors=Tensors(
-        weight="kernel",
-        depthwise_weight="kernel",
-        bias="bias",
-        scale="gamma",
-        shift="beta",
-        mean="moving_mean",
-        variance="moving_variance",
-    ),
+    tensors=replace(TENSORFLOW_TENSORS, depthwise_weight="kernel"),
 )
 COUNTED = Form(
     names=Counters(),

@@ -60,9 +60,9 @@ class Tensors:
 PYTORCH_TENSORS = Tensors(
     "weight", "weight", "bias", "weight", "bias", "running_mean", "running_var"
 )
-# nn.BatchNorm2d counts the batches it has seen.
-BATCH_COUNTERS = r"(^|\.)num_batches_tracked$"
-BATCH_COUNTERS_WHY = "batch counters, which inference does not use"
+TENSORFLOW_TENSORS = Tensors(
+    "kernel", "depthwise_kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"
+)
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,19 @@ class Form:
     def is_ignored(self, path: str) -> bool:
         """Whether a key holds no weights of the network."""
         return bool(self.ignored and re.search(self.ignored, path))
+
+
+def state_dict(names: Names) -> Form:
+    """The form of a PyTorch model's weights, whose names alone differ between libraries."""
+    return Form(
+        names=names,
+        path="{layer}.{tensor}",
+        tensors=PYTORCH_TENSORS,
+        orientation=PYTORCH_ORDER,
+        ignored=r"(^|\.)num_batches_tracked$",
+        ignored_why="batch counters, which inference does not use",
+        added="batch counters",
+    )
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,11 @@
 The two families differ in padding and epsilon only, which no file says.
 """
 
-from common.layouts.schema import (
-    BATCH_COUNTERS,
-    BATCH_COUNTERS_WHY,
-    PYTORCH_ORDER,
-    PYTORCH_TENSORS,
-    Form,
-    Layout,
-    Names,
-    same_for,
-)
+from common.layouts.schema import Layout, Names, same_for, state_dict
 from common.spec import PRESETS, PYTORCH, TENSORFLOW
 
-FORM = Form(
-    names=Names(
+FORM = state_dict(
+    Names(
         stem_conv="conv_stem",
         stem_bn="bn1",
         block="blocks.{S}.{B}.",
@@ -43,12 +34,6 @@ FORM = Form(
         head_bn="bn2",
         classifier="classifier",
     ),
-    path="{layer}.{tensor}",
-    tensors=PYTORCH_TENSORS,
-    orientation=PYTORCH_ORDER,
-    ignored=BATCH_COUNTERS,
-    ignored_why=BATCH_COUNTERS_WHY,
-    added="batch counters",
 )
 FORMS = {"safetensors": FORM, "torch": FORM}
 WITHOUT_L2 = tuple(name for name in PRESETS if name != "l2")

@@ -1,20 +1,12 @@
 """torchvision.models.efficientnet_b0 to b7."""
 
-from common.layouts.schema import (
-    BATCH_COUNTERS,
-    BATCH_COUNTERS_WHY,
-    PYTORCH_ORDER,
-    PYTORCH_TENSORS,
-    Form,
-    Layout,
-    Names,
-)
+from common.layouts.schema import Layout, Names, state_dict
 from common.spec import PYTORCH, TORCHVISION_LARGE
 
 SMALL, LARGE = ("b0", "b1", "b2", "b3", "b4"), ("b5", "b6", "b7")
 
-FORM = Form(
-    names=Names(
+FORM = state_dict(
+    Names(
         stem_conv="features.0.0",
         stem_bn="features.0.1",
         block="features.{S1}.{B}.block.",
@@ -40,12 +32,6 @@ FORM = Form(
         head_bn="features.8.1",
         classifier="classifier.1",
     ),
-    path="{layer}.{tensor}",
-    tensors=PYTORCH_TENSORS,
-    orientation=PYTORCH_ORDER,
-    ignored=BATCH_COUNTERS,
-    ignored_why=BATCH_COUNTERS_WHY,
-    added="batch counters",
 )
 
 TORCHVISION = Layout(

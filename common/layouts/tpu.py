@@ -1,6 +1,13 @@
 """The paper's own TensorFlow checkpoints: variables, and their moving averages beside them."""
 
-from common.layouts.schema import TENSORFLOW_ORDER, Form, Layout, Names, Tensors, same_for
+from common.layouts.schema import (
+    TENSORFLOW_ORDER,
+    TENSORFLOW_TENSORS,
+    Form,
+    Layout,
+    Names,
+    same_for,
+)
 from common.spec import PRESETS, TENSORFLOW
 
 TPU = Layout(
@@ -38,15 +45,7 @@ TPU = Layout(
                 classifier="efficientnet-{P}/head/dense",
             ),
             path="{layer}/{tensor}",
-            tensors=Tensors(
-                weight="kernel",
-                depthwise_weight="depthwise_kernel",
-                bias="bias",
-                scale="gamma",
-                shift="beta",
-                mean="moving_mean",
-                variance="moving_variance",
-            ),
+            tensors=TENSORFLOW_TENSORS,
             orientation=TENSORFLOW_ORDER,
             ignored=r"^global_step$|/(RMSProp|Momentum)(_1)?$",
             ignored_why="state of the optimizer",

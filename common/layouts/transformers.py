@@ -1,21 +1,12 @@
 """transformers: EfficientNetForImageClassification, and EfficientNetModel without the prefix."""
 
-from common.layouts.schema import (
-    BATCH_COUNTERS,
-    BATCH_COUNTERS_WHY,
-    PYTORCH_ORDER,
-    PYTORCH_TENSORS,
-    Form,
-    Layout,
-    Names,
-    same_for,
-)
+from common.layouts.schema import Layout, Names, same_for, state_dict
 from common.spec import TENSORFLOW
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 
-FORM = Form(
-    names=Names(
+FORM = state_dict(
+    Names(
         stem_conv="efficientnet.embeddings.convolution",
         stem_bn="efficientnet.embeddings.batchnorm",
         block="efficientnet.encoder.blocks.{I}.",
@@ -33,12 +24,6 @@ FORM = Form(
         head_bn="efficientnet.encoder.top_bn",
         classifier="classifier",
     ),
-    path="{layer}.{tensor}",
-    tensors=PYTORCH_TENSORS,
-    orientation=PYTORCH_ORDER,
-    ignored=BATCH_COUNTERS,
-    ignored_why=BATCH_COUNTERS_WHY,
-    added="batch counters",
 )
 
 TRANSFORMERS = Layout(
