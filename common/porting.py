@@ -20,10 +20,11 @@ from common.layouts import LAYOUTS, Form, Layout
 from common.layouts.schema import Counters
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.spec import DIALECTS, IMAGENET_CLASSES, Dialect, Network, resolve
-from common.weights import Weights, metadata, network_from
+from common.weights import Weights, WeightsError, check, metadata, network_from
 
 LISTED = 4  # keys shown of each kind of mismatch
 NARROW = ("float16", "bfloat16")
+DTYPES = ("float32", "float16")  # that every format can hold
 UNFAITHFUL = "unfaithful"  # key of the metadata
 
 
@@ -184,6 +185,10 @@ def _explained(
     dropped = {key: form.ignored_why for key in arrays if key not in used}
     if layouts[0].name == "canonical":
         network = network_from(checkpoint.path, checkpoint.metadata)
+        try:
+            check(network.tensors, weights)
+        except WeightsError as error:
+            raise RosettaError(f"{checkpoint.path}: {error}") from None
         dialect = network.dialect
     else:
         dialect = _dialect(layouts, network.name, told)
@@ -281,6 +286,8 @@ def port(
             written.
     """
     destination = Path(destination)
+    if dtype not in (None, *DTYPES):
+        raise RosettaError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     layout, kind = _target(destination, to, force)
     found = match(source, dialect, raw)
     if found.dialect is None:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -73,6 +74,16 @@ def test_other_heads_and_channels(layout, kind, options, tmp_path):
     found = inspect(ported(tmp_path, layout, kind, network))
     assert (found.num_classes, found.in_channels) == (network.num_classes, network.in_channels)
     assert found.fingerprint == fingerprint(weights_of(network))
+
+
+def test_metadata_of_another_network_is_noticed(tmp_path):
+    path = canonical_file(tmp_path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    headless = json.loads(metadata["network"]) | {"num_classes": None}
+    save_file(load_file(path), path, {**metadata, "network": json.dumps(headless)})
+    with pytest.raises(RosettaError, match=r"canonical.safetensors: .* 2 unexpected: classifier"):
+        inspect(path)
 
 
 def test_the_head_can_be_left_behind(tmp_path):
@@ -432,6 +443,7 @@ def test_commands(tmp_path):
         (["inspect", "nowhere.pth"], "nowhere.pth: no such file"),
         (["port", "s", "out.xyz", "--to", "timm"], "out.xyz: the suffix says no format"),
         (["port", "s", "out.pth", "--to", "caffe"], "unknown layout 'caffe'; choose from"),
+        (["port", "s", "out.pth", "--to", "timm", "--dtype", "int8"], "unknown dtype 'int8'"),
         (["port", "s", "out.h5", "--to", "kecam"], "kecam is read only"),
         (["port", "s", "out.npz", "--to", "timm"], "timm is not written as npz; choose from"),
     ],
