@@ -107,7 +107,8 @@ def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
 def match(path: str | Path, dialect: str | None = None, raw: bool = False) -> Match:
     """Read a file and find the layout and the network that explain every key in it.
 
-    `dialect` is believed where the file leaves it open.
+    A file that leaves its dialect open, or whose weights were not made for its library, takes the
+    one in `dialect`.
 
     Raises:
         RosettaError: the file cannot be read, or no layout explains it whole.
@@ -164,6 +165,8 @@ def _fitted(network: Network, found: Mapping[str, np.ndarray], form: Form) -> Ne
         return None
     classes = None if network.classifier is None else int(shapes["classifier.weight"][0])
     channels = int(shapes["stem.conv.weight"][1])
+    if 0 in (classes, channels):
+        return None
     fitted = resolve(network.name, num_classes=classes, in_channels=channels)
     return fitted if shapes == fitted.tensors else None
 

@@ -102,6 +102,15 @@ def test_b1_is_not_taken_for_b0_although_it_holds_all_its_keys(tmp_path):
         (lambda a: a.pop("bn1.weight"), "1 keys missing: bn1.weight"),
         (lambda a: a.update(extra=np.zeros(3, np.float32)), "1 keys left over: extra"),
         (lambda a: a.update({"bn1.weight": np.zeros(7, np.float32)}), "shapes are of another"),
+        (
+            lambda a: a.update(
+                {
+                    "classifier.weight": np.zeros((0, 1280), np.float32),
+                    "classifier.bias": np.zeros(0, np.float32),
+                }
+            ),
+            "shapes are of another",
+        ),
         (lambda a: a.update({"_fc.bias": a["classifier.bias"]}), "1 keys left over: _fc.bias"),
     ],
 )
