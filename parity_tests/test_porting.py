@@ -324,10 +324,17 @@ def test_an_object_array_in_npz_is_not_unpickled(tmp_path):
     assert not crater.exists()
 
 
+def test_a_compressed_keras_archive_is_not_inflated(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", b"\0" * 10_000_000)
+    with pytest.raises(RosettaError, match="its weights are compressed"):
+        inspect(tmp_path / "bomb.keras")
+
+
 def test_a_zip_with_absolute_paths_is_not_extracted(tmp_path):
     with zipfile.ZipFile(tmp_path / "evil.pth", "w") as archive:
         archive.writestr(str(tmp_path / "crater"), "x")
-    with pytest.raises(RosettaError, match="is a zip archive, but neither"):
+    with pytest.raises(RosettaError, match="is a zip archive, but of neither"):
         inspect(tmp_path / "evil.pth")
     assert not (tmp_path / "crater").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 PICKLE_SIGNATURE = b"\x80"
 TORCH_MEMBER = "data.pkl"
+KERAS_MEMBER = "model.weights.h5"
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,13 @@ def detect(path: str | Path) -> str:
 def _zip_format(path: Path) -> str:
     with reading(path, "a zip archive"), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+    if KERAS_MEMBER in names:
+        return "keras"
     if any(name.rpartition("/")[2] == TORCH_MEMBER for name in names):
         return "torch"
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
-    raise RosettaError(f"{path}: is a zip archive, but neither PyTorch's nor NumPy's")
+    raise RosettaError(f"{path}: is a zip archive, but of neither PyTorch, NumPy nor Keras")
 
 
 def read(path: str | Path, raw: bool = False) -> Checkpoint:
@@ -150,6 +154,17 @@ def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
     return Checkpoint(path, hdf5.flavour(path), arrays, _dtypes(arrays), {}, found)
 
 
+def _read_keras(path: Path, raw: bool) -> Checkpoint:
+    """The weights of a .keras archive; its configuration, which is code to Keras, is not read."""
+    with reading(path, "a .keras archive"), zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(KERAS_MEMBER)
+        if member.file_size > path.stat().st_size:  # Keras stores it as it is
+            raise RosettaError(f"{path}: its weights are compressed; save the model again")
+        content = io.BytesIO(archive.read(member))
+    arrays, found = hdf5.read(path, content)
+    return Checkpoint(path, "keras", arrays, _dtypes(arrays), {}, found)
+
+
 def _read_npz(path: Path, raw: bool) -> Checkpoint:
     """efficientnet-jax keeps its names in an array, and the tensors under numbers."""
     with reading(path, ".npz"), np.load(path, allow_pickle=False) as archive:
@@ -169,6 +184,7 @@ READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     CHECKPOINT: _read_checkpoint,
     "h5": _read_hdf5,
     "weights.h5": _read_hdf5,
+    "keras": _read_keras,
     "npz": _read_npz,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -31,22 +32,26 @@ def flavour(path: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path, mode: str = "r") -> Iterator[h5py.File]:
+def _opened(path: Path, mode: str = "r", content: BinaryIO | None = None) -> Iterator[h5py.File]:
     if h5py is None:
         raise RosettaError(
             f"{path}: HDF5 files need h5py; run: pip install 'efficientnet-rosetta[keras]'"
         )
-    with reading(path, "HDF5"), h5py.File(path, mode) as file:
+    with reading(path, "HDF5"), h5py.File(content or path, mode) as file:
         yield file
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def read(
+    path: Path, content: BinaryIO | None = None
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Every dataset by its path, and whether the weights were those of a whole saved model.
+
+    `content` is read in place of the file `path`, which it was found in.
 
     Raises:
         RosettaError: damaged, or a link in it leads out of the file.
     """
-    with _opened(path) as file:
+    with _opened(path, content=content) as file:
         arrays = dict(_datasets(path, file, ""))
     below = f"{WHOLE_MODEL}/"
     if any(key.startswith(below) for key in arrays):

@@ -71,5 +71,5 @@ KERAS_APPLICATIONS = Layout(
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={"h5": LEGACY, "weights.h5": COUNTED},
     expects="RGB from 0 to 255; the graph normalises",
-    also_read={"h5": (LEGACY_OF_KERAS_3,)},
+    also_read={"h5": (LEGACY_OF_KERAS_3,), "keras": (COUNTED,)},
 )

@@ -1,5 +1,6 @@
 """Ported files, loaded by the libraries they are meant for, give the same logits."""
 
+import keras
 import pytest
 import torch
 
@@ -60,6 +61,22 @@ def test_from_every_library_to_every_other_of_its_dialect(source, tmp_path):
         model = other.build("b0")
         other.load(model, path)
         agrees(other, model, network)
+
+
+@pytest.mark.parametrize("classes", [1000, 7, None])
+def test_a_saved_keras_model_is_read_whole(classes, tmp_path):
+    network = resolve("b0", num_classes=classes)
+    options = {"include_top": False, "input_shape": (224, 224, 3)} if classes is None else {}
+    model = keras.applications.EfficientNetB0(weights=None, classes=classes or 1000, **options)
+    source, weights = tmp_path / "canonical.safetensors", tmp_path / "ported.weights.h5"
+    save(source, network, weights_of(network))
+    port(source, weights, "keras-applications")
+    model.load_weights(weights)
+    model.save(tmp_path / "model.keras")
+    found = inspect(tmp_path / "model.keras")
+    assert (found.layouts, found.format) == (("keras-applications",), "keras")
+    assert found.num_classes == classes
+    assert found.fingerprint == fingerprint(weights_of(network))
 
 
 @pytest.mark.parametrize("peer", TORCH_PEERS, ids=lambda peer: peer.name)
