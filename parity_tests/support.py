@@ -16,7 +16,8 @@ from common.weights import Weights
 BACKENDS = ("torch", "keras")
 FAMILIES = ("tensorflow", "pytorch")  # dialects; the third is a mixture of these
 SMALL = ("b0", "b1", "b2")
-LARGE = ("b3", "b4", "b5", "b6", "b7", "b8", "l2")
+LARGE = ("b3", "b4", "b5", "b6", "b7", "b8")
+LARGEST = "l2"  # 480 million parameters: what needs two copies of it takes a process of its own
 
 
 @lru_cache(maxsize=2)  # L2 has 2 GB of them

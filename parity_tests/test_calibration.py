@@ -10,7 +10,7 @@ from common.calibration import calibrated
 from common.parity import Settings, parity_images
 from common.spec import resolve
 from common.weights import initial
-from parity_tests.support import FAMILIES, LARGE, SMALL, reference, small, weights_of
+from parity_tests.support import FAMILIES, LARGE, LARGEST, SMALL, reference, small, weights_of
 
 # SHA-256 over B0's tensors in order.  It changes only with the scheme, or with NumPy's streams.
 B0_SEED_0 = "0200482c1a43252cb5477239396594ee8ce755d4f0ebd5e5dd9f53353353f2f6"
@@ -36,7 +36,7 @@ def test_activations_are_of_order_one_and_logits_depend_on_the_image(preset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", LARGE)
+@pytest.mark.parametrize("preset", [*LARGE, LARGEST])
 def test_activations_of_the_large_presets(preset):
     check_order_one(preset, 256 if preset in ("b8", "l2") else None)
 

@@ -7,7 +7,7 @@ import pytest
 
 from common.layouts import LAYOUTS
 from common.spec import PRESETS, resolve
-from parity_tests.support import LARGE, SMALL, weights_of
+from parity_tests.support import LARGE, LARGEST, SMALL, weights_of
 
 FORMS = [(layout.name, kind) for layout in LAYOUTS.values() for kind in layout.forms]
 # Literal keys from the libraries' own files: an expanding block, a block of the first stage
@@ -103,7 +103,7 @@ def test_between_every_pair_and_back(preset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", LARGE)
+@pytest.mark.parametrize("preset", [*LARGE, LARGEST])
 def test_between_every_pair_and_back_for_the_large_presets(preset):
     shapes = resolve(preset).tensors
     # Every value different within a tensor, as a wrong transposition needs; one page of memory.

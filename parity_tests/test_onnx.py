@@ -56,7 +56,7 @@ def test_every_endpoint_at_native_resolution(preset, dialect, backend):
 @pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("preset", LARGE)
 def test_every_endpoint_of_the_large_presets(preset, dialect, backend):
-    resolution = 256 if preset in ("b8", "l2") else None
+    resolution = 256 if preset == "b8" else None
     network = resolve(preset, dialect=dialect, resolution=resolution)
     check(backend, network, batch=1)
 
