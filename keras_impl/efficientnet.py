@@ -18,7 +18,7 @@ from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_boun
 
 # Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
 CHANNELS_LAST = "channels_last"
-RECURSION = 50_000  # enough for a hundred times the depth of B0
+RECURSION = 50_000  # frames; Python stops at 1,000 by default, and L2 needs more
 
 
 def swish(x: KerasTensor) -> KerasTensor:
@@ -185,7 +185,7 @@ def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
 
 
 def _functional(inputs: Any, outputs: Any, name: str) -> keras.Model:
-    """A functional model however deep: Keras follows its graph by recursion, and L2's is 1,500."""
+    """A functional model however deep: Keras follows its graph by recursion, too far for L2."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(RECURSION)
     try:

@@ -94,7 +94,7 @@ def detect(path: str | Path) -> str:
     if len(head) > 8 and head[8:9] == b"{":
         return "safetensors"
     raise RosettaError(
-        f"{path}: is in no known format; choose a safetensors, PyTorch, HDF5 or .npz file"
+        f"{path}: is in no known format; choose a safetensors, PyTorch, Keras, HDF5 or .npz file"
     )
 
 

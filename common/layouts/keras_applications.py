@@ -37,6 +37,7 @@ NAMES = Names(
 LEGACY_TENSORS = Tensors(**{name: f"{v}:0" for name, v in vars(TENSORFLOW_TENSORS).items()})
 COUNTED_TENSORS = Tensors("0", "0", "1", "0", "1", "2", "3")
 NORMALIZATION_WHY = "input normalization of the Keras graph; see what the weights expect"
+COUNTED_WHY = f"{NORMALIZATION_WHY}, or state of the optimizer"
 
 LEGACY = Form(
     names=NAMES,
@@ -59,7 +60,7 @@ COUNTED = Form(
     tensors=COUNTED_TENSORS,
     orientation=TENSORFLOW_ORDER,
     ignored=r"^layers/normalization/vars/\d$|^optimizer/",
-    ignored_why=NORMALIZATION_WHY,
+    ignored_why=COUNTED_WHY,
     added="input normalization",
     marker=r"^layers/normalization/vars/",
 )
