@@ -56,8 +56,8 @@ class Backend(Protocol):
     ) -> ModelProto:
         """A checked ONNX model with a dynamic batch, described in its metadata."""
 
-    def read_checkpoint(self, path: str | Path) -> tuple[dict[str, Any], set[str]]:
-        """A file in the framework's own format as (nested) names and arrays, and its dtypes.
+    def read_checkpoint(self, path: str | Path) -> dict[str, Any]:
+        """A file in the framework's own format as (nested) names of `formats.Stored` tensors.
 
         It is read as data: nothing in it is run.  Raises `RosettaError` where it cannot be.
         """

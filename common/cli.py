@@ -24,7 +24,9 @@ from common.spec import DIALECTS, PRESETS, TABLE_1, TENSORFLOW, Network, resolve
 
 if TYPE_CHECKING:
     from common.compare import Comparison
+    from common.outputs import NotRun, Outputs
     from common.parity import Result
+    from common.porting import Ported
 
 app = typer.Typer(
     add_completion=False,
@@ -196,7 +198,7 @@ def _weighted_network(
 ) -> tuple[Network, dict]:
     """The network that the options ask for, with the weights of the file or calibrated ones."""
     from common.calibration import calibrated
-    from common.weights import load, with_resolution
+    from common.weights import changed, load
 
     if path is None:
         network = _resolve(preset, resolution=size, dialect=dialect or TENSORFLOW)
@@ -208,7 +210,7 @@ def _weighted_network(
         raise RosettaError(
             f"{path}: its weights are of the {network.dialect.name} dialect; leave out --dialect"
         )
-    return (network if size is None else with_resolution(network, size)), weights
+    return (network if size is None else changed(network, resolution=size)), weights
 
 
 # ------------------------------------------------------------------ rosetta layouts, inspect, port
@@ -230,19 +232,25 @@ def layouts() -> None:
     from common.layouts import LAYOUTS
 
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("Layout", "Library", "Sizes", "Formats", "Dialects", ""):
-        grid.add_column(heading, no_wrap=True)
+    for heading in ("Layout", "Library", "Sizes", "Reads", "Writes", "Dialects"):
+        grid.add_column(heading)
     for layout in LAYOUTS.values():
         dialects = dict.fromkeys(d.name for ds in layout.dialects.values() for d in ds)
         grid.add_row(
             layout.name,
             layout.library,
-            f"{layout.presets[0]}-{layout.presets[-1]}",
-            ", ".join(layout.forms),
+            _sizes(layout.presets),
+            ", ".join(layout.formats_read),
+            ", ".join(layout.forms) or "-",
             ", ".join(dialects),
-            "read, write" if layout.writable else "read",
         )
     Console(width=max(Console().width, LAYOUTS_WIDTH)).print(grid)
+
+
+def _sizes(presets: tuple[str, ...]) -> str:
+    """`b0-b7, l2`"""
+    numbered = [preset for preset in presets if preset != "l2"]
+    return ", ".join([f"{numbered[0]}-{numbered[-1]}", *(p for p in presets if p == "l2")])
 
 
 @app.command()
@@ -261,15 +269,19 @@ def inspect(
         typer.echo(json.dumps({**asdict(found), "path": str(found.path)}, indent=1))
         return
     classes = "none (headless)" if found.num_classes is None else f"{found.num_classes:,}"
+    scaling = f" (width {found.width:g}, depth {found.depth:g})" if found.preset == "custom" else ""
+    dialect = f"{found.dialect} (by {found.dialect_from})"
+    if found.dialect is None:
+        dialect = f"not in the file, say --dialect: {' or '.join(found.possible_dialects)}"
     lines = {
         "layout": " or ".join(found.layouts),
         "format": found.format,
-        "preset": found.preset,
+        "preset": found.preset + scaling,
         "classes": classes,
         "channels": str(found.in_channels),
         "dtype": ", ".join(found.dtypes),
         "wrappers": ", ".join(found.wrappers) or "none",
-        "dialect": found.dialect or f"not in the file: {' or '.join(found.possible_dialects)}",
+        "dialect": dialect,
         "expects": " or ".join(found.expects),
         "parameters": f"{found.parameters:,}",
         "fingerprint": found.fingerprint,
@@ -289,13 +301,22 @@ def port(
     dialect: ToldDialect = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float16.")] = None,
     drop_head: Annotated[bool, typer.Option("--drop-head", help="Without classifier.")] = False,
+    classes: Annotated[
+        int | None, typer.Option(help="With a new classifier, for training, of so many classes.")
+    ] = None,
     raw: RawOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite, and write what the target runs differently.")
     ] = False,
-    verify: Annotated[bool, typer.Option(help="Read the result back.")] = True,
+    verify: Annotated[
+        bool, typer.Option(help="Read the result back, and run both files on a photograph.")
+    ] = True,
 ) -> None:
-    """Carry weights from any layout to any other, and prove that nothing changed."""
+    """Carry weights from any layout to any other, and prove that nothing changed.
+
+    Exit status 0 if the result is proved, 1 if its outputs differ, 2 if nothing was written.
+    """
+    from common.outputs import Outputs
     from common.porting import port as carry
 
     done = carry(
@@ -305,40 +326,74 @@ def port(
         dialect=dialect,
         dtype=dtype,
         drop_head=drop_head,
+        classes=classes,
         raw=raw,
         force=force,
         verify=verify,
     )
+    for line in _port_lines(done):
+        typer.echo(line)
+    exact = done.faithful and dtype is None
+    if exact and isinstance(done.outputs, Outputs) and not done.outputs.agree:
+        raise typer.Exit(1)
+
+
+def _port_lines(done: Ported) -> Iterator[str]:
+    """What was read, written, left out and added, and what proves it."""
     found = done.source
-    typer.echo(f"{source}: {' or '.join(found.layouts)} {found.preset}, {done.dialect} dialect")
-    typer.echo(f"{destination}: {done.layout}, {done.format}; {done.mapped} tensors mapped")
+    yield (
+        f"{found.path}: {' or '.join(found.layouts)} {found.preset}, "
+        f"{done.dialect} dialect (by {found.dialect_from})"
+    )
+    yield f"{done.destination}: {done.layout}, {done.format}; {done.mapped} tensors mapped"
     for reason, number in Counter(done.dropped.values()).items():
-        typer.echo(f"left out: {number} keys, {reason}")
+        yield f"left out: {number} keys, {reason}"
     if done.written:
-        typer.echo(f"added: {len(done.written)} keys that are not weights, {done.written[0]}, ...")
+        yield f"added: {len(done.written)} keys that are not weights, {done.written[0]}, ..."
+    yield f"feed it: {done.expects}"
     for note in done.notes:
-        typer.echo(f"note: {note}")
+        yield f"note: {note}"
     if not done.faithful:
-        typer.echo(f"beware: {done.layout} runs another dialect; its outputs will differ")
+        yield f"beware: {done.layout} runs another dialect; its outputs differ"
     if done.verified:
-        typer.echo(f"verified: read back, fingerprint {found.fingerprint[:16]}")
+        yield f"verified: read back, fingerprint {done.fingerprint[:16]}"
+    if done.outputs is not None:
+        yield _outputs_line(done.outputs)
+
+
+def _outputs_line(outputs: Outputs | NotRun) -> str:
+    if not hasattr(outputs, "error"):
+        return f"not run: {outputs.reason}"
+    first, second = outputs.frameworks
+    return (
+        f"run: {outputs.endpoint} of source ({first}) and result ({second}) on a photograph of "
+        f"{outputs.pixels} pixels {'agree' if outputs.agree else 'DIFFER'}, "
+        f"error {outputs.error:.1e}, tolerance {outputs.tolerance:.0e}"
+    )
 
 
 @app.command()
 def verify(
     first: Annotated[Path, typer.Argument(help="A checkpoint of any layout.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
+    dialect: ToldDialect = None,
 ) -> None:
     """Do two files hold the same network?  Exit status 0 if they do, 1 if not."""
     from common.porting import verify as differences_of
 
-    differences = differences_of(first, second)
-    if not differences:
-        typer.echo("the same network")
+    found = differences_of(first, second, dialect=dialect)
+    if found.same:
+        typer.echo(f"the same network, fingerprint {found.fingerprints[0][:16]}")
         return
-    typer.echo(f"{len(differences)} tensors differ")
-    for difference in differences[:10]:
+    if found.same_weights:
+        one, other = (" or ".join(names) for names in found.dialects)
+        typer.echo(f"the same weights, but of other dialects: {one} against {other}")
+    else:
+        typer.echo(f"{len(found.differences)} tensors differ; the largest differences:")
+    for difference in found.differences[:10]:
         typer.echo(f"{difference.name}  {difference.largest:.1e}")
+    if found.outputs is not None:
+        typer.echo(_outputs_line(found.outputs))
     raise typer.Exit(1)
 
 

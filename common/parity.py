@@ -20,7 +20,7 @@ from common.calibration import calibrated
 from common.compare import TOLERANCES, Comparison, Error, compare
 from common.counting import Count, count
 from common.graph import OnnxGraph
-from common.preprocess import PHOTOGRAPH, load_image
+from common.preprocess import PHOTOGRAPH, photograph
 from common.spec import Network
 from common.weights import Weights
 
@@ -109,11 +109,9 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
 
 def parity_images(network: Network, settings: Settings) -> np.ndarray:
     """`batch` variants of the photograph, then as many images of noise: (2 * batch, C, H, W)."""
-    photograph = load_image(settings.image, network.resolution)
-    # Red, green, blue and over again, for networks of other channels.
-    photograph = photograph[np.arange(network.in_channels) % len(photograph)]
+    image = photograph(settings.image, network)
     # Mirrored, and dimmer by turns, so that no two rows of a batch are alike.
-    variants = [photograph[..., :: (-1) ** i] * 0.8 ** (i // 2) for i in range(settings.batch)]
+    variants = [image[..., :: (-1) ** i] * 0.8 ** (i // 2) for i in range(settings.batch)]
     noise = np.random.default_rng(settings.seed).normal(
         size=(settings.batch, network.in_channels, *network.resolution)
     )

@@ -1,45 +1,35 @@
 """Carrying weights from any layout to any other: inspect, port, verify.
 
-Nothing here builds a model: porting renames and transposes arrays.
+Nothing here builds a model: porting renames and transposes arrays, one at a time.  What runs the
+source and the result is `common.outputs`, in a process of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from common.counting import count
 from common.errors import RosettaError
-from common.formats import CHECKPOINT, Checkpoint, format_of, index_of, read, write
-from common.formats.wrappers import without_prefix
+from common.formats import CHECKPOINT, Stored, format_of, index_of, write
+from common.formats.files import Content
 from common.layouts import LAYOUTS, Form, Layout
+from common.layouts.keras_graph import config
 from common.layouts.schema import Counters
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from common.spec import DIALECTS, IMAGENET_CLASSES, Dialect, Network, resolve
-from common.weights import Weights, WeightsError, check, metadata, network_from
+from common.outputs import NotRun, Outputs, Run, compare_runs
+from common.preprocess import IMAGENET_MEAN, IMAGENET_STD, Normalization
+from common.recognition import NORMALIZATION, Match, match
+from common.spec import Dialect, Network
+from common.weights import changed, fingerprint, initial, metadata
 
-LISTED = 4  # keys shown of each kind of mismatch
 NARROW = ("float16", "bfloat16")
 DTYPES = ("float32", "float16")  # that every format can hold
 UNFAITHFUL = "unfaithful"  # key of the metadata
-
-
-@dataclass(frozen=True)
-class Match:
-    """A file explained: its layout, its network and its weights."""
-
-    checkpoint: Checkpoint
-    layouts: tuple[Layout, ...]  # more than one where the file does not tell them apart
-    form: Form
-    network: Network
-    dialect: Dialect | None  # None where the file leaves it open
-    weights: Weights
-    dropped: dict[str, str]  # keys that hold no weights, and why
-    wrappers: tuple[str, ...]
+CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 @dataclass(frozen=True)
@@ -50,13 +40,16 @@ class Inspection:
     format: str
     layouts: tuple[str, ...]
     preset: str
+    width: float
+    depth: float
     num_classes: int | None
     in_channels: int
     dtypes: tuple[str, ...]
     wrappers: tuple[str, ...]
     dialect: str | None
+    dialect_from: str | None  # what says so
     possible_dialects: tuple[str, ...]
-    expects: tuple[str, ...]
+    expects: tuple[str, ...]  # of an image
     parameters: int
     fingerprint: str
     keys: dict[str, str]  # the canonical name of every key, or why it holds no weights
@@ -75,8 +68,11 @@ class Ported:
     mapped: int
     dropped: dict[str, str]
     written: tuple[str, ...]  # keys that are not weights of the network
-    verified: bool
+    fingerprint: str
+    verified: bool  # read back, with the same fingerprint
+    outputs: Outputs | NotRun | None  # of source and result; None where they were not to be run
     faithful: bool
+    expects: str  # what to give the result
     notes: tuple[str, ...]
 
 
@@ -88,152 +84,32 @@ class Difference:
     largest: float  # absolute; infinite where one file lacks it or has another shape
 
 
-def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of canonical names, shapes and values: the same in every layout and format.
+@dataclass(frozen=True)
+class Verification:
+    """What two files have in common."""
 
-    Values are hashed as float32, the type that every layout can hold.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        array = np.ascontiguousarray(weights[name], np.float32)
-        digest.update(f"{name} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
+    fingerprints: tuple[str, str]
+    dialects: tuple[tuple[str, ...], tuple[str, ...]]  # that each may be run in
+    differences: tuple[Difference, ...]  # the largest first
+    outputs: Outputs | NotRun | None  # None where they are the same, or cannot be compared
 
+    @property
+    def same_weights(self) -> bool:
+        """Every tensor is in both, with the same values."""
+        return self.fingerprints[0] == self.fingerprints[1] and not self.differences
 
-# ------------------------------------------------------------------ what is this file?
+    @property
+    def same_dialect(self) -> bool:
+        """There is a dialect that both can be run in."""
+        return bool(set(self.dialects[0]) & set(self.dialects[1]))
 
-
-def match(path: str | Path, dialect: str | None = None, raw: bool = False) -> Match:
-    """Read a file and find the layout and the network that explain every key in it.
-
-    A file that leaves its dialect open, or whose weights were not made for its library, takes the
-    one in `dialect`.
-
-    Raises:
-        RosettaError: the file cannot be read, or no layout explains it whole.
-    """
-    checkpoint = read(path, raw)
-    candidates = [(checkpoint.arrays, checkpoint.wrappers)]
-    while stripped := without_prefix(candidates[-1][0]):
-        arrays, prefix = stripped
-        candidates.append((arrays, (*candidates[-1][1], prefix)))
-    for arrays, wrappers in candidates:
-        found = [
-            (layout, form, network)
-            for layout, form in _forms(checkpoint.format)
-            for network in _networks(layout, form, arrays)
-        ]
-        if found:
-            return _explained(checkpoint, arrays, wrappers, found, dialect)
-    raise RosettaError(f"{path}: {_closest(checkpoint)}")
+    @property
+    def same(self) -> bool:
+        """The two files hold the same network."""
+        return self.same_weights and self.same_dialect
 
 
-def _forms(kind: str) -> Iterator[tuple[Layout, Form]]:
-    for layout in LAYOUTS.values():
-        if kind in layout.forms:
-            yield layout, layout.forms[kind]
-        for form in layout.also_read.get(kind, ()):
-            yield layout, form
-
-
-def _networks(layout: Layout, form: Form, arrays: Mapping[str, np.ndarray]) -> Iterator[Network]:
-    """The networks whose keys and shapes are exactly those of the file."""
-    kept = {key for key in arrays if not form.is_ignored(key)}
-    if form.marker and len(kept) == len(arrays):
-        return
-    for preset in layout.presets:
-        for classes in (IMAGENET_CLASSES, None):
-            network = resolve(preset, num_classes=classes)
-            keys = form.keys(network)
-            if len(keys) != len(kept) or {key.path for key in keys.values()} != kept:
-                continue
-            fitted = _fitted(network, {n: arrays[key.path] for n, key in keys.items()}, form)
-            if fitted is not None:
-                yield fitted
-
-
-def _fitted(network: Network, found: Mapping[str, np.ndarray], form: Form) -> Network | None:
-    """The network with the file's classes and input channels, if all other shapes agree."""
-    keys = form.keys(network)
-    shapes = {
-        name: tuple(np.array(array.shape)[np.argsort(keys[name].axes)])
-        for name, array in found.items()
-        if array.ndim == len(keys[name].axes)
-    }
-    if len(shapes) != len(keys):
-        return None
-    classes = None if network.classifier is None else int(shapes["classifier.weight"][0])
-    channels = int(shapes["stem.conv.weight"][1])
-    if 0 in (classes, channels):
-        return None
-    fitted = resolve(network.name, num_classes=classes, in_channels=channels)
-    return fitted if shapes == fitted.tensors else None
-
-
-def _explained(
-    checkpoint: Checkpoint,
-    arrays: Mapping[str, np.ndarray],
-    wrappers: tuple[str, ...],
-    found: list[tuple[Layout, Form, Network]],
-    told: str | None,
-) -> Match:
-    _, form, network = found[0]
-    layouts = tuple(layout for layout, _, _ in found)
-    weights = {
-        name: arrays[key.path].transpose(np.argsort(key.axes))
-        for name, key in form.keys(network).items()
-    }
-    used = {key.path for key in form.keys(network).values()}
-    dropped = {key: form.ignored_why for key in arrays if key not in used}
-    if layouts[0].name == "canonical":
-        network = network_from(checkpoint.path, checkpoint.metadata)
-        try:
-            check(network.tensors, weights)
-        except WeightsError as error:
-            raise RosettaError(f"{checkpoint.path}: {error}") from None
-        dialect = network.dialect
-    else:
-        dialect = _dialect(layouts, network.name, told)
-    return Match(checkpoint, layouts, form, network, dialect, weights, dropped, wrappers)
-
-
-def _dialect(layouts: tuple[Layout, ...], preset: str, told: str | None) -> Dialect | None:
-    possible = _possible(layouts, preset)
-    if told is None:
-        return possible[0] if len(possible) == 1 else None
-    if told not in DIALECTS:
-        raise RosettaError(f"unknown dialect {told!r}; choose from {', '.join(DIALECTS)}")
-    return DIALECTS[told]
-
-
-def _possible(layouts: tuple[Layout, ...], preset: str) -> list[Dialect]:
-    return list(dict.fromkeys(d for layout in layouts for d in layout.dialects.get(preset, ())))
-
-
-def _closest(checkpoint: Checkpoint) -> str:
-    """Why no layout explains a file: the one that comes closest, and what is amiss."""
-    best: tuple[int, str] | None = None
-    for layout, form in _forms(checkpoint.format):
-        kept = {key for key in checkpoint.arrays if not form.is_ignored(key)}
-        for preset in layout.presets:
-            keys = {key.path for key in form.keys(resolve(preset)).values()}
-            missing, left = sorted(keys - kept), sorted(kept - keys)
-            if keys & kept and (best is None or len(missing) + len(left) < best[0]):
-                parts = [
-                    f"{len(names)} keys {kind}: {_listed(names)}"
-                    for kind, names in (("missing", missing), ("left over", left))
-                    if names
-                ]
-                reason = "; ".join(parts) or "the shapes are of another network"
-                best = (len(missing) + len(left), f"closest is {layout.name} {preset}: {reason}")
-    if best is None:
-        return f"no layout has keys like {_listed(sorted(checkpoint.arrays))}"
-    return f"no layout explains every key; {best[1]}"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+# ------------------------------------------------------------------ inspect
 
 
 def inspect(path: str | Path, dialect: str | None = None, raw: bool = False) -> Inspection:
@@ -247,24 +123,34 @@ def inspect(path: str | Path, dialect: str | None = None, raw: bool = False) -> 
 
 def _inspection(found: Match) -> Inspection:
     network = found.network
-    names = {key.path: name for name, key in found.form.keys(network).items()}
+    roles = {stored.key: name for name, stored in found.weights.items()}
     return Inspection(
         path=found.checkpoint.path,
         format=found.checkpoint.format,
         layouts=tuple(layout.name for layout in found.layouts),
         preset=network.name,
+        width=network.width,
+        depth=network.depth,
         num_classes=network.num_classes,
         in_channels=network.in_channels,
-        dtypes=tuple(sorted(found.checkpoint.dtypes)),
+        dtypes=tuple(sorted({stored.dtype.name for stored in found.weights.values()})),
         wrappers=found.wrappers,
         dialect=None if found.dialect is None else found.dialect.name,
-        possible_dialects=tuple(d.name for d in _possible(found.layouts, network.name)),
-        expects=tuple(dict.fromkeys(layout.expects for layout in found.layouts)),
+        dialect_from=found.dialect_from,
+        possible_dialects=tuple(dialect.name for dialect in found.possible),
+        expects=_expects(found),
         parameters=count(network).trainable,
         fingerprint=fingerprint(found.weights),
-        keys={**names, **found.dropped},
+        keys={**roles, **found.dropped},
         mark=found.checkpoint.metadata.get(UNFAITHFUL),
     )
+
+
+def _expects(found: Match) -> tuple[str, ...]:
+    """What the weights were trained on, outside a graph that normalises by itself."""
+    if found.normalization is not None:
+        return (str(found.normalization),)
+    return tuple(dict.fromkeys(layout.expects for layout in found.layouts))
 
 
 # ------------------------------------------------------------------ port
@@ -278,11 +164,17 @@ def port(
     dialect: str | None = None,
     dtype: str | None = None,
     drop_head: bool = False,
+    classes: int | None = None,
     raw: bool = False,
     force: bool = False,
     verify: bool = True,
+    run: bool = True,
 ) -> Ported:
     """Write the weights of a file in another layout, in the format of the destination's suffix.
+
+    `classes` replaces the classifier by a new one of so many classes, with the official
+    initialisation.  `verify` reads the result back; `run`, with it, also runs both files on a
+    photograph where a framework is installed.
 
     Raises:
         RosettaError: either file, the layout or the combination is not possible; nothing was
@@ -291,37 +183,38 @@ def port(
     destination = Path(destination)
     if dtype not in (None, *DTYPES):
         raise RosettaError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
+    if drop_head and classes is not None:
+        raise RosettaError("--drop-head and --classes exclude each other; leave one out")
     layout, kind = _target(destination, to, force)
     found = match(source, dialect, raw)
     if found.dialect is None:
         raise RosettaError(_undecided(found))
-    network = resolve(
-        found.network.name,
-        num_classes=None if drop_head else found.network.num_classes,
-        in_channels=found.network.in_channels,
-        dialect=found.dialect,
-    )
+    network = _target_network(found, layout, drop_head, classes)
     faithful = layout.runs(network.name, found.dialect)
-    _check_target(found, layout, network, faithful, force)
-    weights = _as_dtype({name: found.weights[name] for name in network.tensors}, found, dtype)
-    arrays, extra = _arranged(layout.forms[kind], network, weights)
-    write(destination, kind, arrays, _file_metadata(layout, network, faithful))
+    if not faithful and not force:
+        raise RosettaError(_unfaithful(found, layout, network, raw, run))
+    weights = _target_weights(found, network, classes, dtype)
+    content, extra = _arranged(layout, layout.forms[kind], network, weights, found)
+    write(destination, kind, content)
+    mark = fingerprint(weights)
+    outputs = None
     if verify:
-        _verify_written(destination, network, weights, layout)
+        _read_back(destination, found.dialect, mark, layout)
+        outputs = _run_both(found, destination, layout, network, raw) if run else None
     return Ported(
         source=_inspection(found),
         destination=destination,
         layout=layout.name,
         format=kind,
         dialect=found.dialect.name,
-        mapped=len(weights),
-        dropped={
-            **found.dropped,
-            **{name: "the classifier" for name in found.weights if name not in weights},
-        },
+        mapped=sum(name in found.weights and name not in _new(classes) for name in weights),
+        dropped={**found.dropped, **_left_behind(found, weights, classes)},
         written=tuple(extra),
+        fingerprint=mark,
         verified=verify,
+        outputs=outputs,
         faithful=faithful,
+        expects=_fed_with(layout, found),
         notes=layout.notes,
     )
 
@@ -344,57 +237,115 @@ def _target(destination: Path, to: str, force: bool) -> tuple[Layout, str]:
 
 
 def _undecided(found: Match) -> str:
-    names = " or ".join(d.name for d in _possible(found.layouts, found.network.name))
+    names = " or ".join(dialect.name for dialect in found.possible)
     layouts = " and ".join(layout.name for layout in found.layouts)
+    what = "have the same keys" if len(found.layouts) > 1 else "runs several dialects"
     return (
-        f"{found.checkpoint.path}: {layouts} have the same keys, so the file does not say its "
-        f"dialect; add --dialect {names} (timm's tf_ models and all TensorFlow ones are "
-        "tensorflow)"
+        f"{found.checkpoint.path}: {layouts} {what}, so the file does not say its dialect; "
+        f"add --dialect {names} (models whose names begin with tf_, and all that come from "
+        "TensorFlow, are tensorflow)"
     )
 
 
-def _check_target(
-    found: Match, layout: Layout, network: Network, faithful: bool, force: bool
-) -> None:
-    if network.name not in layout.presets:
+def _target_network(found: Match, layout: Layout, drop_head: bool, classes: int | None) -> Network:
+    path, network = found.checkpoint.path, found.network
+    if not layout.holds(network.name):
         raise RosettaError(
-            f"{found.checkpoint.path}: {layout.name} has no {network.name}; "
-            f"choose a layout that does"
+            f"{path}: {layout.name} has no {network.name}; choose a layout that does"
         )
-    if not faithful and not force:
-        runs = " or ".join(
-            f"{d.padding} padding and epsilon {d.epsilon:g}" for d in layout.dialects[network.name]
-        )
-        ours = network.dialect
-        raise RosettaError(
-            f"{found.checkpoint.path}: these weights need {ours.padding} padding and epsilon "
-            f"{ours.epsilon:g}, but {layout.library} runs {network.name} with {runs}, and would "
-            "compute something else; say --force to write them all the same"
-        )
+    if found.dialect != network.dialect:
+        network = changed(network, dialect=asdict(found.dialect))
+    if drop_head:
+        return changed(network, num_classes=None)
+    return network if classes is None else changed(network, num_classes=classes)
 
 
-def _as_dtype(weights: Weights, found: Match, dtype: str | None) -> Weights:
-    narrow = [name for name in found.checkpoint.dtypes if name in NARROW]
+def _unfaithful(found: Match, layout: Layout, network: Network, raw: bool, run: bool) -> str:
+    """Why a port is refused, and what it would cost on a photograph."""
+    ours, theirs = network.dialect, layout.dialects[network.name]
+    runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
+    cost = "would compute something else"
+    if run:
+        mine = Run(found.checkpoint.path, layout.framework, ours, raw=raw)
+        outputs = compare_runs(mine, replace(mine, dialect=theirs[0]))
+        if isinstance(outputs, Outputs):
+            cost = (
+                f"its {outputs.endpoint} on a photograph are off by {outputs.error:.2g} times "
+                "their spread"
+            )
+    return (
+        f"{found.checkpoint.path}: these weights need {ours.padding} padding and epsilon "
+        f"{ours.epsilon:g}, but {layout.library} runs {network.name} with {runs}: {cost}; "
+        "say --force to write them all the same"
+    )
+
+
+def _new(classes: int | None) -> tuple[str, ...]:
+    """The tensors that the source does not give, when a new classifier is asked for."""
+    return () if classes is None else CLASSIFIER
+
+
+def _left_behind(
+    found: Match, weights: Mapping[str, Stored], classes: int | None
+) -> dict[str, str]:
+    return {
+        stored.key: "the classifier"
+        for name, stored in found.weights.items()
+        if name not in weights or name in _new(classes)
+    }
+
+
+def _target_weights(
+    found: Match, network: Network, classes: int | None, dtype: str | None
+) -> dict[str, Stored]:
+    path, given = found.checkpoint.path, dict(found.weights)
+    narrow = [stored.dtype.name for stored in given.values() if stored.dtype.name in NARROW]
     if narrow and dtype is None:
-        raise RosettaError(
-            f"{found.checkpoint.path}: is in {narrow[0]}; say --dtype float32 to widen it"
-        )
-    return {name: array.astype(dtype or array.dtype) for name, array in weights.items()}
+        raise RosettaError(f"{path}: is in {narrow[0]}; say --dtype float32 to widen it")
+    if classes is not None:
+        fresh = initial(network)
+        given |= {name: Stored.of(name, fresh[name]) for name in CLASSIFIER}
+    weights = {name: given[name] for name in network.tensors}
+    if dtype is not None:
+        weights = {name: stored.astype(dtype) for name, stored in weights.items()}
+    if dtype == "float16":
+        _check_range(path, weights)
+    return weights
+
+
+def _check_range(path: Path, weights: Mapping[str, Stored]) -> None:
+    """float16 ends at 65,504, which a running variance may pass."""
+    for name, stored in weights.items():
+        with np.errstate(over="ignore"):
+            if not np.isfinite(stored.read()).all():
+                raise RosettaError(f"{path}: {name} does not fit into float16; use float32")
 
 
 def _arranged(
-    form: Form, network: Network, weights: Weights
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of a file in its own names and orientation, and which are not weights."""
+    layout: Layout, form: Form, network: Network, weights: Mapping[str, Stored], found: Match
+) -> tuple[Content, list[str]]:
+    """What to write, in the layout's names and orientation, and which of it is not weights."""
     extra: dict[str, np.ndarray] = {}
     if form.added == "batch counters":
         extra = _batch_counters(form, network)
     elif form.added == "input normalization":
-        extra = _normalization(form, network)
-    arrays = {
-        key.path: weights[name].transpose(key.axes) for name, key in form.keys(network).items()
+        extra = _constants(form, network, found.normalization)
+    keys = form.keys(network)
+    tensors = {
+        **{key: Stored.of(key, array) for key, array in extra.items()},
+        **{key.path: weights[name].transposed(key.axes) for name, key in keys.items()},
     }
-    return {**extra, **arrays}, list(extra)
+    faithful = layout.runs(network.name, network.dialect)
+    graph = None
+    if "keras" in layout.forms:  # its library's graph, whatever the weights were trained in
+        graph = config(changed(network, dialect=asdict(layout.dialects[network.name][0])))
+    content = Content(
+        tensors=tensors,
+        metadata=_file_metadata(layout, network, faithful, found.normalization),
+        layer_names=_layer_names(form, network),
+        config=graph,
+    )
+    return content, list(extra)
 
 
 def _batch_counters(form: Form, network: Network) -> dict[str, np.ndarray]:
@@ -404,17 +355,21 @@ def _batch_counters(form: Form, network: Network) -> dict[str, np.ndarray]:
     return {f"{names[role]}.num_batches_tracked": np.array(0, np.int64) for role in norms}
 
 
-def _normalization(form: Form, network: Network) -> dict[str, np.ndarray]:
+def _constants(
+    form: Form, network: Network, normalization: Normalization | None
+) -> dict[str, np.ndarray]:
     """The constants with which keras.applications, given 0 to 255, feeds these weights right.
 
     Its graph divides by 255 and then normalises; with weights loaded by path it does no more.
     """
-    mean, variance = IMAGENET_MEAN, np.square(IMAGENET_STD)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if normalization is not None:
+        mean, std = np.array(normalization.mean), np.array(normalization.std)
     if network.in_channels != len(mean):  # of other channels nothing is known
-        mean, variance = np.zeros(network.in_channels), np.ones(network.in_channels)
+        mean, std = np.zeros(network.in_channels), np.ones(network.in_channels)
     values = {
         "mean": mean.astype(np.float32),
-        "variance": variance.astype(np.float32),
+        "variance": np.square(std).astype(np.float32),
         "count": np.array(0, np.int32),
     }
     if isinstance(form.names, Counters):
@@ -428,34 +383,106 @@ def _normalization(form: Form, network: Network) -> dict[str, np.ndarray]:
     }
 
 
-def _file_metadata(layout: Layout, network: Network, faithful: bool) -> dict[str, str]:
+def _layer_names(form: Form, network: Network) -> dict[str, str]:
+    """What Keras 3 writes beside each group of variables: the layer's name."""
+    if form.layer_names is None:
+        return {}
+    groups, names = form.names.layers(network), form.layer_names.layers(network)
+    return {
+        **{f"{groups[role]}/vars": names[role] for role in names},
+        **({"layers/normalization/vars": "normalization"} if form.added else {}),
+    }
+
+
+def _file_metadata(
+    layout: Layout, network: Network, faithful: bool, normalization: Normalization | None
+) -> dict[str, str]:
+    stated = {} if normalization is None else {NORMALIZATION: json.dumps(asdict(normalization))}
     if layout.name == "canonical":
-        return metadata(network)
+        return {**metadata(network), **stated}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
-    return {"format": "pt", **marks}
+    return {"format": "pt", **marks, **stated}
 
 
-def _verify_written(path: Path, network: Network, weights: Weights, layout: Layout) -> None:
-    again = match(path, network.dialect.name)
-    if fingerprint(again.weights) != fingerprint(weights):
+def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:
+    again = match(path, None if layout.name == "canonical" else dialect.name)
+    if fingerprint(again.weights) != mark:
         raise RosettaError(f"{path}: does not read back as {layout.name} with the same weights")
+
+
+def _run_both(
+    found: Match, destination: Path, layout: Layout, network: Network, raw: bool
+) -> Outputs | NotRun:
+    """Source and result on a photograph, each as its own library would compute it."""
+    theirs = layout.dialects.get(network.name, ())
+    runs_ours = layout.runs(network.name, found.dialect)
+    return compare_runs(
+        Run(found.checkpoint.path, found.layouts[0].framework, found.dialect, raw=raw),
+        Run(destination, layout.framework, found.dialect if runs_ours else theirs[0]),
+    )
+
+
+def _fed_with(layout: Layout, found: Match) -> str:
+    """What to give the result: what the weights expect, or what its own graph turns into that."""
+    if "keras" in layout.forms:
+        return layout.expects
+    return " or ".join(_expects(found)) if found.normalization else layout.expects
 
 
 # ------------------------------------------------------------------ verify
 
 
-def verify(first: str | Path, second: str | Path) -> tuple[Difference, ...]:
-    """The tensors in which two files differ, the largest difference first; none if they agree.
+def verify(
+    first: str | Path, second: str | Path, *, dialect: str | None = None, run: bool = True
+) -> Verification:
+    """Whether two files hold the same network, and if not, where they part.
+
+    `run` compares their outputs on a photograph as well, where they are not the same and a
+    framework is installed.
 
     Raises:
         RosettaError: a file cannot be read or explained.
     """
-    a, b = (match(path).weights for path in (first, second))
+    a, b = (_told(path, dialect) for path in (first, second))
+    found = Verification(
+        fingerprints=(fingerprint(a.weights), fingerprint(b.weights)),
+        dialects=(_names(a), _names(b)),
+        differences=_differences(a.weights, b.weights),
+        outputs=None,
+    )
+    if found.same or not run or a.network.name != b.network.name:
+        return found
+    # Where one file leaves its dialect open, it is run in the other's.
+    dialects = [
+        mine.dialect or other.dialect or mine.possible[0] for mine, other in ((a, b), (b, a))
+    ]
+    runs = [
+        Run(f.checkpoint.path, f.layouts[0].framework, dialect)
+        for f, dialect in zip((a, b), dialects, strict=True)
+    ]
+    return replace(found, outputs=compare_runs(*runs))
+
+
+def _told(path: str | Path, dialect: str | None) -> Match:
+    """The file explained; a dialect is told to those only that leave it open."""
+    found = match(path)
+    return match(path, dialect) if dialect and found.dialect is None else found
+
+
+def _names(found: Match) -> tuple[str, ...]:
+    possible = found.possible if found.dialect is None else (found.dialect,)
+    # Momentum, the rest of a dialect, is of no consequence to what is computed.
+    return tuple(f"{d.padding} padding, epsilon {d.epsilon:g}" for d in possible)
+
+
+def _differences(a: Mapping[str, Stored], b: Mapping[str, Stored]) -> tuple[Difference, ...]:
     differences = []
     for name in dict.fromkeys((*a, *b)):
         if name not in a or name not in b or a[name].shape != b[name].shape:
             differences.append(Difference(name, float("inf")))
-        elif not np.array_equal(a[name], b[name]):
-            gap = np.abs(a[name].astype(np.float64) - b[name]).max()
-            differences.append(Difference(name, float(gap)))
+            continue
+        x, y = (np.asarray(weights[name], np.float64) for weights in (a, b))
+        if not np.array_equal(x, y, equal_nan=True):
+            gap = np.abs(x - y)
+            differences.append(Difference(name, float(np.where(np.isnan(gap), np.inf, gap).max())))
     return tuple(sorted(differences, key=lambda difference: -difference.largest))

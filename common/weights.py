@@ -8,6 +8,7 @@ Names are those of `Network.tensors`.  Kernels are (out, in, height, width), dep
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ from safetensors.numpy import save_file
 from common import __version__
 from common.errors import RosettaError
 from common.files import replacing
-from common.spec import Dialect, Layer, Network, Size, conv_std, dense_bound, resolve
+from common.spec import Dialect, Layer, Network, conv_std, dense_bound, resolve
 
 Weights = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -64,6 +65,19 @@ def check_shapes(expected: Shapes, found: Shapes) -> None:
             f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items() if names
         )
         raise WeightsError(f"the weights do not fit the network: {text}")
+
+
+def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of canonical names, shapes and values: the same in every layout and format.
+
+    Values are hashed as float32, the type that every layout can hold.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name], np.float32)
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def _listed(names: list[str]) -> str:
@@ -142,14 +156,14 @@ def _arguments(network: Network) -> dict:
     return {**arguments, "dialect": dataclasses.asdict(network.dialect)}
 
 
-def with_resolution(network: Network, resolution: int | Size) -> Network:
-    """The same network for images of another size.
+def changed(network: Network, **arguments) -> Network:
+    """The same network with other arguments of `resolve`; a dialect is given as a dictionary.
 
     Raises:
-        RosettaError: the size is smaller than the network's stride.
+        RosettaError: a value is outside its range.
     """
     try:
-        return _rebuilt(network.name, {**_arguments(network), "resolution": resolution})
+        return _rebuilt(network.name, {**_arguments(network), **arguments})
     except ValueError as error:
         raise RosettaError(str(error)) from None
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.errors import reading
+from common.formats.stored import Stored
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], set[str]]:
-    """The variables of a checkpoint by name, given its prefix, and the dtypes they are stored in.
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The variables of a checkpoint by name, given its prefix; none of them is read yet.
 
     Raises:
         RosettaError: damaged, or a part of it is missing.
@@ -21,9 +23,19 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], set[str]]:
 
     with reading(path, "a TensorFlow checkpoint"):
         reader = tf.train.load_checkpoint(str(path))
-        arrays = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    arrays = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray | np.generic)}
-    return arrays, {np.asarray(array).dtype.name for array in arrays.values()}
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        numbers = {name: dtypes[name].as_numpy_dtype for name in shapes if dtypes[name].is_numeric}
+        return {
+            name: Stored(
+                name, tuple(shapes[name]), np.dtype(kind), partial(_read, path, reader, name)
+            )
+            for name, kind in numbers.items()
+        }
+
+
+def _read(path: str | Path, reader: Any, name: str) -> np.ndarray:
+    with reading(path, "a TensorFlow checkpoint"):
+        return np.asarray(reader.get_tensor(name))
 
 
 def write_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

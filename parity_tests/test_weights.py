@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from common.backend import get_backend
 from common.errors import RosettaError
 from common.spec import PYTORCH, resolve
-from common.weights import WeightsError, check, initial, load, save, with_resolution
+from common.weights import WeightsError, changed, check, initial, load, save
 from parity_tests.support import BACKENDS, LARGE, LARGEST, SMALL, small, weights_of
 
 
@@ -109,7 +109,7 @@ def test_a_custom_network_rebuilds_too(tmp_path):
     network = resolve(width=0.25, depth=0.5, num_classes=None)
     save(tmp_path / "custom.safetensors", network, initial(network))
     assert load(tmp_path / "custom.safetensors")[0] == network
-    assert with_resolution(network, 96) == resolve(
+    assert changed(network, resolution=96) == resolve(
         width=0.25, depth=0.5, num_classes=None, resolution=96
     )
 

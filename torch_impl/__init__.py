@@ -11,7 +11,7 @@ import torch
 
 from common.backend import OPSET, check_endpoints
 from common.spec import Network
-from common.weights import description, with_resolution
+from common.weights import changed, description
 from torch_impl.efficientnet import EfficientNet
 from torch_impl.files import read_checkpoint, write_checkpoint
 from torch_impl.weights import dump_weights, load_weights
@@ -87,7 +87,7 @@ def export_onnx(
     """
     from torch_impl.onnx import export  # a backend without ONNX is still a backend
 
-    if with_resolution(model.network, network.resolution) != network:
+    if changed(model.network, resolution=network.resolution) != network:
         raise ValueError("the model was built from another network than the one given")
     names = network.endpoints if endpoints else (network.output,)
     metadata = description(network, LAYOUT, f"torch {torch.__version__}")

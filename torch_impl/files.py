@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 
 from common.errors import RosettaError, reading
+from common.formats.stored import Stored
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], set[str]]:
-    """The dictionaries in a file with their tensors as arrays, and the dtypes they were stored in.
-
-    Everything else in the file is left out.  bfloat16, which NumPy lacks, is widened to float32.
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The (nested) dictionaries in a file with their tensors; everything else in it is left out.
 
     Raises:
         RosettaError: damaged, or a pickled module rather than its weights.
@@ -35,23 +35,29 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], set[str]]:
             ) from None
     if not isinstance(content, Mapping):
         raise RosettaError(f"{path}: holds a {type(content).__name__} and not a state dict")
-    dtypes: set[str] = set()
-    return _arrays(content, dtypes), dtypes
+    with reading(path, "a PyTorch file"):
+        return _stored(content)
 
 
-def _arrays(content: Mapping, dtypes: set[str]) -> dict[str, Any]:
+def _stored(content: Mapping) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, torch.Tensor):
-            dtypes.add(str(value.dtype).removeprefix("torch."))
-            value = value.float() if value.dtype == torch.bfloat16 else value
-            found[key] = value.detach().numpy(force=True)
+            found[str(key)] = Stored.of(str(key), _array(value))
         elif isinstance(value, Mapping):
-            found[key] = _arrays(value, dtypes)
+            found[str(key)] = _stored(value)
     return found
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """Its own memory: NumPy knows bfloat16 as the two bytes that it is, and by ml_dtypes' name."""
+    if tensor.dtype == torch.bfloat16:
+        bytes_ = tensor.detach().contiguous().view(torch.int16).numpy(force=True)
+        return bytes_.view(ml_dtypes.bfloat16)
+    return tensor.detach().numpy(force=True)
 
 
 def write_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as the state dict that `torch.load` and `load_state_dict` expect."""
-    tensors = OrderedDict((name, torch.tensor(array)) for name, array in arrays.items())
+    tensors = OrderedDict((name, torch.from_numpy(array)) for name, array in arrays.items())
     torch.save(tensors, path)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import safe_open
@@ -17,6 +21,7 @@ from common.backend import get_backend
 from common.errors import RosettaError, reading
 from common.files import replacing
 from common.formats import hdf5, wrappers
+from common.formats.stored import Stored
 
 # What a file name ends in, by format; the longest that fits counts.
 SUFFIXES = {
@@ -29,26 +34,65 @@ SUFFIXES = {
     ".h5": "h5",
     ".hdf5": "h5",
     ".weights.h5": "weights.h5",
+    ".keras": "keras",
     ".npz": "npz",
 }
 CHECKPOINT = "tf-checkpoint"  # named by the prefix of its files, which has no suffix
+SAVED_MODEL = "saved-model"  # a folder
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 PICKLE_SIGNATURE = b"\x80"
+ONNX_SIGNATURE = re.compile(
+    rb"\x08[\x01-\x7f][\x12\x1a\x22\x2a\x32\x3a]"
+)  # ir_version, the next field
 TORCH_MEMBER = "data.pkl"
 KERAS_MEMBER = "model.weights.h5"
+KERAS_VERSION = "3.15.1"  # whose files ours look like
+WHOLE_MODEL = "model_weights/"  # in a legacy .h5
+NAMES_LIMIT = 2**24  # bytes of an .npz member that must be read before any shape is known
+EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
+# From the dtypes of safetensors to NumPy's, where a tensor can be a weight or a counter.
+SAFETENSORS_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is in a file: arrays by key, and what had to be unwrapped to get at them."""
+    """What is in a file: tensors by key, and what had to be unwrapped to get at them.
+
+    `layer_names` are those that Keras 3 writes beside its counters, by group.
+    """
 
     path: Path
     format: str
-    arrays: Mapping[str, np.ndarray]
-    dtypes: frozenset[str]  # of the floating-point arrays, as they are stored
+    tensors: Mapping[str, Stored]
     metadata: Mapping[str, str] = field(default_factory=dict)
     wrappers: tuple[str, ...] = ()
+    layer_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """Of the floating-point tensors, as they are stored."""
+        return frozenset(stored.dtype.name for stored in self.tensors.values() if stored.is_float)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be written: tensors by key, and what some formats keep beside them."""
+
+    tensors: Mapping[str, Stored]
+    metadata: Mapping[str, str] = field(default_factory=dict)  # safetensors
+    layer_names: Mapping[str, str] = field(default_factory=dict)  # .weights.h5 and .keras
+    config: Mapping | None = None  # .keras: the model
 
 
 def format_of(path: str | Path) -> str:
@@ -72,7 +116,7 @@ def index_of(prefix: Path) -> Path:
 
 
 def detect(path: str | Path) -> str:
-    """The format that a file has, by its first bytes.
+    """The format that a file has, by its first bytes; "hdf5" stands for both of Keras's.
 
     Raises:
         RosettaError: there is no such file, or its bytes are of no format.
@@ -80,12 +124,16 @@ def detect(path: str | Path) -> str:
     path = Path(path)
     if index_of(path).is_file():
         return CHECKPOINT
+    if index_of(path / "variables" / "variables").is_file():
+        return SAVED_MODEL
+    if path.is_dir():
+        raise RosettaError(f"{path}: is a folder, but not a SavedModel; name a file in it")
     if not path.is_file():
         raise RosettaError(f"{path}: no such file")
-    with path.open("rb") as file:
+    with reading(path, "a file"), path.open("rb") as file:
         head = file.read(16)
     if head.startswith(HDF5_SIGNATURE):
-        return hdf5.flavour(path)
+        return "hdf5"
     if head.startswith(ZIP_SIGNATURE):
         return _zip_format(path)
     if head.startswith(PICKLE_SIGNATURE):
@@ -93,8 +141,11 @@ def detect(path: str | Path) -> str:
     # An eight-byte length, and JSON that starts with a brace.
     if len(head) > 8 and head[8:9] == b"{":
         return "safetensors"
+    if ONNX_SIGNATURE.match(head):
+        return "onnx"
     raise RosettaError(
-        f"{path}: is in no known format; choose a safetensors, PyTorch, Keras, HDF5 or .npz file"
+        f"{path}: is in no known format; choose a safetensors, PyTorch, Keras, TensorFlow, .npz "
+        "or ONNX file"
     )
 
 
@@ -117,41 +168,78 @@ def read(path: str | Path, raw: bool = False) -> Checkpoint:
         RosettaError: the file is missing, damaged, of no known format or not plain data.
     """
     path = Path(path)
-    kind = detect(path)
-    return READERS[kind](path, raw)
+    return READERS[detect(path)](path, raw)
+
+
+# ------------------------------------------------------------------ reading
+
+
+def _by_key(stored: Iterable[Stored]) -> dict[str, Stored]:
+    return {tensor.key: tensor for tensor in stored}
 
 
 def _read_safetensors(path: Path, raw: bool) -> Checkpoint:
-    with reading(path, "safetensors"), safe_open(path, framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    # Not mapped into memory: a mapped file counts as memory in full once it was read through.
+    with reading(path, "safetensors"):
+        file = safe_open(path, framework="numpy", backend="pread")
+        content = {key: _in_safetensors(path, file, key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
-    arrays, found = wrappers.unwrap(arrays, raw)
-    return Checkpoint(path, "safetensors", arrays, _dtypes(arrays), metadata, found)
+    tensors, found = wrappers.unwrap(content, raw)
+    return Checkpoint(path, "safetensors", tensors, metadata, found)
 
 
-def _dtypes(arrays: Mapping[str, np.ndarray]) -> frozenset[str]:
-    return frozenset(array.dtype.name for array in arrays.values() if array.dtype.kind == "f")
+def _in_safetensors(path: Path, file: safe_open, key: str) -> Stored:
+    part = file.get_slice(key)
+    kind = part.get_dtype()
+    if kind not in SAFETENSORS_DTYPES:
+        raise RosettaError(f"{path}: {key} is in {kind}, which is no type for weights")
+
+    def load() -> np.ndarray:
+        with reading(path, "safetensors"):
+            return file.get_tensor(key)
+
+    return Stored(key, tuple(part.get_shape()), np.dtype(SAFETENSORS_DTYPES[kind]), load)
 
 
 def _read_torch(path: Path, raw: bool) -> Checkpoint:
-    content, dtypes = get_backend("torch").read_checkpoint(path)
-    arrays, found = wrappers.unwrap(content, raw)
-    if not arrays:
+    tensors, found = wrappers.unwrap(get_backend("torch").read_checkpoint(path), raw)
+    if not tensors:
         raise RosettaError(f"{path}: holds no tensors; save a model's state_dict()")
-    floats = frozenset(name for name in dtypes if "float" in name)
-    return Checkpoint(path, "torch", arrays, floats, {}, found)
+    return Checkpoint(path, "torch", tensors, {}, found)
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
-    content, dtypes = get_backend("keras").read_checkpoint(path)
-    arrays, found = wrappers.averages(content, raw)
-    floats = frozenset(name for name in dtypes if "float" in name)
-    return Checkpoint(path, CHECKPOINT, arrays, floats, {}, found)
+    content = get_backend("keras").read_checkpoint(path)
+    tensors, found = wrappers.averages(content, raw)
+    return Checkpoint(path, CHECKPOINT, tensors, {}, found)
+
+
+def _read_saved_model(path: Path, raw: bool) -> Checkpoint:
+    """The variables of a SavedModel; its graph, which is a program, is not read."""
+    content = get_backend("keras").read_checkpoint(path / "variables" / "variables")
+    return Checkpoint(path, SAVED_MODEL, _numbered(content))
+
+
+def _numbered(content: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Keras 3's list of variables without the seeds and counters in it: `variables/0`, ..."""
+    listed = {int(m[1]): key for key in content if (m := EXPORTED.fullmatch(key))}
+    floats = [listed[n] for n in sorted(listed) if content[listed[n]].is_float]
+    renamed = {key: f"variables/{number}" for number, key in enumerate(floats)}
+    return {renamed.get(key, key): stored for key, stored in content.items()}
 
 
 def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
-    arrays, found = hdf5.read(path)
-    return Checkpoint(path, hdf5.flavour(path), arrays, _dtypes(arrays), {}, found)
+    stored, names = hdf5.read(path)
+    tensors = _by_key(stored)
+    inside = {
+        key.removeprefix(WHOLE_MODEL): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(WHOLE_MODEL)
+    }
+    if inside:
+        return Checkpoint(path, "h5", inside, {}, ("saved model",))
+    counted = any("vars" in key.split("/") for key in tensors)
+    return Checkpoint(path, "weights.h5" if counted else "h5", tensors, layer_names=names)
 
 
 def _read_keras(path: Path, raw: bool) -> Checkpoint:
@@ -160,84 +248,153 @@ def _read_keras(path: Path, raw: bool) -> Checkpoint:
         member = archive.getinfo(KERAS_MEMBER)
         if member.file_size > path.stat().st_size:  # Keras stores it as it is
             raise RosettaError(f"{path}: its weights are compressed; save the model again")
-        content = io.BytesIO(archive.read(member))
-    arrays, found = hdf5.read(path, content)
-    return Checkpoint(path, "keras", arrays, _dtypes(arrays), {}, found)
+        content = archive.read(member)
+    stored, names = hdf5.read(path, lambda: io.BytesIO(content))
+    return Checkpoint(path, "keras", _by_key(stored), layer_names=names)
 
 
 def _read_npz(path: Path, raw: bool) -> Checkpoint:
     """efficientnet-jax keeps its names in an array, and the tensors under numbers."""
-    with reading(path, ".npz"), np.load(path, allow_pickle=False) as archive:
-        members = {name: archive[name] for name in archive.files}
-    if "names" in members:
-        names = [str(name) for name in members["names"]]
-        absent = [name for number, name in enumerate(names) if str(number) not in members]
-        if absent:
-            raise RosettaError(f"{path}: lists {absent[0]}, which is not in the archive")
-        members = {name: members[str(number)] for number, name in enumerate(names)}
-    return Checkpoint(path, "npz", members, _dtypes(members))
+    with reading(path, ".npz"):
+        archive = np.load(path, allow_pickle=False)  # reads its members one by one, when asked
+        tensors = _by_key(_in_npz(path, archive, info) for info in archive.zip.infolist())
+        if "names" in tensors:
+            if archive.zip.getinfo("names.npy").file_size > NAMES_LIMIT:
+                raise RosettaError(f"{path}: its list of names is implausibly long")
+            names = [str(name) for name in tensors["names"].read()]
+            absent = [name for number, name in enumerate(names) if str(number) not in tensors]
+            if absent:
+                raise RosettaError(f"{path}: lists {absent[0]}, which is not in the archive")
+            tensors = {name: tensors[str(number)] for number, name in enumerate(names)}
+    return Checkpoint(path, "npz", tensors)
+
+
+def _in_npz(path: Path, archive: np.lib.npyio.NpzFile, info: zipfile.ZipInfo) -> Stored:
+    key = info.filename.removesuffix(".npy")
+    with archive.zip.open(info) as member:
+        shape, dtype = _npy_header(member)
+    return Stored(key, shape, dtype, partial(_read_npy, path, archive, key))
+
+
+def _npy_header(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
+    return shape, dtype
+
+
+def _read_npy(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    with reading(path, ".npz"):
+        return archive[key]
+
+
+def _read_onnx(path: Path, raw: bool) -> Checkpoint:
+    """The initializers of a graph, under the names that an exporter left them."""
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise RosettaError(
+            f"{path}: ONNX files need onnx; run: pip install 'efficientnet-rosetta[onnx]'"
+        ) from None
+    with reading(path, "ONNX"):
+        model = onnx.load_model(path, load_external_data=False)
+        tensors = _by_key(_in_onnx(path, tensor) for tensor in model.graph.initializer)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return Checkpoint(path, "onnx", tensors, metadata)
+
+
+def _in_onnx(path: Path, tensor: onnx.TensorProto) -> Stored:  # noqa: F821 - imported late
+    from onnx import numpy_helper
+
+    if tensor.external_data:
+        raise RosettaError(
+            f"{path}: {tensor.name} is kept in another file, which is not followed; "
+            "save the model in one file"
+        )
+    return Stored.of(tensor.name, numpy_helper.to_array(tensor))
 
 
 READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     "safetensors": _read_safetensors,
     "torch": _read_torch,
     CHECKPOINT: _read_checkpoint,
-    "h5": _read_hdf5,
-    "weights.h5": _read_hdf5,
+    SAVED_MODEL: _read_saved_model,
+    "hdf5": _read_hdf5,
     "keras": _read_keras,
     "npz": _read_npz,
+    "onnx": _read_onnx,
 }
 
 
-def write(
-    path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> None:
-    """Write arrays in a format; the file appears only once it is whole.
+# ------------------------------------------------------------------ writing
+
+
+def write(path: str | Path, kind: str, content: Content) -> None:
+    """Write tensors in a format; the file appears only once it is whole.
 
     Raises:
         RosettaError: the file cannot be written.
     """
     if kind == CHECKPOINT:
-        _write_checkpoint(Path(path), arrays)
+        _write_checkpoint(Path(path), content)
         return
     with replacing(path) as temporary:
-        WRITERS[kind](temporary, arrays, metadata)
+        WRITERS[kind](temporary, content)
 
 
-def _write_checkpoint(prefix: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _arrays(content: Content) -> dict[str, np.ndarray]:
+    """All of them at once, in the order of C, for the formats that cannot be written by parts."""
+    return {key: np.ascontiguousarray(stored.read()) for key, stored in content.tensors.items()}
+
+
+def _write_checkpoint(prefix: Path, content: Content) -> None:
     """Several files: written aside, then moved, the index that makes them one last of all."""
     with (
         replacing(index_of(prefix)) as index,
         tempfile.TemporaryDirectory(dir=prefix.parent, prefix=f".{prefix.name}.") as folder,
     ):
-        get_backend("keras").write_checkpoint(Path(folder) / prefix.name, arrays)
+        get_backend("keras").write_checkpoint(Path(folder) / prefix.name, _arrays(content))
         for part in Path(folder).iterdir():
             part.replace(index if part.suffix == ".index" else prefix.parent / part.name)
 
 
-def _write_safetensors(
-    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> None:
-    # The buffer is written as it lies in memory, whatever the strides say.
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(contiguous, path, metadata=dict(metadata))
+def _write_safetensors(path: Path, content: Content) -> None:
+    save_file(_arrays(content), path, metadata=dict(content.metadata))
 
 
-def _write_torch(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    get_backend("torch").write_checkpoint(path, arrays)
+def _write_torch(path: Path, content: Content) -> None:
+    get_backend("torch").write_checkpoint(path, _arrays(content))
 
 
-def _write_npz(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    members = {str(number): array for number, array in enumerate(arrays.values())}
-    kinds = np.array(["var"] * len(arrays))
+def _write_npz(path: Path, content: Content) -> None:
+    members = {str(number): array for number, array in enumerate(_arrays(content).values())}
+    kinds = np.array(["var"] * len(members))
     with path.open("wb") as file:
-        np.savez(file, names=np.array(list(arrays)), types=kinds, **members)
+        np.savez(file, names=np.array(list(content.tensors)), types=kinds, **members)
 
 
-WRITERS: dict[str, Callable[[Path, Mapping[str, np.ndarray], Mapping[str, str]], None]] = {
+def _write_keras(path: Path, content: Content) -> None:
+    """The three members that Keras stores, none of them compressed."""
+    weights = path.with_name(f"{path.name}.h5")
+    try:
+        hdf5.write_counted(weights, content.tensors, content.layer_names)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("metadata.json", json.dumps({"keras_version": KERAS_VERSION}))
+            archive.writestr("config.json", json.dumps(content.config))
+            archive.write(weights, KERAS_MEMBER)
+    finally:
+        weights.unlink(missing_ok=True)
+
+
+WRITERS: dict[str, Callable[[Path, Content], None]] = {
     "safetensors": _write_safetensors,
     "torch": _write_torch,
-    "h5": lambda path, arrays, _: hdf5.write_legacy(path, arrays),
-    "weights.h5": lambda path, arrays, _: hdf5.write_counted(path, arrays),
+    "h5": lambda path, content: hdf5.write_legacy(path, content.tensors),
+    "weights.h5": lambda path, content: hdf5.write_counted(
+        path, content.tensors, content.layer_names
+    ),
+    "keras": _write_keras,
     "npz": _write_npz,
 }

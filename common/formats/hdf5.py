@@ -2,81 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from common.errors import RosettaError, reading
+from common.formats.stored import Stored
 
 try:
     import h5py
 except ModuleNotFoundError:  # it comes with the extra `keras`
     h5py = None
 
-WHOLE_MODEL = "model_weights"
-COUNTED = "layers"
+LAYER_NAME = "name"  # an attribute of a group of variables, since Keras 3.6
 ATTRIBUTE_LIMIT = 64_000  # bytes of one HDF5 attribute; Keras spreads longer lists over several
 
-
-def flavour(path: Path) -> str:
-    """ "weights.h5" for Keras 3's counters, "h5" for the legacy names.
-
-    Raises:
-        RosettaError: not an HDF5 file after all.
-    """
-    with _opened(path) as file:
-        return "weights.h5" if COUNTED in file and "layer_names" not in file.attrs else "h5"
+Opener = Callable[[], BinaryIO]
 
 
 @contextmanager
-def _opened(path: Path, mode: str = "r", content: BinaryIO | None = None) -> Iterator[h5py.File]:
+def _opened(path: Path, mode: str = "r", content: Opener | None = None) -> Iterator[h5py.File]:
     if h5py is None:
         raise RosettaError(
             f"{path}: HDF5 files need h5py; run: pip install 'efficientnet-rosetta[keras]'"
         )
-    with reading(path, "HDF5"), h5py.File(content or path, mode) as file:
+    with reading(path, "HDF5"), h5py.File(content() if content else path, mode) as file:
         yield file
 
 
-def read(
-    path: Path, content: BinaryIO | None = None
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Every dataset by its path, and whether the weights were those of a whole saved model.
+def read(path: Path, content: Opener | None = None) -> tuple[list[Stored], dict[str, str]]:
+    """Every dataset, and the layer that each group of variables says it belongs to.
 
-    `content` is read in place of the file `path`, which it was found in.
+    `content` opens what is read in place of the file `path`, which it was found in.
 
     Raises:
         RosettaError: damaged, or a link in it leads out of the file.
     """
+    walk = _Walk(path)
     with _opened(path, content=content) as file:
-        arrays = dict(_datasets(path, file, ""))
-    below = f"{WHOLE_MODEL}/"
-    if any(key.startswith(below) for key in arrays):
-        kept = {key.removeprefix(below): a for key, a in arrays.items() if key.startswith(below)}
-        return kept, ("saved model",)
-    return arrays, ()
+        stored = [
+            Stored(key, shape, dtype, partial(_read_dataset, path, content, key))
+            for key, shape, dtype in walk.datasets(file, "")
+        ]
+    return stored, walk.names
 
 
-def _datasets(path: Path, group: h5py.Group, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    for name in group:
+def _read_dataset(path: Path, content: Opener | None, key: str) -> np.ndarray:
+    with _opened(path, content=content) as file:
+        return file[key][()]
+
+
+class _Walk:
+    """Goes through a file once, whatever its links say."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.names: dict[str, str] = {}
+        self.seen: set[int] = set()  # addresses of groups: a hard link can lead back up
+
+    def datasets(
+        self, group: h5py.Group, prefix: str
+    ) -> Iterator[tuple[str, tuple[int, ...], np.dtype]]:
+        """Key, shape and dtype of every array of numbers."""
+        address = h5py.h5o.get_info(group.id).addr
+        if address in self.seen:
+            raise RosettaError(f"{self.path}: {prefix} is in the file twice, through a link")
+        self.seen.add(address)
+        if isinstance(group.attrs.get(LAYER_NAME), str):
+            self.names[prefix.rstrip("/")] = group.attrs[LAYER_NAME]
+        for name in group:
+            yield from self.member(group, name, f"{prefix}{name}")
+
+    def member(
+        self, group: h5py.Group, name: str, key: str
+    ) -> Iterator[tuple[str, tuple[int, ...], np.dtype]]:
+        """What is behind one name of a group."""
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise RosettaError(f"{path}: {prefix}{name} is a link, which is not followed")
+            raise RosettaError(f"{self.path}: {key} is a link, which is not followed")
         member = group[name]
         if isinstance(member, h5py.Group):
-            yield from _datasets(path, member, f"{prefix}{name}/")
+            yield from self.datasets(member, f"{key}/")
         elif member.external or member.is_virtual:
-            raise RosettaError(f"{path}: {prefix}{name} lies in another file; it is not followed")
+            raise RosettaError(f"{self.path}: {key} lies in another file; it is not followed")
         elif member.dtype.kind in "fiu":
-            yield f"{prefix}{name}", member[()]
+            yield key, member.shape, member.dtype
 
 
-def write_legacy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_legacy(path: Path, tensors: Mapping[str, Stored]) -> None:
     """Write `{layer}/{layer}/{variable}:0` as Keras 2 does, with the names in attributes."""
     layers: dict[str, list[str]] = {}
-    for key in arrays:
+    for key in tensors:
         layer, _, weight = key.partition("/")
         layers.setdefault(layer, []).append(weight)
     with _opened(path, "w") as file:
@@ -86,7 +105,7 @@ def write_legacy(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             group = file.create_group(layer)
             _write_names(group, "weight_names", weights)
             for weight in weights:
-                group.create_dataset(weight, data=arrays[f"{layer}/{weight}"])
+                group.create_dataset(weight, data=tensors[f"{layer}/{weight}"].read())
 
 
 def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
@@ -99,8 +118,10 @@ def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
         group.attrs[f"{attribute}{number}"] = chunk
 
 
-def write_counted(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `layers/{class}_{n}/vars/{i}` as Keras 3 does."""
+def write_counted(path: Path, tensors: Mapping[str, Stored], names: Mapping[str, str]) -> None:
+    """Write `layers/{class}_{n}/vars/{i}` as Keras 3 does, with the layers' names beside them."""
     with _opened(path, "w") as file:
-        for key, array in arrays.items():
-            file.create_dataset(key, data=array)
+        for key, stored in tensors.items():
+            file.create_dataset(key, data=stored.read())
+        for group, name in names.items():
+            file[group].attrs[LAYER_NAME] = name

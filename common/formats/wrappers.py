@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import numpy as np
+from common.formats.stored import Stored
 
 # In the order of preference: moving averages are what was evaluated.
 AVERAGED = ("state_dict_ema", "model_ema", "ema_model")
@@ -13,45 +13,34 @@ PLAIN = ("state_dict", "model_state_dict", "model")
 WRAPPED = re.compile(r"^(?:_orig_mod\.|module\.)+")  # torch.compile, DataParallel, AveragedModel
 AVERAGED_MODEL_COUNTER = "n_averaged"
 SHADOW = "/ExponentialMovingAverage"
+AVERAGED_PREFIX = r"(^|[._/])(ema|averaged)"  # of the attribute that holds a moving average
 
 
-def unwrap(content: Mapping, raw: bool) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The arrays of a checkpoint by key, and what was around them."""
+def unwrap(content: Mapping, raw: bool) -> tuple[dict[str, Stored], tuple[str, ...]]:
+    """The tensors of a checkpoint by key, and what was around them."""
     found: list[str] = []
     for name in (*PLAIN, *AVERAGED) if raw else (*AVERAGED, *PLAIN):
         if isinstance(content.get(name), Mapping):
             content = content[name]
             found.append(name)
             break
-    arrays = {key: value for key, value in content.items() if isinstance(value, np.ndarray)}
-    if AVERAGED_MODEL_COUNTER in arrays:
-        del arrays[AVERAGED_MODEL_COUNTER]
+    tensors = {key: value for key, value in content.items() if isinstance(value, Stored)}
+    if AVERAGED_MODEL_COUNTER in tensors:
+        del tensors[AVERAGED_MODEL_COUNTER]
         found.append("AveragedModel")
-    prefixes = {match.group() for key in arrays if (match := WRAPPED.match(key))}
-    if prefixes and all(WRAPPED.match(key) for key in arrays):
-        arrays = {WRAPPED.sub("", key): value for key, value in arrays.items()}
+    prefixes = {match.group() for key in tensors if (match := WRAPPED.match(key))}
+    if prefixes and all(WRAPPED.match(key) for key in tensors):
+        tensors = {WRAPPED.sub("", key): value for key, value in tensors.items()}
         found += sorted(prefix.rstrip(".") for prefix in prefixes)
-    return arrays, tuple(found)
+    return tensors, tuple(found)
 
 
-def averages(
-    arrays: Mapping[str, np.ndarray], raw: bool
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def averages(tensors: Mapping[str, Stored], raw: bool) -> tuple[dict[str, Stored], tuple[str, ...]]:
     """The moving averages of a TensorFlow checkpoint under plain names, if it has any."""
-    raw_arrays = {key: array for key, array in arrays.items() if not key.endswith(SHADOW)}
-    if raw or len(raw_arrays) == len(arrays):
-        return raw_arrays, ()
+    plain = {key: stored for key, stored in tensors.items() if not key.endswith(SHADOW)}
+    if raw or len(plain) == len(tensors):
+        return plain, ()
     shadows = {
-        key.removesuffix(SHADOW): array for key, array in arrays.items() if key.endswith(SHADOW)
+        key.removesuffix(SHADOW): stored for key, stored in tensors.items() if key.endswith(SHADOW)
     }
     return shadows, (SHADOW.strip("/"),)
-
-
-def without_prefix(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str] | None:
-    """The arrays below the attribute that a network was kept in, if all are below one."""
-    prefixes = {key.partition(".")[0] for key in arrays}
-    if len(prefixes) != 1:
-        return None
-    (prefix,) = prefixes
-    stripped = {key.partition(".")[2]: array for key, array in arrays.items()}
-    return None if "" in stripped else (stripped, prefix)

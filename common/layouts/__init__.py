@@ -8,6 +8,7 @@ from common.layouts.keras_applications import KERAS_APPLICATIONS
 from common.layouts.keras_hub import KERAS_HUB
 from common.layouts.qubvel import QUBVEL
 from common.layouts.schema import Form, Key, Layout
+from common.layouts.smp import SMP
 from common.layouts.timm import TIMM, TIMM_TF
 from common.layouts.torchvision import TORCHVISION
 from common.layouts.tpu import TPU
@@ -30,5 +31,6 @@ LAYOUTS = {
         QUBVEL,
         EFFICIENTNET_JAX,
         KECAM,
+        SMP,
     )
 }

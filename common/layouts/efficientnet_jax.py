@@ -49,4 +49,5 @@ EFFICIENTNET_JAX = Layout(
     dialects=same_for(tuple(PRESETS), TENSORFLOW, PYTORCH),
     forms={"npz": FORM},
     expects="RGB / 255, ImageNet mean and standard deviation (_ap: 0.5 and 0.5)",
+    framework="torch",
 )

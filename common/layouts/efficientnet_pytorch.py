@@ -3,26 +3,25 @@
 from common.layouts.schema import Layout, Names, same_for, state_dict
 from common.spec import PRESETS, TENSORFLOW
 
-FORM = state_dict(
-    Names(
-        stem_conv="_conv_stem",
-        stem_bn="_bn0",
-        block="_blocks.{I}.",
-        expanded={
-            "expand_conv": "_expand_conv",
-            "expand_bn": "_bn0",
-            "depthwise_conv": "_depthwise_conv",
-            "depthwise_bn": "_bn1",
-            "se_reduce": "_se_reduce",
-            "se_expand": "_se_expand",
-            "project_conv": "_project_conv",
-            "project_bn": "_bn2",
-        },
-        head_conv="_conv_head",
-        head_bn="_bn1",
-        classifier="_fc",
-    ),
+NAMES = Names(
+    stem_conv="_conv_stem",
+    stem_bn="_bn0",
+    block="_blocks.{I}.",
+    expanded={
+        "expand_conv": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise_conv": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "se_reduce": "_se_reduce",
+        "se_expand": "_se_expand",
+        "project_conv": "_project_conv",
+        "project_bn": "_bn2",
+    },
+    head_conv="_conv_head",
+    head_bn="_bn1",
+    classifier="_fc",
 )
+FORM = state_dict(NAMES)
 
 EFFICIENTNET_PYTORCH = Layout(
     name="efficientnet-pytorch",
@@ -31,5 +30,6 @@ EFFICIENTNET_PYTORCH = Layout(
     dialects=same_for(tuple(PRESETS), TENSORFLOW),
     forms={"safetensors": FORM, "torch": FORM},
     expects="RGB / 255, ImageNet mean and standard deviation (advprop: 0.5 and 0.5)",
+    framework="torch",
     notes=("from_name pads for the preset's own resolution; give image_size=None for any other",),
 )

@@ -6,36 +6,37 @@ from common.spec import TENSORFLOW
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l2")
 
+FORM = Form(
+    names=Names(
+        stem_conv="stem_conv",
+        stem_bn="stem_bn",
+        block="stack_{S}_block{B}_",
+        expanded={
+            "expand_conv": "sortcut_conv",  # spelt so
+            "expand_bn": "sortcut_bn",
+            "depthwise_conv": "MB_dw_",
+            "depthwise_bn": "MB_dw_bn",
+            "se_reduce": "se_1_conv",
+            "se_expand": "se_2_conv",
+            "project_conv": "MB_pw_conv",
+            "project_bn": "MB_pw_bn",
+        },
+        head_conv="post_conv",
+        head_bn="post_bn",
+        classifier="predictions",
+    ),
+    path="{layer}/{layer}/{tensor}",
+    tensors=LEGACY_TENSORS,
+    orientation=TENSORFLOW_ORDER,
+)
+
 KECAM = Layout(
     name="kecam",
     library="keras_cv_attention_models",
     presets=PRESETS,
     dialects=same_for(PRESETS, TENSORFLOW),
-    forms={
-        "h5": Form(
-            names=Names(
-                stem_conv="stem_conv",
-                stem_bn="stem_bn",
-                block="stack_{S}_block{B}_",
-                expanded={
-                    "expand_conv": "sortcut_conv",  # spelt so
-                    "expand_bn": "sortcut_bn",
-                    "depthwise_conv": "MB_dw_",
-                    "depthwise_bn": "MB_dw_bn",
-                    "se_reduce": "se_1_conv",
-                    "se_expand": "se_2_conv",
-                    "project_conv": "MB_pw_conv",
-                    "project_bn": "MB_pw_bn",
-                },
-                head_conv="post_conv",
-                head_bn="post_bn",
-                classifier="predictions",
-            ),
-            path="{layer}/{layer}/{tensor}",
-            tensors=LEGACY_TENSORS,
-            orientation=TENSORFLOW_ORDER,
-        )
-    },
+    forms={},
+    also_read={"h5": (FORM,)},
     expects="RGB / 255, ImageNet mean and standard deviation",
-    writable=False,
+    framework="keras",
 )

@@ -1,14 +1,21 @@
-"""keras.applications: the legacy .h5 of the published weights, and Keras 3's .weights.h5."""
+"""keras.applications, in the formats of Keras 2 and Keras 3.
+
+Keras 2 names its layers in a legacy .h5 and counts them in a TensorFlow checkpoint; Keras 3 counts
+the layers of a class in .weights.h5 and .keras, and variables in an exported SavedModel.
+"""
 
 from dataclasses import replace
 
 from common.layouts.schema import (
+    BY_NAME,
     TENSORFLOW_ORDER,
     TENSORFLOW_TENSORS,
     Counters,
     Form,
     Layout,
     Names,
+    Ordered,
+    Roles,
     Tensors,
     same_for,
 )
@@ -54,15 +61,42 @@ LEGACY_OF_KERAS_3 = replace(
     LEGACY,
     tensors=replace(TENSORFLOW_TENSORS, depthwise_weight="kernel"),
 )
+# A model inside a Sequential, and everything that Keras 3.0 wrote.
+LEGACY_NESTED = replace(LEGACY, path="{layer}/{tensor}")
+LEGACY_NESTED_OF_KERAS_3 = replace(LEGACY_OF_KERAS_3, path="{layer}/{tensor}")
 COUNTED = Form(
     names=Counters(),
     path="{layer}/vars/{tensor}",
     tensors=COUNTED_TENSORS,
     orientation=TENSORFLOW_ORDER,
-    ignored=r"^layers/normalization/vars/\d$|^optimizer/",
+    ignored=r"^layers/normalization(_\d+)?/vars/\d$|^optimizer/",
     ignored_why=COUNTED_WHY,
     added="input normalization",
-    marker=r"^layers/normalization/vars/",
+    marker=r"^layers/normalization(_\d+)?/vars/",
+    layer_names=NAMES,
+)
+# The same file by the names that Keras writes beside its counters.
+NAMED = replace(COUNTED, names=NAMES, path="layers/{layer}/vars/{tensor}")
+ATTRIBUTE = ".ATTRIBUTES/VARIABLE_VALUE"
+OBJECTS = Form(
+    names=Ordered("layer_with_weights-{number}", first=1),
+    path=f"{{layer}}/{{tensor}}/{ATTRIBUTE}",
+    tensors=TENSORFLOW_TENSORS,
+    orientation=TENSORFLOW_ORDER,
+    ignored=r"^layer_with_weights-0/(mean|variance|count)/|^(save_counter|optimizer|keras_api)/",
+    ignored_why=COUNTED_WHY,
+    marker=r"^layer_with_weights-0/(mean|variance|count)/",
+)
+# Keras 3's export: the list of variables, of which the normalization has the first two.
+EXPORTED = Form(
+    names=Roles(),
+    path="variables/{number}",
+    tensors=TENSORFLOW_TENSORS,
+    orientation=TENSORFLOW_ORDER,
+    ignored=rf"^variables/[01]$|/{ATTRIBUTE}$",
+    ignored_why="input normalization, seeds, and second copies of variables",
+    marker=r"^variables/[01]$",
+    first=2,
 )
 
 KERAS_APPLICATIONS = Layout(
@@ -70,7 +104,17 @@ KERAS_APPLICATIONS = Layout(
     library="keras.applications",
     presets=PRESETS,
     dialects=same_for(PRESETS, TENSORFLOW),
-    forms={"h5": LEGACY, "weights.h5": COUNTED},
+    forms={"h5": LEGACY, "weights.h5": COUNTED, "keras": COUNTED},
     expects="RGB from 0 to 255; the graph normalises",
-    also_read={"h5": (LEGACY_OF_KERAS_3,), "keras": (COUNTED,)},
+    framework="keras",
+    notes=(
+        "load it by its path; the graph then takes RGB from 0 to 255, and the normalization of "
+        "these weights is among the constants in the file",
+    ),
+    also_read={
+        "h5": (LEGACY_OF_KERAS_3, LEGACY_NESTED, LEGACY_NESTED_OF_KERAS_3),
+        BY_NAME: (NAMED,),
+        "tf-checkpoint": (OBJECTS,),
+        "saved-model": (OBJECTS, EXPORTED),
+    },
 )

@@ -22,4 +22,5 @@ KERAS_HUB = Layout(
         )
     },
     expects="RGB / 255, ImageNet mean and standard deviation",
+    framework="keras",
 )

@@ -24,4 +24,5 @@ QUBVEL = Layout(
         )
     },
     expects="RGB / 255, ImageNet mean and standard deviation",
+    framework="keras",
 )

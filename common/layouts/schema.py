@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from common.spec import TABLE_1, Block, Dialect, Layer, Network
 
 Axes = tuple[int, ...]
+BY_NAME = "by name"  # stands for the format of a Keras 3 file read by its layers' names
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Names:
     head_bn: str
     classifier: str
     plain: Mapping[str, str] | None = None  # in blocks without expansion, where they differ
+    headless_without: str = ""  # a prefix that the names of a network without classifier lack
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
@@ -93,8 +95,10 @@ class Names:
             for layer in block.layers:
                 member = layer.role.rpartition(".")[2]
                 names[layer.role] = self.block.format(**values) + members[member]
+        lacking = self.headless_without if network.classifier is None else ""
         return {
-            layer.role: names[layer.role].replace("{P}", network.name) for layer in network.layers
+            layer.role: names[layer.role].replace("{P}", network.name).removeprefix(lacking)
+            for layer in network.layers
         }
 
 
@@ -150,6 +154,21 @@ class Counters:
 
 
 @dataclass(frozen=True)
+class Ordered:
+    """Names by order alone, as Keras 2 gives its TensorFlow checkpoints; `first` is the stem's."""
+
+    name: str  # a template of {number}
+    first: int
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
+        return {
+            layer.role: self.name.format(number=number)
+            for number, layer in enumerate(network.layers, self.first)
+        }
+
+
+@dataclass(frozen=True)
 class Key:
     """Where a tensor is in a file, and the axes that turn the canonical array into it."""
 
@@ -161,25 +180,34 @@ class Key:
 class Form:
     """A layout in one file format."""
 
-    names: Names | Counters | Roles
-    path: str  # of a tensor: a template of {layer} and {tensor}
+    names: Names | Counters | Ordered | Roles
+    path: str  # of a tensor: a template of {layer} and {tensor}, or of {number}
     tensors: Tensors
     orientation: Orientation
     ignored: str | None = None  # a pattern of keys that hold no weights
     ignored_why: str = ""
     added: Literal["batch counters", "input normalization"] | None = None  # when it is written
     marker: str | None = None  # a pattern that one of the ignored keys always matches
+    first: int = 0  # {number} of the first tensor
+    layer_names: Names | None = None  # what each group of variables is said to belong to
+    dialects: tuple[Dialect, ...] = ()  # where they are not those of the whole layout
 
     def keys(self, network: Network) -> dict[str, Key]:
         """Where each canonical tensor of a network is, by its name."""
         names = self.names.layers(network)
-        keys = {}
+        keys: dict[str, Key] = {}
         for layer in network.layers:
             for canonical, shape in layer.tensors.items():
                 tensor = self.tensors.name(layer, canonical.rpartition(".")[2])
-                path = self.path.format(layer=names[layer.role], tensor=tensor)
+                path = self.path.format(
+                    layer=names[layer.role], tensor=tensor, number=self.first + len(keys)
+                )
                 keys[canonical] = Key(path, self.orientation.axes(layer, shape))
         return keys
+
+    def stem(self, network: Network) -> str:
+        """The key of the first kernel, by which a network inside another model is found."""
+        return self.keys(replace(network, blocks=()))["stem.conv.weight"].path
 
     def is_ignored(self, path: str) -> bool:
         """Whether a key holds no weights of the network."""
@@ -207,14 +235,36 @@ class Layout:
     library: str
     presets: tuple[str, ...]
     dialects: Mapping[str, tuple[Dialect, ...]]  # by preset: what the library's own code runs
-    forms: Mapping[str, Form]  # by format
+    forms: Mapping[str, Form]  # read and written, by format
     expects: str  # of an image
-    writable: bool = True
+    framework: Literal["torch", "keras"]  # what its library runs on
     notes: tuple[str, ...] = ()
-    also_read: Mapping[str, tuple[Form, ...]] = field(default_factory=dict)  # other versions' forms
+    any_network: bool = False  # of any scaling, in any dialect
+    also_read: Mapping[str, tuple[Form, ...]] = field(default_factory=dict)  # by format
+
+    @property
+    def writable(self) -> bool:
+        """Whether files of this layout are written at all."""
+        return bool(self.forms)
+
+    def forms_of(self, kind: str) -> tuple[Form, ...]:
+        """Every form in which files of a format are read."""
+        written = (self.forms[kind],) if kind in self.forms else ()
+        return (*written, *self.also_read.get(kind, ()))
+
+    @property
+    def formats_read(self) -> tuple[str, ...]:
+        """Formats that are read, those that are written too first."""
+        return tuple(dict.fromkeys(k for k in (*self.forms, *self.also_read) if k != BY_NAME))
+
+    def holds(self, preset: str) -> bool:
+        """Whether the library has this preset; a network that is none is called "custom"."""
+        return self.any_network or preset in self.presets
 
     def runs(self, preset: str, dialect: Dialect) -> bool:
         """Whether the library computes this preset in this dialect."""
+        if self.any_network:
+            return True
         numbers = (dialect.padding, dialect.epsilon)
         return any((d.padding, d.epsilon) == numbers for d in self.dialects.get(preset, ()))
 

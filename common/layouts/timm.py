@@ -6,35 +6,34 @@ The two families differ in padding and epsilon only, which no file says.
 from common.layouts.schema import Layout, Names, same_for, state_dict
 from common.spec import PRESETS, PYTORCH, TENSORFLOW
 
-FORM = state_dict(
-    Names(
-        stem_conv="conv_stem",
-        stem_bn="bn1",
-        block="blocks.{S}.{B}.",
-        expanded={
-            "expand_conv": "conv_pw",
-            "expand_bn": "bn1",
-            "depthwise_conv": "conv_dw",
-            "depthwise_bn": "bn2",
-            "se_reduce": "se.conv_reduce",
-            "se_expand": "se.conv_expand",
-            "project_conv": "conv_pwl",
-            "project_bn": "bn3",
-        },
-        # A class of its own in timm, where `conv_pw` is the projection.
-        plain={
-            "depthwise_conv": "conv_dw",
-            "depthwise_bn": "bn1",
-            "se_reduce": "se.conv_reduce",
-            "se_expand": "se.conv_expand",
-            "project_conv": "conv_pw",
-            "project_bn": "bn2",
-        },
-        head_conv="conv_head",
-        head_bn="bn2",
-        classifier="classifier",
-    ),
+NAMES = Names(
+    stem_conv="conv_stem",
+    stem_bn="bn1",
+    block="blocks.{S}.{B}.",
+    expanded={
+        "expand_conv": "conv_pw",
+        "expand_bn": "bn1",
+        "depthwise_conv": "conv_dw",
+        "depthwise_bn": "bn2",
+        "se_reduce": "se.conv_reduce",
+        "se_expand": "se.conv_expand",
+        "project_conv": "conv_pwl",
+        "project_bn": "bn3",
+    },
+    # A class of its own in timm, where `conv_pw` is the projection.
+    plain={
+        "depthwise_conv": "conv_dw",
+        "depthwise_bn": "bn1",
+        "se_reduce": "se.conv_reduce",
+        "se_expand": "se.conv_expand",
+        "project_conv": "conv_pw",
+        "project_bn": "bn2",
+    },
+    head_conv="conv_head",
+    head_bn="bn2",
+    classifier="classifier",
 )
+FORM = state_dict(NAMES)
 FORMS = {"safetensors": FORM, "torch": FORM}
 WITHOUT_L2 = tuple(name for name in PRESETS if name != "l2")
 
@@ -45,6 +44,7 @@ TIMM_TF = Layout(
     dialects=same_for(tuple(PRESETS), TENSORFLOW),
     forms=FORMS,
     expects="RGB / 255, ImageNet mean and standard deviation (AdvProp, `.ap_`: 0.5 and 0.5)",
+    framework="torch",
 )
 TIMM = Layout(
     name="timm",
@@ -53,4 +53,5 @@ TIMM = Layout(
     dialects=same_for(WITHOUT_L2, PYTORCH),
     forms=FORMS,
     expects="RGB / 255, ImageNet mean and standard deviation (tags ra4_e3600: 0.5 and 0.5)",
+    framework="torch",
 )

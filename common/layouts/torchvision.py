@@ -1,38 +1,41 @@
 """torchvision.models.efficientnet_b0 to b7."""
 
+from dataclasses import replace
+
 from common.layouts.schema import Layout, Names, state_dict
 from common.spec import PYTORCH, TORCHVISION_LARGE
 
 SMALL, LARGE = ("b0", "b1", "b2", "b3", "b4"), ("b5", "b6", "b7")
 
-FORM = state_dict(
-    Names(
-        stem_conv="features.0.0",
-        stem_bn="features.0.1",
-        block="features.{S1}.{B}.block.",
-        expanded={
-            "expand_conv": "0.0",
-            "expand_bn": "0.1",
-            "depthwise_conv": "1.0",
-            "depthwise_bn": "1.1",
-            "se_reduce": "2.fc1",
-            "se_expand": "2.fc2",
-            "project_conv": "3.0",
-            "project_bn": "3.1",
-        },
-        plain={
-            "depthwise_conv": "0.0",
-            "depthwise_bn": "0.1",
-            "se_reduce": "1.fc1",
-            "se_expand": "1.fc2",
-            "project_conv": "2.0",
-            "project_bn": "2.1",
-        },
-        head_conv="features.8.0",
-        head_bn="features.8.1",
-        classifier="classifier.1",
-    ),
+NAMES = Names(
+    stem_conv="features.0.0",
+    stem_bn="features.0.1",
+    block="features.{S1}.{B}.block.",
+    expanded={
+        "expand_conv": "0.0",
+        "expand_bn": "0.1",
+        "depthwise_conv": "1.0",
+        "depthwise_bn": "1.1",
+        "se_reduce": "2.fc1",
+        "se_expand": "2.fc2",
+        "project_conv": "3.0",
+        "project_bn": "3.1",
+    },
+    plain={
+        "depthwise_conv": "0.0",
+        "depthwise_bn": "0.1",
+        "se_reduce": "1.fc1",
+        "se_expand": "1.fc2",
+        "project_conv": "2.0",
+        "project_bn": "2.1",
+    },
+    head_conv="features.8.0",
+    head_bn="features.8.1",
+    classifier="classifier.1",
 )
+FORM = state_dict(NAMES)
+# The state dict of `model.features` alone.
+FEATURES = state_dict(replace(NAMES, headless_without="features."))
 
 TORCHVISION = Layout(
     name="torchvision",
@@ -45,5 +48,7 @@ TORCHVISION = Layout(
         **dict.fromkeys(LARGE, (TORCHVISION_LARGE,)),
     },
     forms={"safetensors": FORM, "torch": FORM},
+    also_read={"safetensors": (FEATURES,), "torch": (FEATURES,)},
     expects="RGB / 255, ImageNet mean and standard deviation",
+    framework="torch",
 )

@@ -52,4 +52,5 @@ TPU = Layout(
         )
     },
     expects="RGB / 255, ImageNet mean and standard deviation (AdvProp: 0.5 and 0.5)",
+    framework="keras",
 )

@@ -5,26 +5,26 @@ from common.spec import TENSORFLOW
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 
-FORM = state_dict(
-    Names(
-        stem_conv="efficientnet.embeddings.convolution",
-        stem_bn="efficientnet.embeddings.batchnorm",
-        block="efficientnet.encoder.blocks.{I}.",
-        expanded={
-            "expand_conv": "expansion.expand_conv",
-            "expand_bn": "expansion.expand_bn",
-            "depthwise_conv": "depthwise_conv.depthwise_conv",
-            "depthwise_bn": "depthwise_conv.depthwise_norm",
-            "se_reduce": "squeeze_excite.reduce",
-            "se_expand": "squeeze_excite.expand",
-            "project_conv": "projection.project_conv",
-            "project_bn": "projection.project_bn",
-        },
-        head_conv="efficientnet.encoder.top_conv",
-        head_bn="efficientnet.encoder.top_bn",
-        classifier="classifier",
-    ),
+NAMES = Names(
+    stem_conv="efficientnet.embeddings.convolution",
+    stem_bn="efficientnet.embeddings.batchnorm",
+    block="efficientnet.encoder.blocks.{I}.",
+    expanded={
+        "expand_conv": "expansion.expand_conv",
+        "expand_bn": "expansion.expand_bn",
+        "depthwise_conv": "depthwise_conv.depthwise_conv",
+        "depthwise_bn": "depthwise_conv.depthwise_norm",
+        "se_reduce": "squeeze_excite.reduce",
+        "se_expand": "squeeze_excite.expand",
+        "project_conv": "projection.project_conv",
+        "project_bn": "projection.project_bn",
+    },
+    head_conv="efficientnet.encoder.top_conv",
+    head_bn="efficientnet.encoder.top_bn",
+    classifier="classifier",
+    headless_without="efficientnet.",  # EfficientNetModel's own names
 )
+FORM = state_dict(NAMES)
 
 TRANSFORMERS = Layout(
     name="transformers",
@@ -33,5 +33,6 @@ TRANSFORMERS = Layout(
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={"safetensors": FORM, "torch": FORM},
     expects="what its image processor's configuration says (ImageNet for Google's weights)",
+    framework="torch",
     notes=("its padding is right at the preset's own resolution only",),
 )

@@ -1,0 +1,188 @@
+"""keras.applications' graph as the configuration that a .keras file carries.
+
+Written from the spec, so that porting to .keras builds no model.  Layers keep the names that
+`keras_applications.NAMES` gives them; what has no weights is named after its neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.layouts.keras_applications import NAMES
+from common.spec import Block, Layer, Network
+
+Config = dict[str, Any]
+INITIALIZER = {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}
+DENSE_INITIALIZER = {"scale": 1 / 3, "mode": "fan_out", "distribution": "uniform"}
+
+
+def config(network: Network) -> Config:
+    """The functional model of a network, softmax included, as Keras 3 describes it."""
+    graph = _Graph(network)
+    output = graph.build()
+    return {
+        "module": "keras.src.models.functional",
+        "class_name": "Functional",
+        "registered_name": "Functional",
+        "config": {
+            "name": f"efficientnet{network.name}",
+            "trainable": True,
+            "layers": graph.layers,
+            "input_layers": ["input_layer", 0, 0],
+            "output_layers": [output, 0, 0],
+        },
+    }
+
+
+class _Graph:
+    """Collects layers in Keras's order; a layer is referred to by its name, as in Keras."""
+
+    def __init__(self, network: Network):
+        self.network = network
+        self.names = NAMES.layers(network)
+        self.known = {layer.role: layer for layer in network.layers}
+        self.layers: list[Config] = []
+
+    def build(self) -> str:
+        """Add every layer; the name of the last."""
+        network = self.network
+        x = self.input()
+        x = self.convolution(x, "stem.conv", "stem_conv_pad")
+        x = self.activation(self.batch_norm(x, "stem.bn"), "stem_activation")
+        for block in network.blocks:
+            x = self.block(x, block)
+        x = self.batch_norm(self.convolution(x, "head.conv"), "head.bn")
+        x = self.activation(x, "top_activation")
+        if network.classifier is None:
+            return x
+        x = self.add("GlobalAveragePooling2D", "avg_pool", x)
+        if network.classifier.dropout > 0:
+            x = self.add("Dropout", "top_dropout", x, rate=network.classifier.dropout)
+        return self.add(
+            "Dense",
+            self.names["classifier"],
+            x,
+            units=network.num_classes,
+            activation="softmax",
+            kernel_initializer=_initializer(DENSE_INITIALIZER),
+        )
+
+    def input(self) -> str:
+        """The image, and keras.applications' normalization of it."""
+        shape = [None, *self.network.resolution, self.network.in_channels]
+        x = self.add("InputLayer", "input_layer", batch_shape=shape, dtype="float32")
+        x = self.add("Rescaling", "rescaling", x, scale=1 / 255)
+        # Its mean and variance are weights, which build() makes room for.
+        return self.add("Normalization", "normalization", x, build=shape, axis=[3])
+
+    def block(self, x: str, block: Block) -> str:
+        """One MBConv."""
+        prefix = self.names[f"{block.role}.project_conv"].removesuffix("project_conv")
+        start = x
+        if block.has_expansion:
+            x = self.convolution(x, f"{block.role}.expand_conv")
+            x = self.batch_norm(x, f"{block.role}.expand_bn")
+            x = self.activation(x, f"{prefix}expand_activation")
+        x = self.convolution(x, f"{block.role}.depthwise_conv", f"{prefix}dwconv_pad")
+        x = self.batch_norm(x, f"{block.role}.depthwise_bn")
+        x = self.activation(x, f"{prefix}activation")
+        gate = self.add("GlobalAveragePooling2D", f"{prefix}se_squeeze", x)
+        shape = [1, 1, block.expanded_channels]
+        gate = self.add("Reshape", f"{prefix}se_reshape", gate, target_shape=shape)
+        gate = self.convolution(gate, f"{block.role}.se_reduce", activation="silu")
+        gate = self.convolution(gate, f"{block.role}.se_expand", activation="sigmoid")
+        x = self.add("Multiply", f"{prefix}se_excite", [x, gate])
+        x = self.convolution(x, f"{block.role}.project_conv")
+        x = self.batch_norm(x, f"{block.role}.project_bn")
+        if not block.has_skip:
+            return x
+        if block.drop_path_rate > 0:
+            noise = [None, 1, 1, 1]
+            x = self.add(
+                "Dropout", f"{prefix}drop", x, rate=block.drop_path_rate, noise_shape=noise
+            )
+        return self.add("Add", f"{prefix}add", [x, start])
+
+    def convolution(self, x: str, role: str, pad: str = "", activation: str = "linear") -> str:
+        """A convolution; one of stride 2 takes a padding layer before it, called `pad`."""
+        layer = self.known[role]
+        if layer.stride > 1:
+            x = self.add("ZeroPadding2D", pad, x, padding=self.padding(layer))
+        depthwise = layer.kind == "depthwise_conv"
+        kernel = "depthwise_initializer" if depthwise else "kernel_initializer"
+        options = {} if depthwise else {"filters": layer.out_channels}
+        return self.add(
+            "DepthwiseConv2D" if depthwise else "Conv2D",
+            self.names[role],
+            x,
+            kernel_size=[layer.kernel] * 2,
+            strides=[layer.stride] * 2,
+            padding="valid" if layer.stride > 1 else "same",
+            use_bias=layer.bias,
+            activation=activation,
+            **{kernel: _initializer(INITIALIZER)},
+            **options,
+        )
+
+    def padding(self, layer: Layer) -> list[list[int]]:
+        """SAME padding of the map that a strided layer sees, which its file fixes for good."""
+        inputs = {self.network.stem.role: self.network.stem.input_size}
+        inputs |= {block.role: block.input_size for block in self.network.blocks}
+        size = inputs[layer.role.rpartition(".")[0]]
+        pad = self.network.dialect.pad
+        return [list(pad(side, layer.kernel, layer.stride)) for side in size]
+
+    def batch_norm(self, x: str, role: str) -> str:
+        """A batch norm in the numbers of the dialect."""
+        dialect = self.network.dialect
+        return self.add(
+            "BatchNormalization",
+            self.names[role],
+            x,
+            axis=3,
+            momentum=dialect.momentum,
+            epsilon=dialect.epsilon,
+        )
+
+    def activation(self, x: str, name: str) -> str:
+        """Swish."""
+        return self.add("Activation", name, x, activation="silu")
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        inputs: str | list[str] = (),
+        build: list | None = None,
+        **options,
+    ) -> str:
+        """Append a layer, and return its name."""
+        self.layers.append(
+            {
+                "module": "keras.layers",
+                "class_name": kind,
+                "registered_name": None,
+                "name": name,
+                "config": {"name": name, "trainable": True, **options},
+                "inbound_nodes": [_node(inputs)] if inputs else [],
+                **({"build_config": {"input_shape": build}} if build else {}),
+            }
+        )
+        if kind == "InputLayer":
+            del self.layers[-1]["config"]["trainable"]
+        return name
+
+
+def _node(inputs: str | list[str]) -> Config:
+    if isinstance(inputs, str):
+        return {"args": [_tensor(inputs)], "kwargs": {}}
+    return {"args": [[_tensor(name) for name in inputs]], "kwargs": {}}
+
+
+def _tensor(name: str) -> Config:
+    history = {"dtype": "float32", "keras_history": [name, 0, 0]}
+    return {"class_name": "__keras_tensor__", "config": history}
+
+
+def _initializer(options: Config) -> Config:
+    return {"module": "keras.initializers", "class_name": "VarianceScaling", "config": options}
