@@ -2,14 +2,10 @@
 
 import argparse
 import json
-import os
-import pickle
 import subprocess
 import sys
-import zipfile
 from functools import partial
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -276,117 +272,6 @@ def test_an_existing_checkpoint_is_not_overwritten(tmp_path):
         carry(canonical_file(tmp_path), path, "tpu")
 
 
-# ------------------------------------------------------------------ reading is reading data
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
-def test_a_pickle_is_not_executed(how, tmp_path):
-    path, crater = tmp_path / "bomb.pth", tmp_path / "crater"
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(Bomb(crater)))
-    else:
-        torch.save({"x": Bomb(crater)}, path, _use_new_zipfile_serialization=how == "zip")
-    with pytest.raises(RosettaError, match=r"bomb.pth: "):
-        inspect(path)
-    assert not crater.exists()
-
-
-def test_a_pickled_module_says_what_to_ask_for(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
-    with pytest.raises(RosettaError, match=r"save model.state_dict\(\)"):
-        inspect(tmp_path / "whole.pth")
-
-
-@pytest.mark.parametrize("link", [h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/nowhere")])
-def test_links_in_hdf5_are_not_followed(link, tmp_path):
-    with h5py.File(tmp_path / "link.h5", "w") as file:
-        file["here"] = link
-    with pytest.raises(RosettaError, match="here is a link, which is not followed"):
-        inspect(tmp_path / "link.h5")
-
-
-def test_external_storage_in_hdf5_is_not_followed(tmp_path):
-    with h5py.File(tmp_path / "external.h5", "w") as file:
-        file.create_dataset("x", (8,), "f4", external=[("/etc/passwd", 0, 32)])
-    with pytest.raises(RosettaError, match="x lies in another file"):
-        inspect(tmp_path / "external.h5")
-
-
-def test_an_object_array_in_npz_is_not_unpickled(tmp_path):
-    crater = tmp_path / "crater"
-    np.savez(tmp_path / "bomb.npz", x=np.array([Bomb(crater)], dtype=object))
-    with pytest.raises(RosettaError, match=r"bomb.npz: no layout has keys like x"):
-        inspect(tmp_path / "bomb.npz")
-    (stored,) = formats.read(tmp_path / "bomb.npz").tensors.values()
-    with pytest.raises(RosettaError, match=r"cannot be read as .npz"):
-        stored.read()
-    assert not crater.exists()
-
-
-def test_a_compressed_keras_archive_is_not_inflated(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.weights.h5", b"\0" * 10_000_000)
-    with pytest.raises(RosettaError, match="its weights are compressed"):
-        inspect(tmp_path / "bomb.keras")
-
-
-def test_a_zip_with_absolute_paths_is_not_extracted(tmp_path):
-    with zipfile.ZipFile(tmp_path / "evil.pth", "w") as archive:
-        archive.writestr(str(tmp_path / "crater"), "x")
-    with pytest.raises(RosettaError, match="is a zip archive, but of neither"):
-        inspect(tmp_path / "evil.pth")
-    assert not (tmp_path / "crater").exists()
-
-
-def damaged(content, random):
-    """One of the ways in which files break."""
-    kind = random.integers(5)
-    if kind == 0:
-        return content[: random.integers(len(content))]
-    if kind == 1:
-        return random.bytes(random.integers(1, 4096))
-    flipped = bytearray(content)
-    # The headers are at the ends; the middle is weights, where a flip is another weight.
-    for _ in range(random.integers(1, 9)):
-        position = random.integers(min(4096, len(content)))
-        flipped[position if kind < 4 else -1 - position] = random.integers(256)
-    return bytes(flipped)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in SUFFIX if kind != "tf-checkpoint"])
-def test_damaged_files_are_one_clean_line(kind, tmp_path):
-    layout = {"h5": "keras-applications", "weights.h5": "keras-applications"}.get(kind, "timm-tf")
-    layout = "efficientnet-jax" if kind == "npz" else layout
-    network = resolve(width=0.25, depth=0.25)  # small files: headers are what is damaged
-    form = LAYOUTS[layout].forms[kind]
-    weights = weights_of(network)
-    arrays = {k.path: weights[n].transpose(k.axes) for n, k in form.keys(network).items()}
-    path = tmp_path / f"good{SUFFIX[kind]}"
-    formats.write(path, kind, arrays, {"format": "pt"})
-    content, random = path.read_bytes(), np.random.default_rng(0)
-    broken, reported = tmp_path / f"broken{SUFFIX[kind]}", 0
-    for content_now in [b"", *(damaged(content, random) for _ in range(400))]:
-        broken.write_bytes(content_now)
-        message = None
-        try:
-            formats.read(broken)
-        except RosettaError as error:
-            message = str(error)
-        if message is not None:
-            reported += 1
-            assert message.startswith(f"{broken}: ")
-            assert "\n" not in message
-    assert reported > 100
-
-
 # ------------------------------------------------------------------ what is written
 
 
@@ -404,7 +289,7 @@ def test_an_interrupted_port_leaves_the_destination_as_it_was(tmp_path, monkeypa
     source, out = canonical_file(tmp_path), tmp_path / "out.npz"
     out.write_text("mine")
 
-    def interrupted(path, arrays, metadata):
+    def interrupted(path, content):
         path.write_text("half")
         raise KeyboardInterrupt
 
@@ -430,11 +315,13 @@ assert not {{"torch", "tensorflow", "keras"}} & set(sys.modules)
 def test_verify_names_what_differs(tmp_path):
     first = ported(tmp_path, "timm-tf", "safetensors", name="first")
     second = ported(tmp_path, "efficientnet-pytorch", "torch", name="second")
-    assert verify(first, second) == ()
+    assert verify(first, second).same
     arrays = load_file(first)
     arrays["bn1.bias"] = arrays["bn1.bias"] + np.float32(0.5)
     save_file(arrays, first)
-    (difference,) = verify(first, second)
+    found = verify(first, second, run=False)
+    assert not found.same
+    (difference,) = found.differences
     assert (difference.name, difference.largest) == ("stem.bn.bias", pytest.approx(0.5))
 
 
@@ -456,7 +343,7 @@ def test_commands(tmp_path):
     assert json.loads(done.stdout)["fingerprint"] == mark
     done = rosetta("inspect", out, "--keys")
     assert "layers/conv2d/vars/0  stem.conv.weight" in done.stdout
-    assert rosetta("verify", source, out).stdout == "the same network\n"
+    assert rosetta("verify", source, out).stdout.startswith("the same network, fingerprint")
     assert all(name in rosetta("layouts").stdout for name in LAYOUTS)
 
 

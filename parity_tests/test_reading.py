@@ -1,0 +1,235 @@
+"""Reading a file is reading data: nothing in it is run, followed, or believed about its size."""
+
+import os
+import pickle
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from common import formats
+from common.backend import get_backend
+from common.errors import RosettaError
+from common.formats import Stored
+from common.formats.files import Content
+from common.layouts import LAYOUTS
+from common.layouts.keras_graph import config
+from common.porting import inspect
+from common.spec import resolve
+from parity_tests.support import small, weights_of
+
+SUFFIX = {
+    "safetensors": ".safetensors",
+    "torch": ".pth",
+    "h5": ".h5",
+    "weights.h5": ".weights.h5",
+    "keras": ".keras",
+    "npz": ".npz",
+    "onnx": ".onnx",
+    "tf-checkpoint": "",
+}
+
+
+def graph_of(network):
+    """Our own ONNX file of a network."""
+    backend = get_backend("torch")
+    model = backend.build(network)
+    return backend.export_onnx(model, network)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
+def test_a_pickle_is_not_executed(how, tmp_path):
+    path, crater = tmp_path / "bomb.pth", tmp_path / "crater"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(crater)))
+    else:
+        torch.save({"x": Bomb(crater)}, path, _use_new_zipfile_serialization=how == "zip")
+    with pytest.raises(RosettaError, match=r"bomb.pth: "):
+        inspect(path)
+    assert not crater.exists()
+
+
+def test_a_pickled_module_says_what_to_ask_for(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+    with pytest.raises(RosettaError, match=r"save model.state_dict\(\)"):
+        inspect(tmp_path / "whole.pth")
+
+
+@pytest.mark.parametrize("link", [h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/nowhere")])
+def test_links_in_hdf5_are_not_followed(link, tmp_path):
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["here"] = link
+    with pytest.raises(RosettaError, match="here is a link, which is not followed"):
+        inspect(tmp_path / "link.h5")
+
+
+def test_external_storage_in_hdf5_is_not_followed(tmp_path):
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("x", (8,), "f4", external=[("/etc/passwd", 0, 32)])
+    with pytest.raises(RosettaError, match="x lies in another file"):
+        inspect(tmp_path / "external.h5")
+
+
+def test_an_object_array_in_npz_is_not_unpickled(tmp_path):
+    crater = tmp_path / "crater"
+    np.savez(tmp_path / "bomb.npz", x=np.array([Bomb(crater)], dtype=object))
+    with pytest.raises(RosettaError, match=r"bomb.npz: no layout has keys like x"):
+        inspect(tmp_path / "bomb.npz")
+    (stored,) = formats.read(tmp_path / "bomb.npz").tensors.values()
+    with pytest.raises(RosettaError, match=r"cannot be read as .npz"):
+        stored.read()
+    assert not crater.exists()
+
+
+def test_a_compressed_keras_archive_is_not_inflated(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", b"\0" * 10_000_000)
+    with pytest.raises(RosettaError, match="its weights are compressed"):
+        inspect(tmp_path / "bomb.keras")
+
+
+def test_a_zip_with_absolute_paths_is_not_extracted(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.pth", "w") as archive:
+        archive.writestr(str(tmp_path / "crater"), "x")
+    with pytest.raises(RosettaError, match="is a zip archive, but of neither"):
+        inspect(tmp_path / "evil.pth")
+    assert not (tmp_path / "crater").exists()
+
+
+def test_a_lambda_in_a_keras_archive_is_not_built(tmp_path):
+    crater = tmp_path / "crater"
+    folder = str(crater)
+    layer = keras.layers.Lambda(lambda x: __import__("os").mkdir(folder) or x)
+    keras.Sequential([keras.Input((4,)), layer]).save(tmp_path / "bomb.keras")
+    crater.rmdir()
+    keras.saving.load_model(tmp_path / "bomb.keras", safe_mode=False)
+    crater.rmdir()  # Keras, when told to trust the file, does run it
+    with pytest.raises(RosettaError, match="no layout has keys like"):
+        inspect(tmp_path / "bomb.keras")
+    assert not crater.exists()
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "/etc/passwd", "beside.bin"])
+def test_external_data_of_onnx_is_not_followed(location, tmp_path):
+    model = graph_of(small())
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    path = tmp_path / "inside" / "external.onnx"
+    path.parent.mkdir()
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "outside.bin").write_bytes(bytes(4096))
+    with pytest.raises(RosettaError, match="is kept in another file, which is not followed"):
+        inspect(path)
+
+
+def test_a_graph_of_another_exporter_is_named(tmp_path):
+    model = graph_of(small())
+    del model.metadata_props[:]
+    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(RosettaError, match="batch norms are folded into the convolutions"):
+        inspect(tmp_path / "other.onnx")
+
+
+def test_a_header_that_claims_a_terabyte_is_not_allocated(tmp_path):
+    claim = (
+        b'{"conv_stem.weight":{"dtype":"F32","shape":[274877906944],'
+        b'"data_offsets":[0,1099511627776]}}'
+    )
+    (tmp_path / "huge.safetensors").write_bytes(len(claim).to_bytes(8, "little") + claim)
+    (tmp_path / "long.safetensors").write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
+    for name in ("huge", "long"):
+        with pytest.raises(RosettaError, match="cannot be read as safetensors"):
+            inspect(tmp_path / f"{name}.safetensors")
+
+
+def test_a_dataset_that_claims_a_terabyte_is_not_allocated(tmp_path):
+    """HDF5 keeps no bytes for what was never written, and would make them up."""
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("stem_conv/stem_conv/kernel:0", (1 << 38,), "f4", chunks=(1 << 20,))
+    with pytest.raises(RosettaError, match="no layout has keys like"):
+        inspect(tmp_path / "huge.h5")
+
+
+def test_a_group_that_contains_itself_ends(tmp_path):
+    with h5py.File(tmp_path / "loop.h5", "w") as file:
+        group = file.create_group("group")
+        group["again"] = group
+    with pytest.raises(RosettaError, match="is in the file twice, through a link"):
+        inspect(tmp_path / "loop.h5")
+
+
+def damaged(content, random):
+    """One of the ways in which files break."""
+    kind = random.integers(5)
+    if kind == 0:
+        return content[: random.integers(len(content))]
+    if kind == 1:
+        return random.bytes(random.integers(1, 4096))
+    flipped = bytearray(content)
+    # The headers are at the ends; the middle is weights, where a flip is another weight.
+    for _ in range(random.integers(1, 9)):
+        position = random.integers(min(4096, len(content)))
+        flipped[position if kind < 4 else -1 - position] = random.integers(256)
+    return bytes(flipped)
+
+
+def sound(kind, folder):
+    """A file of a format, and the part of it that will be damaged."""
+    network = resolve(width=0.25, depth=0.25, resolution=32)  # headers are what is damaged
+    if kind == "onnx":
+        path = folder / "good.onnx"
+        path.write_bytes(graph_of(network).SerializeToString())
+        return path, path
+    layout = {"npz": "efficientnet-jax", "tf-checkpoint": "tpu"}
+    layout |= dict.fromkeys(("h5", "weights.h5", "keras"), "keras-applications")
+    form = LAYOUTS[layout.get(kind, "timm-tf")].forms[kind]
+    weights = weights_of(network)
+    tensors = {
+        k.path: Stored.of(k.path, weights[n].transpose(k.axes))
+        for n, k in form.keys(network).items()
+    }
+    path = folder / f"good{SUFFIX[kind]}"
+    graph = config(network) if kind == "keras" else None
+    formats.write(path, kind, Content(tensors, {"format": "pt"}, config=graph))
+    return path, formats.index_of(path) if kind == "tf-checkpoint" else path
+
+
+def read_all(path):
+    """What a port would do: the list of tensors, then those of a plausible size."""
+    for stored in formats.read(path).tensors.values():
+        if np.prod(stored.shape, dtype=float) < 1e6:
+            stored.read()
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+def test_damaged_files_are_one_clean_line(kind, tmp_path):
+    path, part = sound(kind, tmp_path)
+    read_all(path)
+    content, random = part.read_bytes(), np.random.default_rng(0)
+    reported = 0
+    for content_now in [b"", *(damaged(content, random) for _ in range(300))]:
+        part.write_bytes(content_now)
+        message = None
+        try:
+            read_all(path)
+        except RosettaError as error:
+            message = str(error)
+        if message is not None:
+            reported += 1
+            assert message.startswith(f"{path}: ")
+            assert "\n" not in message
+    assert reported > 100
