@@ -42,6 +42,7 @@ class _Graph:
         self.names = NAMES.layers(network)
         self.known = {layer.role: layer for layer in network.layers}
         self.layers: list[Config] = []
+        self.shapes: dict[str, list[int | None]] = {}
 
     def build(self) -> str:
         """Add every layer; the name of the last."""
@@ -55,13 +56,14 @@ class _Graph:
         x = self.activation(x, "top_activation")
         if network.classifier is None:
             return x
-        x = self.add("GlobalAveragePooling2D", "avg_pool", x)
+        x = self.pool("avg_pool", x)
         if network.classifier.dropout > 0:
             x = self.add("Dropout", "top_dropout", x, rate=network.classifier.dropout)
         return self.add(
             "Dense",
             self.names["classifier"],
             x,
+            shape=[None, network.num_classes],
             units=network.num_classes,
             activation="softmax",
             kernel_initializer=_initializer(DENSE_INITIALIZER),
@@ -70,8 +72,8 @@ class _Graph:
     def input(self) -> str:
         """The image, and keras.applications' normalization of it."""
         shape = [None, *self.network.resolution, self.network.in_channels]
-        x = self.add("InputLayer", "input_layer", batch_shape=shape, dtype="float32")
-        x = self.add("Rescaling", "rescaling", x, scale=1 / 255)
+        x = self.add("InputLayer", "input_layer", shape=shape, batch_shape=shape, dtype="float32")
+        x = self.add("Rescaling", "rescaling", x, scale=1 / 255, offset=0.0)
         # Its mean and variance are weights, which build() makes room for.
         return self.add("Normalization", "normalization", x, build=shape, axis=[3])
 
@@ -86,9 +88,11 @@ class _Graph:
         x = self.convolution(x, f"{block.role}.depthwise_conv", f"{prefix}dwconv_pad")
         x = self.batch_norm(x, f"{block.role}.depthwise_bn")
         x = self.activation(x, f"{prefix}activation")
-        gate = self.add("GlobalAveragePooling2D", f"{prefix}se_squeeze", x)
+        gate = self.pool(f"{prefix}se_squeeze", x)
         shape = [1, 1, block.expanded_channels]
-        gate = self.add("Reshape", f"{prefix}se_reshape", gate, target_shape=shape)
+        gate = self.add(
+            "Reshape", f"{prefix}se_reshape", gate, shape=[None, *shape], target_shape=shape
+        )
         gate = self.convolution(gate, f"{block.role}.se_reduce", activation="silu")
         gate = self.convolution(gate, f"{block.role}.se_expand", activation="sigmoid")
         x = self.add("Multiply", f"{prefix}se_excite", [x, gate])
@@ -107,7 +111,11 @@ class _Graph:
         """A convolution; one of stride 2 takes a padding layer before it, called `pad`."""
         layer = self.known[role]
         if layer.stride > 1:
-            x = self.add("ZeroPadding2D", pad, x, padding=self.padding(layer))
+            sides = self.padding(layer)
+            _, *size, channels = self.shapes[x]
+            padded = [side + sum(zeros) for side, zeros in zip(size, sides, strict=True)]
+            shape = [None, *padded, channels]
+            x = self.add("ZeroPadding2D", pad, x, shape=shape, padding=sides)
         depthwise = layer.kind == "depthwise_conv"
         kernel = "depthwise_initializer" if depthwise else "kernel_initializer"
         options = {} if depthwise else {"filters": layer.out_channels}
@@ -115,6 +123,7 @@ class _Graph:
             "DepthwiseConv2D" if depthwise else "Conv2D",
             self.names[role],
             x,
+            shape=[None, *layer.output_size, layer.out_channels],
             kernel_size=[layer.kernel] * 2,
             strides=[layer.stride] * 2,
             padding="valid" if layer.stride > 1 else "same",
@@ -125,7 +134,7 @@ class _Graph:
         )
 
     def padding(self, layer: Layer) -> list[list[int]]:
-        """SAME padding of the map that a strided layer sees, which its file fixes for good."""
+        """Zeros for the map that a strided layer sees, which its file fixes for good."""
         inputs = {self.network.stem.role: self.network.stem.input_size}
         inputs |= {block.role: block.input_size for block in self.network.blocks}
         size = inputs[layer.role.rpartition(".")[0]]
@@ -148,15 +157,22 @@ class _Graph:
         """Swish."""
         return self.add("Activation", name, x, activation="silu")
 
+    def pool(self, name: str, x: str) -> str:
+        """The mean of a map."""
+        return self.add("GlobalAveragePooling2D", name, x, shape=[None, self.shapes[x][-1]])
+
     def add(
         self,
         kind: str,
         name: str,
         inputs: str | list[str] = (),
+        shape: list[int | None] | None = None,
         build: list | None = None,
         **options,
     ) -> str:
-        """Append a layer, and return its name."""
+        """Append a layer, and return its name; its output has the shape of its first input's."""
+        sources = [inputs] if isinstance(inputs, str) else inputs
+        self.shapes[name] = shape or self.shapes[sources[0]]
         self.layers.append(
             {
                 "module": "keras.layers",
@@ -164,7 +180,7 @@ class _Graph:
                 "registered_name": None,
                 "name": name,
                 "config": {"name": name, "trainable": True, **options},
-                "inbound_nodes": [_node(inputs)] if inputs else [],
+                "inbound_nodes": [self.node(inputs)] if inputs else [],
                 **({"build_config": {"input_shape": build}} if build else {}),
             }
         )
@@ -172,16 +188,16 @@ class _Graph:
             del self.layers[-1]["config"]["trainable"]
         return name
 
+    def node(self, inputs: str | list[str]) -> Config:
+        """Where a layer's inputs come from."""
+        if isinstance(inputs, str):
+            return {"args": [self.tensor(inputs)], "kwargs": {}}
+        return {"args": [[self.tensor(name) for name in inputs]], "kwargs": {}}
 
-def _node(inputs: str | list[str]) -> Config:
-    if isinstance(inputs, str):
-        return {"args": [_tensor(inputs)], "kwargs": {}}
-    return {"args": [[_tensor(name) for name in inputs]], "kwargs": {}}
-
-
-def _tensor(name: str) -> Config:
-    history = {"dtype": "float32", "keras_history": [name, 0, 0]}
-    return {"class_name": "__keras_tensor__", "config": history}
+    def tensor(self, name: str) -> Config:
+        """The output of a layer."""
+        history = {"shape": self.shapes[name], "dtype": "float32", "keras_history": [name, 0, 0]}
+        return {"class_name": "__keras_tensor__", "config": history}
 
 
 def _initializer(options: Config) -> Config:
