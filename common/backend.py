@@ -56,14 +56,21 @@ class Backend(Protocol):
     ) -> ModelProto:
         """A checked ONNX model with a dynamic batch, described in its metadata."""
 
-    def read_checkpoint(self, path: str | Path) -> dict[str, Any]:
-        """A file in the framework's own format as (nested) names of `formats.Stored` tensors.
+    def read_checkpoint(self, path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+        """A file in the framework's own format: (nested) names of `formats.Stored` tensors.
+
+        Beside them the metadata that `write_checkpoint` left, empty in anybody else's file.
 
         It is read as data: nothing in it is run.  Raises `RosettaError` where it cannot be.
         """
 
-    def write_checkpoint(self, path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write arrays under their names in the framework's own format."""
+    def write_checkpoint(
+        self, path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    ) -> None:
+        """Write arrays under their names in the framework's own format.
+
+        The metadata is kept where no loader stumbles over it, and dropped if there is no place.
+        """
 
     def versions(self) -> dict[str, str]:
         """The framework's libraries and settings that a result depends on."""

@@ -36,7 +36,7 @@ app = typer.Typer(
     help="EfficientNet described once, built in PyTorch and in Keras, and proved equal.",
 )
 TABLE_WIDTH = 98  # that of L2
-LAYOUTS_WIDTH = 140
+LAYOUTS_WIDTH = 150
 PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
@@ -233,7 +233,7 @@ def layouts() -> None:
 
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("Layout", "Library", "Sizes", "Reads", "Writes", "Dialects"):
-        grid.add_column(heading)
+        grid.add_column(heading, no_wrap=heading in ("Layout", "Library", "Sizes"))
     for layout in LAYOUTS.values():
         dialects = dict.fromkeys(d.name for ds in layout.dialects.values() for d in ds)
         grid.add_row(

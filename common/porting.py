@@ -401,7 +401,7 @@ def _file_metadata(
     if layout.name == "canonical":
         return {**metadata(network), **stated}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
-    return {"format": "pt", **marks, **stated}
+    return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
 
 
 def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:

@@ -13,7 +13,7 @@ from common.errors import reading
 from common.formats.stored import Stored
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The variables of a checkpoint by name, given its prefix; none of them is read yet.
 
     Raises:
@@ -25,12 +25,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         reader = tf.train.load_checkpoint(str(path))
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
         numbers = {name: dtypes[name].as_numpy_dtype for name in shapes if dtypes[name].is_numeric}
-        return {
+        stored = {
             name: Stored(
                 name, tuple(shapes[name]), np.dtype(kind), partial(_read, path, reader, name)
             )
             for name, kind in numbers.items()
         }
+    return stored, {}
 
 
 def _read(path: str | Path, reader: Any, name: str) -> np.ndarray:
@@ -38,8 +39,13 @@ def _read(path: str | Path, reader: Any, name: str) -> np.ndarray:
         return np.asarray(reader.get_tensor(name))
 
 
-def write_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write variables under their names: `path`.index and `path`.data-00000-of-00001."""
+def write_checkpoint(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Write variables under their names: `path`.index and `path`.data-00000-of-00001.
+
+    A checkpoint has room for variables only, so the metadata is dropped.
+    """
     import tensorflow as tf
 
     tf.raw_ops.SaveV2(

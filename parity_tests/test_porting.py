@@ -241,7 +241,7 @@ def training_checkpoint(tmp_path):
         content[f"{name}/ExponentialMovingAverage"] = value
         if not name.endswith(("moving_mean", "moving_variance")):
             content[f"{name}/RMSProp"] = content[f"{name}/RMSProp_1"] = value
-    get_backend("keras").write_checkpoint(tmp_path / "model.ckpt-218949", content)
+    get_backend("keras").write_checkpoint(tmp_path / "model.ckpt-218949", content, {})
     return tmp_path / "model.ckpt-218949"
 
 

@@ -16,9 +16,11 @@ import torch
 from common.errors import RosettaError, reading
 from common.formats.stored import Stored
 
+METADATA = "efficientnet-rosetta"  # stands where a module's name would
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The (nested) dictionaries in a file with their tensors; everything else in it is left out.
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The (nested) dictionaries of tensors in a file, and our metadata; the rest is left out.
 
     Raises:
         RosettaError: damaged, or a pickled module rather than its weights.
@@ -36,7 +38,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise RosettaError(f"{path}: holds a {type(content).__name__} and not a state dict")
     with reading(path, "a PyTorch file"):
-        return _stored(content)
+        return _stored(content), _metadata(content)
+
+
+def _metadata(content: Mapping) -> dict[str, str]:
+    modules = getattr(content, "_metadata", None)
+    found = modules.get(METADATA) if isinstance(modules, Mapping) else None
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
 
 
 def _stored(content: Mapping) -> dict[str, Any]:
@@ -57,7 +65,13 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().numpy(force=True)
 
 
-def write_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_checkpoint(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
     """Write arrays as the state dict that `torch.load` and `load_state_dict` expect."""
-    tensors = OrderedDict((name, torch.from_numpy(array)) for name, array in arrays.items())
+    tensors: OrderedDict[str, Any] = OrderedDict(
+        (name, torch.from_numpy(array)) for name, array in arrays.items()
+    )
+    # What a state dict says of its modules by name; `load_state_dict` looks up those it has.
+    tensors._metadata = OrderedDict({"": {"version": 1}, METADATA: dict(metadata)})
     torch.save(tensors, path)

@@ -90,7 +90,7 @@ class Content:
     """What is to be written: tensors by key, and what some formats keep beside them."""
 
     tensors: Mapping[str, Stored]
-    metadata: Mapping[str, str] = field(default_factory=dict)  # safetensors
+    metadata: Mapping[str, str] = field(default_factory=dict)  # safetensors, torch and HDF5
     layer_names: Mapping[str, str] = field(default_factory=dict)  # .weights.h5 and .keras
     config: Mapping | None = None  # .keras: the model
 
@@ -202,21 +202,22 @@ def _in_safetensors(path: Path, file: safe_open, key: str) -> Stored:
 
 
 def _read_torch(path: Path, raw: bool) -> Checkpoint:
-    tensors, found = wrappers.unwrap(get_backend("torch").read_checkpoint(path), raw)
+    content, metadata = get_backend("torch").read_checkpoint(path)
+    tensors, found = wrappers.unwrap(content, raw)
     if not tensors:
         raise RosettaError(f"{path}: holds no tensors; save a model's state_dict()")
-    return Checkpoint(path, "torch", tensors, {}, found)
+    return Checkpoint(path, "torch", tensors, metadata, found)
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
-    content = get_backend("keras").read_checkpoint(path)
+    content, _ = get_backend("keras").read_checkpoint(path)
     tensors, found = wrappers.averages(content, raw)
     return Checkpoint(path, CHECKPOINT, tensors, {}, found)
 
 
 def _read_saved_model(path: Path, raw: bool) -> Checkpoint:
     """The variables of a SavedModel; its graph, which is a program, is not read."""
-    content = get_backend("keras").read_checkpoint(path / "variables" / "variables")
+    content, _ = get_backend("keras").read_checkpoint(path / "variables" / "variables")
     return Checkpoint(path, SAVED_MODEL, _numbered(content))
 
 
@@ -229,7 +230,7 @@ def _numbered(content: Mapping[str, Stored]) -> dict[str, Stored]:
 
 
 def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
-    stored, names = hdf5.read(path)
+    stored, names, metadata = hdf5.read(path)
     tensors = _by_key(stored)
     inside = {
         key.removeprefix(WHOLE_MODEL): tensor
@@ -239,7 +240,7 @@ def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
     if inside:
         return Checkpoint(path, "h5", inside, {}, ("saved model",))
     counted = any("vars" in key.split("/") for key in tensors)
-    return Checkpoint(path, "weights.h5" if counted else "h5", tensors, layer_names=names)
+    return Checkpoint(path, "weights.h5" if counted else "h5", tensors, metadata, (), names)
 
 
 def _read_keras(path: Path, raw: bool) -> Checkpoint:
@@ -249,8 +250,8 @@ def _read_keras(path: Path, raw: bool) -> Checkpoint:
         if member.file_size > path.stat().st_size:  # Keras stores it as it is
             raise RosettaError(f"{path}: its weights are compressed; save the model again")
         content = archive.read(member)
-    stored, names = hdf5.read(path, lambda: io.BytesIO(content))
-    return Checkpoint(path, "keras", _by_key(stored), layer_names=names)
+    stored, names, metadata = hdf5.read(path, lambda: io.BytesIO(content))
+    return Checkpoint(path, "keras", _by_key(stored), metadata, (), names)
 
 
 def _read_npz(path: Path, raw: bool) -> Checkpoint:
@@ -355,7 +356,7 @@ def _write_checkpoint(prefix: Path, content: Content) -> None:
         replacing(index_of(prefix)) as index,
         tempfile.TemporaryDirectory(dir=prefix.parent, prefix=f".{prefix.name}.") as folder,
     ):
-        get_backend("keras").write_checkpoint(Path(folder) / prefix.name, _arrays(content))
+        get_backend("keras").write_checkpoint(Path(folder) / prefix.name, _arrays(content), {})
         for part in Path(folder).iterdir():
             part.replace(index if part.suffix == ".index" else prefix.parent / part.name)
 
@@ -365,7 +366,7 @@ def _write_safetensors(path: Path, content: Content) -> None:
 
 
 def _write_torch(path: Path, content: Content) -> None:
-    get_backend("torch").write_checkpoint(path, _arrays(content))
+    get_backend("torch").write_checkpoint(path, _arrays(content), content.metadata)
 
 
 def _write_npz(path: Path, content: Content) -> None:
@@ -375,11 +376,19 @@ def _write_npz(path: Path, content: Content) -> None:
         np.savez(file, names=np.array(list(content.tensors)), types=kinds, **members)
 
 
+def _write_legacy(path: Path, content: Content) -> None:
+    hdf5.write_legacy(path, content.tensors, content.metadata)
+
+
+def _write_counted(path: Path, content: Content) -> None:
+    hdf5.write_counted(path, content.tensors, content.metadata, content.layer_names)
+
+
 def _write_keras(path: Path, content: Content) -> None:
     """The three members that Keras stores, none of them compressed."""
     weights = path.with_name(f"{path.name}.h5")
     try:
-        hdf5.write_counted(weights, content.tensors, content.layer_names)
+        _write_counted(weights, content)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("metadata.json", json.dumps({"keras_version": KERAS_VERSION}))
             archive.writestr("config.json", json.dumps(content.config))
@@ -391,10 +400,8 @@ def _write_keras(path: Path, content: Content) -> None:
 WRITERS: dict[str, Callable[[Path, Content], None]] = {
     "safetensors": _write_safetensors,
     "torch": _write_torch,
-    "h5": lambda path, content: hdf5.write_legacy(path, content.tensors),
-    "weights.h5": lambda path, content: hdf5.write_counted(
-        path, content.tensors, content.layer_names
-    ),
+    "h5": _write_legacy,
+    "weights.h5": _write_counted,
     "keras": _write_keras,
     "npz": _write_npz,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ try:
 except ModuleNotFoundError:  # it comes with the extra `keras`
     h5py = None
 
+METADATA = "efficientnet-rosetta"  # an attribute of the file
 LAYER_NAME = "name"  # an attribute of a group of variables, since Keras 3.6
 ATTRIBUTE_LIMIT = 64_000  # bytes of one HDF5 attribute; Keras spreads longer lists over several
 
@@ -34,8 +36,10 @@ def _opened(path: Path, mode: str = "r", content: Opener | None = None) -> Itera
         yield file
 
 
-def read(path: Path, content: Opener | None = None) -> tuple[list[Stored], dict[str, str]]:
-    """Every dataset, and the layer that each group of variables says it belongs to.
+def read(
+    path: Path, content: Opener | None = None
+) -> tuple[list[Stored], dict[str, str], dict[str, str]]:
+    """Every dataset, the layer that each group of variables says it belongs to, and metadata.
 
     `content` opens what is read in place of the file `path`, which it was found in.
 
@@ -48,7 +52,15 @@ def read(path: Path, content: Opener | None = None) -> tuple[list[Stored], dict[
             Stored(key, shape, dtype, partial(_read_dataset, path, content, key))
             for key, shape, dtype in walk.datasets(file, "")
         ]
-    return stored, walk.names
+        metadata = _metadata(file)
+    return stored, walk.names, metadata
+
+
+def _metadata(file: h5py.File) -> dict[str, str]:
+    """What `write_legacy` and `write_counted` left; nothing in anybody else's file."""
+    text = file.attrs.get(METADATA)
+    found = json.loads(text) if isinstance(text, str) else {}
+    return {str(key): str(value) for key, value in found.items()}
 
 
 def _read_dataset(path: Path, content: Opener | None, key: str) -> np.ndarray:
@@ -92,13 +104,14 @@ class _Walk:
             yield key, member.shape, member.dtype
 
 
-def write_legacy(path: Path, tensors: Mapping[str, Stored]) -> None:
+def write_legacy(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
     """Write `{layer}/{layer}/{variable}:0` as Keras 2 does, with the names in attributes."""
     layers: dict[str, list[str]] = {}
     for key in tensors:
         layer, _, weight = key.partition("/")
         layers.setdefault(layer, []).append(weight)
     with _opened(path, "w") as file:
+        file.attrs[METADATA] = json.dumps(dict(metadata))
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
         _write_names(file, "layer_names", list(layers))
         for layer, weights in layers.items():
@@ -118,9 +131,15 @@ def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
         group.attrs[f"{attribute}{number}"] = chunk
 
 
-def write_counted(path: Path, tensors: Mapping[str, Stored], names: Mapping[str, str]) -> None:
+def write_counted(
+    path: Path,
+    tensors: Mapping[str, Stored],
+    metadata: Mapping[str, str],
+    names: Mapping[str, str],
+) -> None:
     """Write `layers/{class}_{n}/vars/{i}` as Keras 3 does, with the layers' names beside them."""
     with _opened(path, "w") as file:
+        file.attrs[METADATA] = json.dumps(dict(metadata))
         for key, stored in tensors.items():
             file.create_dataset(key, data=stored.read())
         for group, name in names.items():

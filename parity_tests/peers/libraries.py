@@ -26,9 +26,12 @@ def declare_detection_operators() -> None:
 LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 declare_detection_operators()
 
+import keras_hub  # noqa: E402
+import segmentation_models_pytorch as smp  # noqa: E402
 import timm  # noqa: E402
 import torchvision  # noqa: E402
 from efficientnet_pytorch import EfficientNet  # noqa: E402
+from keras_hub.src.utils.timm.convert_efficientnet import convert_backbone_config  # noqa: E402
 from transformers import EfficientNetConfig, EfficientNetForImageClassification  # noqa: E402
 
 
@@ -90,6 +93,30 @@ def _keras_applications(preset: str) -> keras.Model:
     return build(weights=None, classifier_activation=None)
 
 
+def _keras_hub(preset: str) -> keras.Model:
+    config = convert_backbone_config({"architecture": f"efficientnet_{preset}"})
+    backbone = keras_hub.models.EfficientNetBackbone(**config)
+    return keras_hub.models.EfficientNetImageClassifier(backbone=backbone, num_classes=1000)
+
+
+def _run_keras_hub(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return model.predict_on_batch(images.transpose(0, 2, 3, 1).astype(np.float32))
+
+
+def _load_saved_model_file(model: keras.Model, path: Path) -> None:
+    """A .keras file holds its own model: what it computes with is what was saved in it."""
+    loaded = keras.saving.load_model(path)
+    assert [layer.name for layer in loaded.layers][3:] == [layer.name for layer in model.layers][3:]
+    for mine, theirs in zip(model.layers, loaded.layers, strict=True):
+        mine.set_weights(theirs.get_weights())
+    model.get_layer(index=2).finalize_state()  # Normalization keeps what it computes with apart
+
+
+def segmentation_model(encoder: str) -> torch.nn.Module:
+    """A network of which only the encoder is ours to read."""
+    return smp.Unet(encoder, encoder_weights=None)
+
+
 def _of_torch(layout: str, build: Callable[[str], torch.nn.Module]) -> Peer:
     return Peer(layout, ".pth", build, _load_state_dict, _save_state_dict, _run_torch)
 
@@ -117,5 +144,21 @@ PEERS = [
         lambda model, path: model.load_weights(path),
         lambda model, path: model.save(path),
         _run_keras,
+    ),
+    Peer(
+        "keras-applications",
+        ".keras",
+        _keras_applications,
+        _load_saved_model_file,
+        lambda model, path: model.save(path),
+        _run_keras,
+    ),
+    Peer(
+        "keras-hub",
+        ".weights.h5",
+        _keras_hub,
+        lambda model, path: model.load_weights(path),
+        lambda model, path: model.save_weights(path),
+        _run_keras_hub,
     ),
 ]

@@ -1,18 +1,26 @@
 """Ported files, loaded by the libraries they are meant for, give the same logits."""
 
+from functools import partial
+
 import keras
+import numpy as np
 import pytest
 import torch
 
 from common.compare import compare
 from common.layouts import LAYOUTS
-from common.porting import fingerprint, inspect, port
+from common.porting import inspect, port
+from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.spec import resolve
-from common.weights import save
-from parity_tests.peers.libraries import PEERS
+from common.weights import fingerprint, save
+from parity_tests.peers import legacy
+from parity_tests.peers.libraries import PEERS, segmentation_model
 from parity_tests.support import images_for, reference, weights_of
 
-DIALECTS = {"torchvision": "pytorch", "timm": "pytorch"}  # at B0; all others are TensorFlow's
+DIALECTS = dict.fromkeys(
+    ("torchvision", "timm", "keras-hub"), "pytorch"
+)  # at B0; all others are TensorFlow's
+carry = partial(port, run=False)  # here the library itself runs the result
 TORCH_PEERS = [peer for peer in PEERS if peer.suffix == ".pth"]
 
 
@@ -32,7 +40,7 @@ def loaded(peer, network, tmp_path):
     source = tmp_path / "canonical.safetensors"
     save(source, network, weights_of(network))
     path = tmp_path / f"{peer.layout}{peer.suffix}"
-    port(source, path, peer.layout)
+    carry(source, path, peer.layout)
     model = peer.build(network.name)
     peer.load(model, path)
     return model
@@ -57,7 +65,7 @@ def test_from_every_library_to_every_other_of_its_dialect(source, tmp_path):
     assert others
     for other in others:
         path = tmp_path / f"ported-{other.layout}{other.suffix}"
-        port(saved, path, other.layout, dialect=network.dialect.name)
+        carry(saved, path, other.layout, dialect=network.dialect.name)
         model = other.build("b0")
         other.load(model, path)
         agrees(other, model, network)
@@ -70,7 +78,7 @@ def test_a_saved_keras_model_is_read_whole(classes, tmp_path):
     model = keras.applications.EfficientNetB0(weights=None, classes=classes or 1000, **options)
     source, weights = tmp_path / "canonical.safetensors", tmp_path / "ported.weights.h5"
     save(source, network, weights_of(network))
-    port(source, weights, "keras-applications")
+    carry(source, weights, "keras-applications")
     model.load_weights(weights)
     model.save(tmp_path / "model.keras")
     found = inspect(tmp_path / "model.keras")
@@ -100,3 +108,104 @@ def test_torchvision_b5_is_a_dialect_of_its_own(tmp_path):
     (peer,) = [peer for peer in PEERS if peer.layout == "torchvision"]
     network = resolve("b5", dialect="torchvision-large", resolution=96)
     agrees(peer, loaded(peer, network, tmp_path), network)
+
+
+# ------------------------------------------------------------------ libraries on Keras 2
+
+
+@pytest.mark.parametrize("library", ["keras-applications", "qubvel"])
+def test_libraries_on_keras_2(library, tmp_path):
+    """They load what was ported to them, compute the same, and every way they save it is read."""
+    network = resolve("b0")
+    source, weights = tmp_path / "canonical.safetensors", tmp_path / "ported.h5"
+    save(source, network, weights_of(network))
+    carry(source, weights, library)
+    images = images_for(network).transpose(0, 2, 3, 1)
+    if library == "keras-applications":
+        images = (images * IMAGENET_STD + IMAGENET_MEAN) * 255
+    logits = legacy.run(library, "b0", weights, images, tmp_path / "saved")
+    assert compare(library, {"logits": reference(network)["logits"]}, {"logits": logits}).agrees
+    headless = {n: a for n, a in weights_of(network).items() if not n.startswith("classifier")}
+    for how, name in legacy.SAVED.items():
+        if library == "qubvel" and how in ("folder", "objects"):
+            continue  # its users keep .h5 files
+        found = inspect(tmp_path / "saved" / name)
+        expected = headless if how == "nested" else weights_of(network)
+        assert library in found.layouts, how
+        assert found.fingerprint == fingerprint(expected), how
+
+
+# ------------------------------------------------------------------ inside other models
+
+
+def test_the_encoder_of_a_segmentation_model(tmp_path):
+    network = resolve("b0", num_classes=None)
+    for name, layout, dialect in (
+        ("efficientnet-b0", "efficientnet-pytorch", "tensorflow"),
+        ("timm-efficientnet-b0", "timm", "pytorch"),
+    ):
+        model = segmentation_model(name)
+        source, encoder = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.pth"
+        whole = resolve("b0", num_classes=None, dialect=dialect)
+        save(source, whole, weights_of(whole))
+        carry(source, encoder, layout)
+        state = torch.load(encoder, weights_only=True)
+        model.encoder.load_state_dict(state, strict=True)
+        torch.save(model.state_dict(), tmp_path / "unet.pth")
+        found = inspect(tmp_path / "unet.pth")
+        assert (found.layouts, found.dialect) == (("smp",), dialect)
+        assert found.num_classes is None
+        assert found.fingerprint == fingerprint(weights_of(whole))
+        assert any(why.endswith("what follows the encoder") for why in found.keys.values())
+    assert network.classifier is None
+
+
+class Own(keras.Model):
+    """Somebody's model around somebody's backbone."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.pool = keras.layers.GlobalAveragePooling2D()
+        self.classifier = keras.layers.Dense(5)
+
+    def call(self, images):
+        return self.classifier(self.pool(self.backbone(images)))
+
+
+@pytest.mark.parametrize(
+    ("around", "suffix"),
+    [
+        *(("Sequential", suffix) for suffix in (".weights.h5", ".keras", ".h5", "")),
+        ("attribute", ".weights.h5"),  # Keras saves no more of a model of one's own
+    ],
+)
+def test_a_backbone_inside_a_keras_model(around, suffix, tmp_path):
+    headless = resolve("b0", num_classes=None)
+    backbone = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(224, 224, 3)
+    )
+    source, weights = tmp_path / "canonical.safetensors", tmp_path / "ported.weights.h5"
+    save(source, headless, weights_of(headless))
+    carry(source, weights, "keras-applications")
+    backbone.load_weights(weights)
+    pool, dense = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5)
+    model = keras.Sequential([backbone, pool, dense]) if around == "Sequential" else Own(backbone)
+    model(np.zeros((1, 224, 224, 3), np.float32))
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".weights.h5":
+        model.save_weights(path)
+    elif suffix:
+        model.save(path)
+    else:
+        model.export(path, verbose=False)
+    found = inspect(path)
+    assert found.layouts == ("keras-applications",)
+    if suffix:
+        assert found.wrappers[-1] in ("layers/functional", "efficientnetb0", "backbone")
+        assert found.num_classes is None
+        assert found.fingerprint == fingerprint(weights_of(headless))
+    else:  # a list of variables, whose last are a classifier as good as any
+        assert found.num_classes == 5
+        carry(path, tmp_path / "headless.pth", "timm-tf", drop_head=True)
+        assert inspect(tmp_path / "headless.pth").fingerprint == fingerprint(weights_of(headless))
