@@ -1,11 +1,19 @@
 """What the README shows is true: its Python runs, its table is of this project."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 import common
+from common.cli import app
 from common.counting import count
+from common.porting import port
 from common.spec import resolve
+from common.weights import save
+from parity_tests.support import weights_of
 
 ROOT = Path(common.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -34,3 +42,23 @@ def test_every_command_and_file_it_names_exists():
     assert set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) <= targets
     for path in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_a_port_prints_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = resolve("b0")
+    save("canonical.safetensors", network, weights_of(network))
+    port("canonical.safetensors", "b0.pth", "timm-tf", run=False)
+    shutil.copy("b0.pth", "mystery.pth")
+    (block,) = re.findall(r"```sh\n(rosetta inspect.*?)```", README, re.DOTALL)
+    printed = []
+    for line in block.splitlines():
+        done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    (shown,) = re.findall(r"```\n(b0.pth: .*?)```", README, re.DOTALL)
+
+    def without_numbers(text):
+        return re.sub(r"fingerprint [0-9a-f]+|error [0-9.e+-]+", "", text)
+
+    assert without_numbers(printed[1]) == without_numbers(shown)

@@ -2,7 +2,8 @@
 
 `python -m parity_tests.peers.legacy LIBRARY PRESET WEIGHTS FOLDER` loads WEIGHTS with the library's
 own loader, runs it on FOLDER/images.npy (N, H, W, C) as the library takes them, writes
-FOLDER/logits.npy, and saves the model in every way that its users do.
+FOLDER/logits.npy, and saves the model in every way that its users do.  Without WEIGHTS it saves new
+weights, and no more.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from common import formats
 
 # What is saved, and how: weights, whole model, SavedModel, TensorFlow checkpoint, part of another.
 SAVED = {
@@ -29,14 +33,26 @@ def run(library: str, preset: str, weights: Path, images: np.ndarray, folder: Pa
     """Run this module in a process of its own; the files of SAVED are in `folder` afterwards."""
     folder.mkdir()
     np.save(folder / "images.npy", images.astype(np.float32))
+    _start(library, preset, str(weights), str(folder))
+    return np.load(folder / "logits.npy")
+
+
+def shapes(library: str, preset: str) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the weights that a library saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / SAVED["weights"]
+        _start(library, preset, "", folder)
+        return {tensor.key: tensor.shape for tensor in formats.read(path).tensors.values()}
+
+
+def _start(*arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", __name__, library, preset, str(weights), str(folder)],
+        [sys.executable, "-m", __name__, *arguments],
         env={**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return np.load(folder / "logits.npy")
 
 
 def _applications(preset: str):
@@ -58,8 +74,11 @@ def _main(library: str, preset: str, weights: str, folder: str) -> None:
     import tf_keras
 
     model = LIBRARIES[library](preset)
-    model.load_weights(weights)
+    if weights:
+        model.load_weights(weights)
     model.save_weights(f"{folder}/{SAVED['weights']}")
+    if not weights:
+        return
     model.save_weights(f"{folder}/{SAVED['objects']}")
     model.save(f"{folder}/{SAVED['model']}")
     model.save(f"{folder}/{SAVED['folder']}")

@@ -1,0 +1,194 @@
+"""Cost of `rosetta port` and of public converters, side by side.
+
+    python benchmarks/port.py [PRESET...]       (b0 and b7 by default; KerasHub ends at b5)
+
+Every conversion runs in a process of its own, imports included, as its users would run it; CPU
+seconds and peak memory are the process's own.  `x file` is peak memory over the size of the source
+file.  Absolute times mean nothing beyond the machine they were measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# By job: layout and name of the source, layout and name of the result, and the other converter.
+JOBS = {
+    "Keras to transformers": (
+        ("keras-applications", "source.weights.h5"),
+        ("transformers", "result.safetensors"),
+        "transformers' script",
+    ),
+    "timm to KerasHub": (
+        ("timm", "model.safetensors"),
+        ("keras-hub", "result.weights.h5"),
+        "keras-hub from_preset",
+    ),
+    "efficientnet_pytorch": (
+        ("efficientnet-pytorch", "source.pth"),
+        ("efficientnet-pytorch", "result.safetensors"),
+        "its from_pretrained",
+    ),
+    "safetensors to .weights.h5": (
+        ("canonical", "source.safetensors"),
+        ("keras-applications", "result.weights.h5"),
+        None,
+    ),
+    ".weights.h5 to safetensors": (
+        ("keras-applications", "source.weights.h5"),
+        ("canonical", "result.safetensors"),
+        None,
+    ),
+}
+DIALECTS = {"timm": "pytorch", "keras-hub": "pytorch"}
+
+
+def main() -> None:
+    """Measure every job for every preset, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("presets", nargs="*", default=["b0", "b7"])
+    parser.add_argument("--other", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.other:
+        name, preset, folder = arguments.other
+        OTHERS[name](preset, Path(folder))
+        return
+    print(
+        f"{'preset':<7}{'job':<28}{'converter':<24}{'CPU s':>7}{'ratio':>7}{'MiB':>7}{'ratio':>7}"
+        f"{'x file':>8}"
+    )
+    for preset in arguments.presets:
+        for job, (source, _, _) in JOBS.items():
+            size = "b5" if "keras-hub" in str(JOBS[job]) and preset > "b5" else preset
+            with tempfile.TemporaryDirectory() as folder:
+                write_source(size, Path(folder), *source)
+                measure(job, size, Path(folder))
+
+
+def write_source(preset: str, folder: Path, layout: str, name: str) -> None:
+    """A file of the source's layout, with the official initialisation."""
+    from common.porting import port
+    from common.spec import resolve
+    from common.weights import initial, save
+
+    network = resolve(preset, dialect=DIALECTS.get(layout, "tensorflow"))
+    canonical = folder / "canonical.safetensors"
+    save(canonical, network, initial(network))
+    if layout == "canonical":
+        canonical.rename(folder / name)
+    else:
+        port(canonical, folder / name, layout, verify=False)
+    config = {"architecture": f"efficientnet_{preset}", "num_classes": 1000}
+    pretrained = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "tag": "ra_in1k"}
+    pretrained |= {"input_size": [3, *network.resolution], "interpolation": "bicubic"}
+    (folder / "config.json").write_text(json.dumps(config | {"pretrained_cfg": pretrained}))
+
+
+def measure(job: str, preset: str, folder: Path) -> None:
+    """Run ours, with and without reading the result back, then the other; print their rows."""
+    (_, source), (layout, result), other = JOBS[job]
+    port = "import sys; from common.porting import port; port(*sys.argv[1:4], verify={}, run=False)"
+    paths = [str(folder / source), str(folder / result), layout]
+    commands = {
+        "ours": [sys.executable, "-c", port.format(False), *paths],
+        "ours, read back": [sys.executable, "-c", port.format(True), *paths],
+    }
+    if other:
+        commands[other] = [sys.executable, __file__, "--other", other, preset, str(folder)]
+    size = (folder / source).stat().st_size / 2**20
+    baseline = None
+    for converter, command in commands.items():
+        seconds, memory = cost(command)
+        (folder / result).unlink(missing_ok=True)
+        baseline = baseline or (seconds, memory)
+        print(
+            f"{preset:<7}{job:<28}{converter:<24}{seconds:>7.1f}{seconds / baseline[0]:>7.1f}"
+            f"{memory:>7.0f}{memory / baseline[1]:>7.1f}{memory / size:>8.2f}",
+            flush=True,
+        )
+
+
+def cost(command: list[str]) -> tuple[float, float]:
+    """CPU seconds and peak memory in MiB of one process."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(errors.decode())
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+# ------------------------------------------------------------------ the others
+
+
+def with_transformers(preset: str, folder: Path) -> None:
+    """What transformers' conversion script does: build both models, and copy by name.
+
+    The script itself reads Keras 2's names and is not part of the package.
+    """
+    import keras
+    import torch
+    from transformers import EfficientNetConfig, EfficientNetForImageClassification
+
+    from common.layouts import LAYOUTS
+    from common.spec import resolve
+
+    model = getattr(keras.applications, f"EfficientNet{preset.upper()}")(weights=None)
+    model.load_weights(folder / "source.weights.h5")
+    network = resolve(preset)
+    target = EfficientNetForImageClassification(
+        EfficientNetConfig(
+            image_size=network.resolution[0],
+            width_coefficient=network.width,
+            depth_coefficient=network.depth,
+            hidden_dim=network.head.out_channels,
+        )
+    )
+    # Its table of names, which is a function of the blocks' names, is ours here.
+    names = LAYOUTS["transformers"].forms["torch"].keys(network)
+    variables = iter(v for layer in model.layers[3:] for v in layer.weights if v.dtype != "int64")
+    state = target.state_dict()
+    for key in names.values():
+        value = keras.ops.convert_to_numpy(next(v for v in variables if len(v.shape)))
+        axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
+        if "depthwise_conv.depthwise_conv" in key.path:
+            axes = (2, 3, 0, 1)
+        state[key.path] = torch.from_numpy(value.transpose(axes).copy())
+    target.load_state_dict(state)
+    target.save_pretrained(folder / "transformers")
+
+
+def with_keras_hub(preset: str, folder: Path) -> None:
+    """KerasHub's conversion of timm's files, from a folder as the hub has it."""
+    import keras_hub
+
+    model = keras_hub.models.ImageClassifier.from_preset(str(folder))
+    model.save_weights(folder / "hub.weights.h5")
+
+
+def with_efficientnet_pytorch(preset: str, folder: Path) -> None:
+    """efficientnet_pytorch's loader, and the state dict of what it loaded."""
+    from efficientnet_pytorch import EfficientNet
+    from safetensors.torch import save_file
+
+    name, path = f"efficientnet-{preset}", str(folder / "source.pth")
+    save_file(EfficientNet.from_pretrained(name, path).state_dict(), folder / "its.safetensors")
+
+
+OTHERS = {
+    "transformers' script": with_transformers,
+    "keras-hub from_preset": with_keras_hub,
+    "its from_pretrained": with_efficientnet_pytorch,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Source and result of a port, run on the same picture."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
+
+from common import outputs
+from common.cli import app
+from common.errors import RosettaError
+from common.outputs import NotRun, Run, compare_runs, run_here
+from common.porting import port, verify
+from common.spec import PYTORCH, TENSORFLOW, resolve
+from common.weights import save
+from parity_tests.support import weights_of
+
+B0 = resolve("b0")
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "canonical.safetensors"
+    save(path, B0, weights_of(B0))
+    return path
+
+
+def rosetta(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_port_runs_both_files_in_their_own_frameworks(source, tmp_path):
+    done = port(source, tmp_path / "b0.weights.h5", "keras-applications")
+    assert done.outputs.frameworks == ("torch", "keras")
+    assert (done.outputs.endpoint, done.outputs.pixels) == ("logits", 224)
+    assert 0 < done.outputs.error < 1e-4  # of two frameworks, so there is some rounding
+    assert done.outputs.agree
+
+
+def test_other_weights_are_seen(source, tmp_path):
+    """What the check is for: a wrong value that the shapes do not show."""
+    other = tmp_path / "other.safetensors"
+    weights = {**weights_of(B0)}
+    name = "stages.5.blocks.1.depthwise_conv.weight"
+    weights[name] = weights[name].transpose(0, 1, 3, 2)
+    save(other, B0, weights)
+    found = run_here(Run(source, "torch", TENSORFLOW), Run(other, "torch", TENSORFLOW))
+    assert found.error > 1e-2
+    assert not found.agree
+
+
+def test_another_dialect_is_measured(source):
+    found = run_here(Run(source, "torch", TENSORFLOW), Run(source, "torch", PYTORCH))
+    assert found.error > 0.1
+
+
+def test_a_refusal_says_what_it_would_cost(source, tmp_path):
+    done = rosetta("port", source, tmp_path / "out.pth", "--to", "timm")
+    assert isinstance(done.exception, RosettaError)
+    assert "its logits on a photograph are off by" in str(done.exception)
+    assert "say --force to write them all the same" in str(done.exception)
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_a_new_classifier(source, tmp_path):
+    out = tmp_path / "out.pth"
+    done = port(source, out, "timm-tf", classes=7)
+    assert done.mapped == 309
+    assert sorted(k for k, why in done.dropped.items() if why == "the classifier") == [
+        "classifier.bias",
+        "classifier.weight",
+    ]
+    assert (done.outputs.endpoint, done.outputs.agree) == ("features", True)
+    again = tmp_path / "again.pth"
+    port(source, again, "timm-tf", classes=7, run=False)
+    assert verify(out, again, dialect="tensorflow").same
+    with pytest.raises(RosettaError, match="exclude each other"):
+        port(source, out, "timm-tf", classes=7, drop_head=True, force=True)
+    with pytest.raises(RosettaError, match="num_classes is 0"):
+        port(source, out, "timm-tf", classes=0, force=True)
+
+
+def test_float16_is_measured_and_no_failure(source, tmp_path):
+    done = rosetta(
+        "port", source, tmp_path / "h.safetensors", "--to", "canonical", "--dtype", "float16"
+    )
+    assert done.exit_code == 0
+    assert "run: logits" in done.stdout
+    assert "DIFFER" in done.stdout
+
+
+def test_float16_that_overflows_is_refused(source, tmp_path):
+    weights = load_file(source)
+    weights["head.bn.variance"][0] = 1e6
+    save(source, B0, weights)
+    with pytest.raises(RosettaError, match=r"head.bn.variance does not fit into float16"):
+        port(source, tmp_path / "half.safetensors", "canonical", dtype="float16")
+    assert not (tmp_path / "half.safetensors").exists()
+
+
+def test_verify_says_whether_the_outputs_differ(source, tmp_path):
+    other = tmp_path / "other.pth"
+    port(source, other, "transformers", run=False)
+    assert rosetta("verify", source, other).exit_code == 0
+    weights = {**weights_of(B0)}
+    weights["classifier.bias"] = weights["classifier.bias"] + np.float32(1e-7)
+    save(source, B0, weights)
+    done = rosetta("verify", source, other)
+    assert done.exit_code == 1
+    assert "1 tensors differ" in done.stdout
+    assert "agree, error" in done.stdout
+
+
+def test_verify_compares_dialects(tmp_path):
+    """The same numbers, but one file's library would pad otherwise."""
+    network = resolve("b0", dialect="pytorch")
+    source, tv = tmp_path / "canonical.safetensors", tmp_path / "torchvision.pth"
+    save(source, network, weights_of(network))
+    port(source, tv, "torchvision", run=False)
+    assert verify(source, tv).same
+    forced = tmp_path / "forced.safetensors"
+    port(source, forced, "transformers", run=False, force=True)
+    found = verify(tv, forced)
+    assert found.same_weights
+    assert not found.same_dialect
+    assert not found.outputs.agree
+    done = rosetta("verify", tv, forced)
+    assert done.exit_code == 1
+    assert "the same weights, but of other dialects" in done.stdout
+
+
+def test_where_nothing_can_be_run_it_says_why(source, tmp_path, monkeypatch):
+    run = Run(source, "torch", TENSORFLOW)
+    missing = compare_runs(run, Run(tmp_path / "nowhere.pth", "torch", TENSORFLOW))
+    assert isinstance(missing, NotRun)
+    assert missing.reason.endswith("nowhere.pth: no such file")
+    monkeypatch.setattr(outputs, "backend_names", list)
+    with pytest.raises(RosettaError, match="no framework is installed"):
+        run_here(run, run)
+
+
+def test_a_folder_called_common_is_not_ours(source, tmp_path, monkeypatch):
+    """The process that runs the files starts where the user stands."""
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "__init__.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    run = Run(source, "torch", TENSORFLOW)
+    assert compare_runs(run, run).error == 0
+
+
+def test_marks_stay_in_the_file(tmp_path):
+    network = resolve("b0", dialect="pytorch")
+    source = tmp_path / "canonical.safetensors"
+    save(source, network, weights_of(network))
+    for layout, name in (
+        ("transformers", "x.pth"),
+        ("keras-applications", "x.h5"),
+        ("keras-applications", "x.weights.h5"),
+        ("keras-applications", "x.keras"),
+    ):
+        done = rosetta("port", source, tmp_path / name, "--to", layout, "--force", "--no-verify")
+        assert f"beware: {layout} runs another dialect" in done.stdout
+        assert "weights of the pytorch dialect" in rosetta("inspect", tmp_path / name).stdout
+
+
+def test_a_file_without_our_keys_keeps_its_own_metadata(source, tmp_path):
+    save_file(load_file(source), tmp_path / "plain.safetensors", {"format": "pt"})
+    with pytest.raises(RosettaError, match="no efficientnet-rosetta metadata"):
+        verify(source, tmp_path / "plain.safetensors")
