@@ -1,6 +1,8 @@
 """keras_cv_attention_models: EfficientNetV1B0 to B7 and L2, as .h5; read only."""
 
-from common.layouts.keras_applications import LEGACY_TENSORS
+from dataclasses import replace
+
+from common.layouts.keras_applications import LEGACY_TENSORS, NESTED_PATH
 from common.layouts.schema import TENSORFLOW_ORDER, Form, Layout, Names, same_for
 from common.spec import TENSORFLOW
 
@@ -36,7 +38,7 @@ KECAM = Layout(
     presets=PRESETS,
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={},
-    also_read={"h5": (FORM,)},
+    also_read={"h5": (FORM, replace(FORM, path=NESTED_PATH))},
     expects="RGB / 255, ImageNet mean and standard deviation",
     framework="keras",
 )

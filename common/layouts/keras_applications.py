@@ -62,8 +62,9 @@ LEGACY_OF_KERAS_3 = replace(
     tensors=replace(TENSORFLOW_TENSORS, depthwise_weight="kernel"),
 )
 # A model inside a Sequential, and everything that Keras 3.0 wrote.
-LEGACY_NESTED = replace(LEGACY, path="{layer}/{tensor}")
-LEGACY_NESTED_OF_KERAS_3 = replace(LEGACY_OF_KERAS_3, path="{layer}/{tensor}")
+NESTED_PATH = "{layer}/{tensor}"
+LEGACY_NESTED = replace(LEGACY, path=NESTED_PATH)
+LEGACY_NESTED_OF_KERAS_3 = replace(LEGACY_OF_KERAS_3, path=NESTED_PATH)
 COUNTED = Form(
     names=Counters(),
     path="{layer}/vars/{tensor}",

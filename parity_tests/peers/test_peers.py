@@ -1,6 +1,6 @@
 """Ported files, loaded by the libraries they are meant for, give the same logits."""
 
-from functools import partial
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -13,19 +13,24 @@ from common.porting import inspect, port
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.spec import resolve
 from common.weights import fingerprint, save
-from parity_tests.peers import legacy
+from parity_tests.peers import legacy, manifest
 from parity_tests.peers.libraries import PEERS, segmentation_model
-from parity_tests.support import images_for, reference, weights_of
+from parity_tests.support import FAMILIES, images_for, reference, weights_of
 
 DIALECTS = dict.fromkeys(
     ("torchvision", "timm", "keras-hub"), "pytorch"
 )  # at B0; all others are TensorFlow's
 carry = partial(port, run=False)  # here the library itself runs the result
-TORCH_PEERS = [peer for peer in PEERS if peer.suffix == ".pth"]
 
 
 def network_of(peer, preset="b0"):
     return resolve(preset, dialect=DIALECTS.get(peer.layout, "tensorflow"))
+
+
+@cache
+def built(peer):
+    """A library's B0, for whatever weights; Keras takes seconds to build and to trace it."""
+    return peer.build("b0")
 
 
 def agrees(peer, model, network):
@@ -41,7 +46,7 @@ def loaded(peer, network, tmp_path):
     save(source, network, weights_of(network))
     path = tmp_path / f"{peer.layout}{peer.suffix}"
     carry(source, path, peer.layout)
-    model = peer.build(network.name)
+    model = built(peer) if network.name == "b0" else peer.build(network.name)
     peer.load(model, path)
     return model
 
@@ -66,7 +71,7 @@ def test_from_every_library_to_every_other_of_its_dialect(source, tmp_path):
     for other in others:
         path = tmp_path / f"ported-{other.layout}{other.suffix}"
         carry(saved, path, other.layout, dialect=network.dialect.name)
-        model = other.build("b0")
+        model = built(other)
         other.load(model, path)
         agrees(other, model, network)
 
@@ -87,27 +92,79 @@ def test_a_saved_keras_model_is_read_whole(classes, tmp_path):
     assert found.fingerprint == fingerprint(weights_of(network))
 
 
-@pytest.mark.parametrize("peer", TORCH_PEERS, ids=lambda peer: peer.name)
-def test_keys_and_shapes_of_every_size_are_the_librarys_own(peer):
-    layout = LAYOUTS[peer.layout]
-    form = layout.forms["torch"]
-    for preset in layout.presets:
-        network = resolve(preset)
-        with torch.device("meta"):
-            state = peer.build(preset).state_dict()
-        theirs = {k: tuple(t.shape) for k, t in state.items() if not form.is_ignored(k)}
-        ours = {
-            key.path: tuple(network.tensors[name][axis] for axis in key.axes)
-            for name, key in form.keys(network).items()
-        }
-        assert ours == theirs, preset
-
-
 def test_torchvision_b5_is_a_dialect_of_its_own(tmp_path):
     """Symmetric padding with TensorFlow's epsilon: neither family's weights run there."""
     (peer,) = [peer for peer in PEERS if peer.layout == "torchvision"]
     network = resolve("b5", dialect="torchvision-large", resolution=96)
     agrees(peer, loaded(peer, network, tmp_path), network)
+
+
+def has(peer, preset):
+    """Whether a library has a size, in a dialect that is no exception."""
+    dialect = network_of(peer, preset).dialect
+    layout = LAYOUTS[peer.layout]
+    return preset in layout.presets and layout.runs(preset, dialect)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", FAMILIES)
+@pytest.mark.parametrize("preset", ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"])
+def test_a_chain_through_every_library(preset, dialect, tmp_path):
+    """Each loads what the one before it saved; the last still computes the same."""
+    network = resolve(preset, dialect=dialect)
+    path = tmp_path / "canonical.safetensors"
+    save(path, network, weights_of(network))
+    chain = [p for p in PEERS if has(p, preset) and network_of(p).dialect == network.dialect]
+    assert len(chain) > 1 or (preset, dialect) > ("b5", "pytorch")
+    for number, peer in enumerate(chain):
+        ported, saved = (tmp_path / f"{number}-{how}{peer.suffix}" for how in ("ported", "saved"))
+        carry(path, ported, peer.layout, dialect=None if number == 0 else dialect)
+        model = peer.build(preset)
+        peer.load(model, ported)
+        agrees(peer, model, network)
+        peer.save(model, saved)
+        path = saved
+    assert inspect(path).fingerprint == fingerprint(weights_of(network))
+
+
+# ------------------------------------------------------------------ manifests
+
+
+@pytest.mark.parametrize("name", manifest.SOURCES)
+def test_layouts_have_the_keys_and_shapes_of_the_manifests(name):
+    """Every key that a library keeps weights under, of every size, and no other."""
+    layout, kind, _ = manifest.SOURCES[name]
+    sections = manifest.read(name)
+    assert tuple(sections) == manifest.presets(name)
+    for preset, theirs in sections.items():
+        network = resolve(preset)
+        explained = []
+        for form in LAYOUTS[layout].forms_of(kind):
+            ours = {
+                key.path: tuple(network.tensors[tensor][axis] for axis in key.axes)
+                for tensor, key in form.keys(network).items()
+            }
+            explained.append(
+                ours == {k: shape for k, shape in theirs.items() if not form.is_ignored(k)}
+            )
+        assert any(explained), preset
+
+
+@pytest.mark.parametrize("name", manifest.SOURCES)
+def test_libraries_still_have_the_keys_of_their_manifests(name):
+    """Of the smallest size; PyTorch's models cost nothing, so of theirs all are built."""
+    every = manifest.presets(name) if name.endswith(".pth") else ["b0"]
+    sections = manifest.read(name)
+    for preset in every:
+        assert manifest.SOURCES[name][2](preset) == sections[preset], preset
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in manifest.SOURCES if not name.endswith(".pth")])
+def test_libraries_still_have_the_keys_of_their_manifests_of_every_size(name):
+    sections = manifest.read(name)
+    for preset in manifest.presets(name)[1:]:
+        assert manifest.SOURCES[name][2](preset) == sections[preset], preset
 
 
 # ------------------------------------------------------------------ libraries on Keras 2
