@@ -42,7 +42,7 @@ def shapes(library: str, preset: str) -> dict[str, tuple[int, ...]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / SAVED["weights"]
         _start(library, preset, "", folder)
-        return {tensor.key: tensor.shape for tensor in formats.read(path).tensors.values()}
+        return {key: tensor.shape for key, tensor in formats.read(path).tensors.items()}
 
 
 def _start(*arguments: str) -> None:

@@ -39,7 +39,7 @@ def of_keras(peer: Peer, preset: str) -> Shapes:
         path = Path(folder) / f"saved{peer.suffix}"
         peer.save(peer.build(preset), path)
         keras.backend.clear_session()
-        return {tensor.key: tensor.shape for tensor in formats.read(path).tensors.values()}
+        return {key: tensor.shape for key, tensor in formats.read(path).tensors.items()}
 
 
 def of_legacy(library: str) -> Callable[[str], Shapes]:
