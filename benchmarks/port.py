@@ -53,7 +53,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("presets", nargs="*", default=["b0", "b7"])
     parser.add_argument("--other", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--source", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.source:
+        write_source(*arguments.source)
+        return
     if arguments.other:
         name, preset, folder = arguments.other
         OTHERS[name](preset, Path(folder))
@@ -66,16 +70,20 @@ def main() -> None:
         for job, (source, _, _) in JOBS.items():
             size = "b5" if "keras-hub" in str(JOBS[job]) and preset > "b5" else preset
             with tempfile.TemporaryDirectory() as folder:
-                write_source(size, Path(folder), *source)
+                # A process is charged for the memory that the one it was started from had.
+                subprocess.run(
+                    [sys.executable, __file__, "--source", size, folder, *source], check=True
+                )
                 measure(job, size, Path(folder))
 
 
-def write_source(preset: str, folder: Path, layout: str, name: str) -> None:
+def write_source(preset: str, where: str, layout: str, name: str) -> None:
     """A file of the source's layout, with the official initialisation."""
     from common.porting import port
     from common.spec import resolve
     from common.weights import initial, save
 
+    folder = Path(where)
     network = resolve(preset, dialect=DIALECTS.get(layout, "tensorflow"))
     canonical = folder / "canonical.safetensors"
     save(canonical, network, initial(network))
@@ -84,7 +92,12 @@ def write_source(preset: str, folder: Path, layout: str, name: str) -> None:
     else:
         port(canonical, folder / name, layout, verify=False)
     config = {"architecture": f"efficientnet_{preset}", "num_classes": 1000}
-    pretrained = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "tag": "ra_in1k"}
+    pretrained = {
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "tag": "ra_in1k",
+        "classifier": "classifier",
+    }
     pretrained |= {"input_size": [3, *network.resolution], "interpolation": "bicubic"}
     (folder / "config.json").write_text(json.dumps(config | {"pretrained_cfg": pretrained}))
 
@@ -136,6 +149,10 @@ def with_transformers(preset: str, folder: Path) -> None:
     """
     import keras
     import torch
+
+    from parity_tests.peers import operators
+
+    operators.declare()
     from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
     from common.layouts import LAYOUTS
@@ -150,14 +167,15 @@ def with_transformers(preset: str, folder: Path) -> None:
             width_coefficient=network.width,
             depth_coefficient=network.depth,
             hidden_dim=network.head.out_channels,
+            num_labels=network.num_classes,
         )
     )
     # Its table of names, which is a function of the blocks' names, is ours here.
     names = LAYOUTS["transformers"].forms["torch"].keys(network)
-    variables = iter(v for layer in model.layers[3:] for v in layer.weights if v.dtype != "int64")
+    variables = iter(variable for layer in model.layers[3:] for variable in layer.weights)
     state = target.state_dict()
     for key in names.values():
-        value = keras.ops.convert_to_numpy(next(v for v in variables if len(v.shape)))
+        value = keras.ops.convert_to_numpy(next(variables))
         axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
         if "depthwise_conv.depthwise_conv" in key.path:
             axes = (2, 3, 0, 1)
@@ -168,6 +186,9 @@ def with_transformers(preset: str, folder: Path) -> None:
 
 def with_keras_hub(preset: str, folder: Path) -> None:
     """KerasHub's conversion of timm's files, from a folder as the hub has it."""
+    from parity_tests.peers import operators
+
+    operators.declare()
     import keras_hub
 
     model = keras_hub.models.ImageClassifier.from_preset(str(folder))

@@ -13,18 +13,9 @@ import torch
 
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.spec import resolve
+from parity_tests.peers import operators
 
-
-def declare_detection_operators() -> None:
-    """A CPU build of torch finds torchvision without its compiled operators, and stops at these."""
-    if hasattr(torch.ops.torchvision, "nms"):
-        return
-    for name in ("nms", "qnms"):
-        LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-declare_detection_operators()
+operators.declare()
 
 import keras_hub  # noqa: E402
 import segmentation_models_pytorch as smp  # noqa: E402
