@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import zipfile
 
 import h5py
@@ -164,6 +165,21 @@ def test_a_dataset_that_claims_a_terabyte_is_not_allocated(tmp_path):
         inspect(tmp_path / "huge.h5")
 
 
+@pytest.mark.parametrize(("number", "size"), [(0, 0), (1, 2**64 - 16), (1, 2**64 - 9), (0, 8)])
+def test_a_heap_without_end_is_not_entered(number, size, tmp_path):
+    """The HDF5 library itself would go round in it for ever."""
+    path = tmp_path / "heap.weights.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layers/conv2d/vars/0", data=np.zeros(3, np.float32))
+        file["layers/conv2d/vars"].attrs["name"] = "stem_conv"
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16
+    content[place : place + 16] = struct.pack("<HH4xQ", number, 1, size)
+    path.write_bytes(content)
+    with pytest.raises(RosettaError, match=r"heap.weights.h5: its texts are damaged"):
+        inspect(path)
+
+
 def test_a_group_that_contains_itself_ends(tmp_path):
     with h5py.File(tmp_path / "loop.h5", "w") as file:
         group = file.create_group("group")
@@ -204,8 +220,17 @@ def sound(kind, folder):
     }
     path = folder / f"good{SUFFIX[kind]}"
     graph = config(network) if kind == "keras" else None
-    formats.write(path, kind, Content(tensors, {"format": "pt"}, config=graph))
+    names = layer_names(form, network)
+    formats.write(path, kind, Content(tensors, {"format": "pt"}, names, graph))
     return path, formats.index_of(path) if kind == "tf-checkpoint" else path
+
+
+def layer_names(form, network):
+    """What Keras writes beside its counters, as texts of variable length."""
+    if form.layer_names is None:
+        return {}
+    groups, names = form.names.layers(network), form.layer_names.layers(network)
+    return {f"{groups[role]}/vars": names[role] for role in names}
 
 
 def read_all(path):
