@@ -270,9 +270,10 @@ def inspect(
         return
     classes = "none (headless)" if found.num_classes is None else f"{found.num_classes:,}"
     scaling = f" (width {found.width:g}, depth {found.depth:g})" if found.preset == "custom" else ""
-    dialect = f"{found.dialect} (by {found.dialect_from})"
+    dialect = f"{_in_numbers(found.dialect)}, by {found.dialect_from}"
     if found.dialect is None:
-        dialect = f"not in the file, say --dialect: {' or '.join(found.possible_dialects)}"
+        names = " or ".join(map(_in_numbers, found.possible_dialects))
+        dialect = f"not in the file, say --dialect: {names}"
     lines = {
         "layout": " or ".join(found.layouts),
         "format": found.format,
@@ -291,6 +292,14 @@ def inspect(
         typer.echo(f"{name:<12}{value}")
     for key, role in found.keys.items() if keys else ():
         typer.echo(f"{key}  {role}")
+
+
+def _in_numbers(name: str | None) -> str:
+    """`tensorflow (same padding, epsilon 0.001)`"""
+    if name not in DIALECTS:  # of a canonical file of somebody's own
+        return str(name)
+    dialect = DIALECTS[name]
+    return f"{name} ({dialect.padding} padding, epsilon {dialect.epsilon:g})"
 
 
 @app.command()

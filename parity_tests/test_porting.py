@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -214,6 +215,28 @@ def test_the_raw_weights_are_there_for_who_wants_them(tmp_path):
 def test_the_legacy_torch_format_is_read(tmp_path):
     torch.save(state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert inspect(tmp_path / "old.pth").fingerprint == fingerprint(weights_of(TENSORFLOW))
+
+
+@pytest.mark.parametrize("classes", [5, 37, 11821, 21843])
+def test_other_numbers_of_classes(classes, tmp_path):
+    network = resolve("b0", num_classes=classes)
+    path = ported(tmp_path, "torchvision", "torch", resolve("b0", num_classes=classes))
+    assert inspect(path).num_classes == classes
+    assert inspect(path).fingerprint == fingerprint(weights_of(network))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_types_in_safetensors(dtype, tmp_path):
+    content = {key: value.to(dtype).contiguous() for key, value in state_dict().items()}
+    safetensors.torch.save_file(content, tmp_path / "narrow.safetensors")
+    name = str(dtype).removeprefix("torch.")
+    assert inspect(tmp_path / "narrow.safetensors").dtypes == (name,)
+    arguments = (tmp_path / "narrow.safetensors", tmp_path / "wide.safetensors", "canonical")
+    with pytest.raises(RosettaError, match=f"is in {name}; say --dtype float32"):
+        carry(*arguments, dialect="tensorflow")
+    carry(*arguments, dialect="tensorflow", dtype="float32")
+    weights = load(tmp_path / "wide.safetensors")[1]
+    assert (weights["stem.conv.weight"] == content["conv_stem.weight"].float().numpy()).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -68,6 +68,12 @@ def test_a_pickled_module_says_what_to_ask_for(tmp_path):
         inspect(tmp_path / "whole.pth")
 
 
+def test_torchscript_says_what_to_ask_for(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    with pytest.raises(RosettaError, match="is a TorchScript program, which is not run"):
+        inspect(tmp_path / "script.pt")
+
+
 @pytest.mark.parametrize("link", [h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/nowhere")])
 def test_links_in_hdf5_are_not_followed(link, tmp_path):
     with h5py.File(tmp_path / "link.h5", "w") as file:

@@ -23,7 +23,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The (nested) dictionaries of tensors in a file, and our metadata; the rest is left out.
 
     Raises:
-        RosettaError: damaged, or a pickled module rather than its weights.
+        RosettaError: damaged, or a pickled or scripted module rather than its weights.
     """
     # timm's training checkpoints carry their command line in a Namespace, which is inert.
     allowed = torch.serialization.safe_globals([argparse.Namespace])
@@ -34,6 +34,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             raise RosettaError(
                 f"{path}: is damaged, or holds Python objects, which are not rebuilt because that "
                 "runs code; ask its owner to save model.state_dict()"
+            ) from None
+        except RuntimeError as error:
+            if "TorchScript" not in str(error):
+                raise
+            raise RosettaError(
+                f"{path}: is a TorchScript program, which is not run; ask its owner to save "
+                "torch.jit.load(...).state_dict()"
             ) from None
     if not isinstance(content, Mapping):
         raise RosettaError(f"{path}: holds a {type(content).__name__} and not a state dict")
