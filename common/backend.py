@@ -8,6 +8,7 @@ is imported before it is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from common.errors import RosettaError
+from common.recipe import Optimization
 from common.spec import Network
 from common.weights import Weights
 
@@ -23,6 +25,23 @@ if TYPE_CHECKING:
 
 GROUP = "rosetta.backends"
 OPSET = 18  # of ONNX; the exporters use nothing newer, and onnxruntime has had it since 1.14
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """A batch's loss, and its gradient at the images (N, C, H, W) and at what is trained."""
+
+    loss: float
+    image: np.ndarray
+    weights: Weights  # canonical names and orientation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The loss of every step, and the moving average of all tensors where one was asked for."""
+
+    losses: tuple[float, ...]
+    average: Weights | None
 
 
 class Backend(Protocol):
@@ -55,6 +74,34 @@ class Backend(Protocol):
         self, model: Any, network: Network, endpoints: bool = False, opset: int = OPSET
     ) -> ModelProto:
         """A checked ONNX model with a dynamic batch, described in its metadata."""
+
+    def gradients(
+        self,
+        model: Any,
+        images: np.ndarray,
+        labels: np.ndarray,
+        smoothing: float = 0.0,
+        masks: Mapping[str, np.ndarray] | None = None,
+    ) -> Gradients:
+        """Loss and gradients of a batch (N, C, H, W) in training, what is dropped being given.
+
+        `masks` has 1 for what is kept: (N,) of a block's role, (N, features) of "dropout"; nothing
+        is dropped where it has none.
+        """
+
+    def train(
+        self,
+        model: Any,
+        batches: Iterable[tuple[np.ndarray, np.ndarray]],
+        optimization: Optimization,
+    ) -> Trained:
+        """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+
+    def drop_factors(self, model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What each block's branch is multiplied by in training, for each sample: (N,) by role.
+
+        0 for a sample that is dropped, and not a number where its values differ in that.
+        """
 
     def read_checkpoint(self, path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         """A file in the framework's own format: (nested) names of `formats.Stored` tensors.
@@ -121,3 +168,12 @@ def to_layout(images: np.ndarray, channels_last: bool) -> np.ndarray:
 def from_layout(value: np.ndarray, channels_last: bool) -> np.ndarray:
     """The inverse of `to_layout` for a map; a vector (N, C) stays as it is."""
     return value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value
+
+
+def common_factors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The factor that turns each row of `before` (N, values) into that of `after`; NaN if none."""
+    # The largest value of a row has the most certain ratio.
+    rows, largest = np.arange(len(before)), np.abs(before).argmax(1)
+    factors = after[rows, largest] / before[rows, largest]
+    same = np.isclose(after, before * factors[:, None], rtol=1e-5, atol=1e-9).all(1)
+    return np.where(same, factors, np.nan)

@@ -23,6 +23,7 @@ from common.errors import RosettaError
 from common.spec import DIALECTS, PRESETS, TABLE_1, TENSORFLOW, Network, resolve
 
 if TYPE_CHECKING:
+    from common.claims import Claim
     from common.compare import Comparison
     from common.outputs import NotRun, Outputs
     from common.parity import Result
@@ -426,6 +427,9 @@ def parity(
         int, typer.Option(help="Variants of the photograph, and images of noise.")
     ] = 1,
     seed: Annotated[int, typer.Option(help="Of the weights and the noise.")] = 0,
+    full: Annotated[
+        bool, typer.Option("--full", help="Gradients, batch norm, dropping, optimizers, too.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every error there.")
     ] = None,
@@ -449,6 +453,7 @@ def parity(
         settings = job.Settings(image or job.PHOTOGRAPH, dtype, batch, seed)
         job.parity_images(networks[0], settings)  # a wrong image is reported at once
         results: list[Result] = []
+        held: dict[str, list[Claim]] = {}
         with ExitStack() as stack:
             # Opened before the work: a folder that is not there is reported at once.
             report = stack.enter_context(replacing(json_file)) if json_file else None
@@ -459,15 +464,65 @@ def parity(
                 for line in _parity_lines(result, job.runners()):
                     advance.line(line)
                 results.append(result)
+                if full:
+                    held[network.name] = list(_checked(network, seed, advance))
             if report:
-                content = json.dumps(job.report(results, settings), indent=1, allow_nan=False)
-                report.write_text(content + "\n")
+                found = job.report(results, settings, held)
+                report.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
     agree = sum(result.agrees for result in results)
     typer.echo(
         f"{agree} of {len(results)} agree with {job.REFERENCE} in float64, relative to the spread "
         f"of its values; tolerance {_tolerances(results)}"
     )
-    raise typer.Exit(0 if agree == len(results) else 1)
+    broken = [claim for found in held.values() for claim in found if not claim.holds]
+    if full:
+        number = sum(map(len, held.values()))
+        typer.echo(f"{number - len(broken)} of {number} claims hold")
+    raise typer.Exit(0 if agree == len(results) and not broken else 1)
+
+
+def _checked(network: Network, seed: int, advance: _Advance) -> Iterator[Claim]:
+    """Every claim about a network, with a line for each as it is checked."""
+    from common.claims import check
+
+    for claim in check(network, seed):
+        advance.line(
+            f"       {claim.name:<24}{claim.backend:<8}{claim.size:>9.1e}"
+            f"  limit {claim.limit:<7.0e} {'holds' if claim.holds else 'BROKEN'}  {claim.what}"
+        )
+        yield claim
+
+
+@app.command()
+def mutants(
+    claim: Annotated[
+        str | None, typer.Option(help="Only the mistakes that this claim guards against.")
+    ] = None,
+) -> None:
+    """Make every known mistake in turn, and print which claim catches it.
+
+    Exit status 0 if all are caught, 1 if any is not.
+    """
+    with _needs_extra("all"):
+        from common.claims import CLAIMS
+        from parity_tests.mutations import MUTATIONS, study
+
+    names = [check.__name__ for check in CLAIMS]
+    if claim not in (None, *names):
+        raise RosettaError(f"unknown claim {claim!r}; choose from {', '.join(names)}")
+    chosen = [mutation for mutation in MUTATIONS if claim in (None, mutation.claim)]
+    typer.echo(f"{'mistake':<58}{'caught by':<24}{'size':>8}  shapes  default initialisation")
+    missed = 0
+    for mutation in chosen:
+        found = study(mutation)
+        missed += not found.by
+        typer.echo(
+            f"{mutation.name:<58}{found.by or 'NOT CAUGHT':<24}{found.size:>8.0e}  "
+            f"{'see it' if found.seen_by_shapes else 'miss':<8}"
+            f"{'sees it' if found.seen_on_default_initialisation else 'misses it'}"
+        )
+    typer.echo(f"{len(chosen) - missed} of {len(chosen)} caught")
+    raise typer.Exit(1 if missed else 0)
 
 
 def _tolerances(results: list[Result]) -> str:

@@ -7,10 +7,11 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,8 +25,11 @@ from common.preprocess import PHOTOGRAPH, photograph
 from common.spec import Network
 from common.weights import Weights
 
+if TYPE_CHECKING:
+    from common.claims import Claim
+
 REFERENCE = "torch"  # in float64
-SCHEMA = 1
+SCHEMA = 2
 # onnxruntime has no convolution in float64 on a CPU, so graphs run in float32 always.
 GRAPH_DTYPE = "float32"
 
@@ -172,15 +176,26 @@ def environment() -> dict[str, str]:
     return found
 
 
-def report(results: list[Result], settings: Settings) -> dict:
-    """The content of a run as plain data, ready for JSON; `schema` grows when it changes."""
+def report(
+    results: list[Result], settings: Settings, claims: Mapping[str, list[Claim]] | None = None
+) -> dict:
+    """The content of a run as plain data, ready for JSON; `schema` grows when it changes.
+
+    `claims` are those of `common.claims`, by preset, where they were checked.
+    """
+    claims = claims or {}
+    held = all(claim.holds for found in claims.values() for claim in found)
     return {
         "schema": SCHEMA,
-        "agrees": all(result.agrees for result in results),
+        "agrees": held and all(result.agrees for result in results),
         "reference": f"{REFERENCE} float64",
         "environment": environment(),
         "settings": {**asdict(settings), "image": settings.image.name},
         "presets": [_report_one(result) for result in results],
+        "claims": {
+            preset: [_finite({**asdict(claim), "holds": claim.holds}) for claim in found]
+            for preset, found in claims.items()
+        },
     }
 
 
@@ -208,9 +223,12 @@ def _report_one(result: Result) -> dict:
 
 
 def _report_error(error: Error) -> dict:
-    """null stands for an error without a number: JSON has neither infinity nor NaN."""
-    numbers = {name: value for name, value in asdict(error).items() if name != "endpoint"}
+    return _finite(asdict(error))
+
+
+def _finite(values: dict) -> dict:
+    """null stands for what is no number: JSON has neither infinity nor NaN."""
     return {
-        "endpoint": error.endpoint,
-        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
     }

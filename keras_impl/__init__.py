@@ -22,6 +22,7 @@ with quiet_stderr():
 
 from keras_impl.efficientnet import EfficientNet, _functional
 from keras_impl.files import read_checkpoint, write_checkpoint
+from keras_impl.train import drop_factors, gradients, train
 from keras_impl.weights import dump_weights, load_weights, tensor_shapes
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
 __all__ = [
     "EfficientNet",
     "build",
+    "drop_factors",
     "dump_weights",
     "endpoints",
     "export_onnx",
+    "gradients",
     "load_weights",
     "read_checkpoint",
     "run",
+    "train",
     "versions",
     "write_checkpoint",
 ]

@@ -35,7 +35,7 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
         WeightsError: a tensor is missing, unexpected or of another shape; nothing was copied.
     """
     check(tensor_shapes(model), weights)
-    for name, variable, axes in _variables(model):
+    for name, variable, axes in variables(model):
         variable.assign(weights[name].transpose(np.argsort(axes)))
 
 
@@ -43,7 +43,7 @@ def dump_weights(model: keras.Model) -> Weights:
     """Copy a model's weights out as canonical arrays."""
     return {
         name: np.ascontiguousarray(keras.ops.convert_to_numpy(variable).transpose(axes))
-        for name, variable, axes in _variables(model)
+        for name, variable, axes in variables(model)
     }
 
 
@@ -51,11 +51,11 @@ def tensor_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor by its canonical name, in canonical orientation."""
     return {
         name: tuple(variable.shape[axis] for axis in axes)
-        for name, variable, axes in _variables(model)
+        for name, variable, axes in variables(model)
     }
 
 
-def _variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, Axes]]:
+def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, Axes]]:
     """Canonical name, variable, and the axes that put it in canonical order."""
     for layer in model.layers:
         for name, variable, axes in layer_variables(layer):

@@ -54,7 +54,7 @@ def test_parity_agrees_and_writes_every_error(tmp_path):
     assert "agrees" in done.stdout
     assert "1 of 1 agree" in done.stdout
     result = json.loads(path.read_text())
-    assert (result["schema"], result["agrees"]) == (1, True)
+    assert (result["schema"], result["agrees"]) == (2, True)
     assert {"torch", "keras", "tensorflow", "onnxruntime", "numpy"} <= set(result["environment"])
     assert result["environment"]["tensorflow_onednn"] in ("on", "off")
     (preset,) = result["presets"]

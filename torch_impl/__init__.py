@@ -14,6 +14,7 @@ from common.spec import Network
 from common.weights import changed, description
 from torch_impl.efficientnet import EfficientNet
 from torch_impl.files import read_checkpoint, write_checkpoint
+from torch_impl.train import drop_factors, gradients, train
 from torch_impl.weights import dump_weights, load_weights
 
 if TYPE_CHECKING:
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 __all__ = [
     "EfficientNet",
     "build",
+    "drop_factors",
     "dump_weights",
     "endpoints",
     "export_onnx",
+    "gradients",
     "load_weights",
     "read_checkpoint",
     "run",
+    "train",
     "versions",
     "write_checkpoint",
 ]

@@ -1,0 +1,147 @@
+"""The optimizers of the paper in Keras, and what belongs to a step of them.
+
+The same program as `torch_impl/optimizer.py`, name for name.  Numbers meet tensors in the
+tensors' own arithmetic: Keras's operations would round 0.9 to float32 first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import keras
+import numpy as np
+from keras import KerasTensor, losses, ops
+
+from common.recipe import Optimization, Schedule, average_decay, is_decayed
+from common.weights import Weights
+from keras_impl.weights import variables
+
+
+class _Optimizer(keras.optimizers.Optimizer):
+    """What both have in common: a schedule, and L2 regularisation in the gradient.
+
+    A step is `begin_step()` and then Keras's `apply`; the first is Python, and so may run between
+    the steps of a compiled program.
+    """
+
+    def __init__(
+        self, decayed: Collection[str], weight_decay: float, schedule: Schedule, momentum: float
+    ):
+        super().__init__(learning_rate=schedule(0), name=type(self).__name__.lower())
+        self.decayed, self.l2 = frozenset(decayed), weight_decay
+        self.schedule, self.steps = schedule, 0
+        self.momentum = momentum
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make room for what is remembered of every variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.covered = {i for i, v in enumerate(variables) if v.path in self.decayed}
+        self.rate = keras.Variable(0.0, dtype=variables[0].dtype, trainable=False, name="rate")
+        self.momenta = self.add_optimizer_variables(variables, "momentum")
+
+    def begin_step(self) -> None:
+        """Set the rate of the step that comes next."""
+        self.rate.assign(np.asarray(self.schedule(self.steps), self.rate.dtype))
+        self.steps += 1
+
+    def regularised(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:
+        """The gradient of loss and L2 regularisation together."""
+        if self._get_variable_index(variable) not in self.covered:
+            return gradient
+        return gradient + ops.convert_to_tensor(variable) * self.l2
+
+
+class RMSProp(_Optimizer):
+    """RMSProp as TensorFlow 1 has it, which is what the paper was trained with (rmsprop.py).
+
+    Unlike Keras's own: the accumulator starts at one.  Epsilon is inside the root, and the
+    learning rate inside the momentum buffer, so that a lower rate takes effect by and by.
+    """
+
+    def __init__(
+        self,
+        decayed: Collection[str],
+        weight_decay: float,
+        schedule: Schedule,
+        decay: float,
+        momentum: float,
+        epsilon: float,
+    ):
+        super().__init__(decayed, weight_decay, schedule, momentum)
+        self.decay, self.epsilon = decay, epsilon
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make room for what is remembered of every variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.squares = self.add_optimizer_variables(variables, "square", "ones")
+
+    def update_step(self, gradient: KerasTensor, variable: keras.Variable, _: float) -> None:
+        """Change a variable by its gradient."""
+        gradient = self.regularised(gradient, variable)
+        index = self._get_variable_index(variable)
+        square, momentum = self.squares[index], self.momenta[index]
+        square.assign_add((gradient * gradient - square.value) * (1 - self.decay))
+        change = gradient / (square.value + self.epsilon) ** 0.5 * self.rate.value
+        momentum.assign(momentum.value * self.momentum + change)
+        self.assign_sub(variable, momentum.value)
+
+
+class SGD(_Optimizer):
+    """Gradient descent with momentum, the learning rate outside of the buffer."""
+
+    def update_step(self, gradient: KerasTensor, variable: keras.Variable, _: float) -> None:
+        """Change a variable by its gradient."""
+        gradient = self.regularised(gradient, variable)
+        momentum = self.momenta[self._get_variable_index(variable)]
+        momentum.assign(momentum.value * self.momentum + gradient)
+        self.assign_sub(variable, momentum.value * self.rate.value)
+
+
+def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | SGD:
+    """The optimizer of a model, with L2 regularisation for what it covers."""
+    decayed = [variable.path for name, variable, _ in variables(model) if is_decayed(name)]
+    rate, momentum = optimization.rate, optimization.momentum
+    if optimization.rule == "sgd":
+        return SGD(decayed, optimization.weight_decay, rate, momentum)
+    return RMSProp(
+        decayed,
+        optimization.weight_decay,
+        rate,
+        optimization.decay,
+        momentum,
+        optimization.epsilon,
+    )
+
+
+def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) -> KerasTensor:
+    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
+    classes = logits.shape[-1]
+    shares = ops.one_hot(labels, classes, dtype=logits.dtype) * (1 - smoothing)
+    each = losses.categorical_crossentropy(shares + smoothing / classes, logits, from_logits=True)
+    return ops.sum(each) / each.shape[0]
+
+
+class MovingAverage:
+    """An exponential moving average of all tensors, batch-norm statistics included."""
+
+    def __init__(self, model: keras.Model, decay: float):
+        self.model, self.decay, self.steps = model, decay, 0
+        self.values: Weights = {
+            # A copy: TensorFlow's variable would be taken over as it is.
+            name: keras.Variable(
+                ops.convert_to_numpy(variable), dtype=variable.dtype, trainable=False
+            )
+            for name, variable, _ in variables(model)
+        }
+
+    def update(self) -> None:
+        """Follow the model, after a step of its optimizer."""
+        taken = 1 - average_decay(self.steps, self.decay)
+        for name, variable, _ in variables(self.model):
+            value = self.values[name]
+            value.assign_add((variable.value - value.value) * taken)
+        self.steps += 1

@@ -1,0 +1,118 @@
+"""Steps of training in Keras, one at a time: what the claims beyond the forward pass compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+from common.backend import Gradients, Trained, common_factors, from_layout, to_layout
+from common.recipe import Optimization
+from keras_impl.optimizer import MovingAverage, cross_entropy, make_optimizer
+from keras_impl.weights import variables
+
+Masks = Mapping[str, np.ndarray]
+DROP_PATH = ".drop_path"
+
+
+def gradients(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    smoothing: float = 0.0,
+    masks: Masks | None = None,
+) -> Gradients:
+    """Loss and gradients of a batch (N, C, H, W) in training, what is dropped being given.
+
+    `masks` has 1 for what is kept: (N,) of a block's role, (N, features) of "dropout"; nothing is
+    dropped where it has none.
+    """
+    loss, image, found = _differentiated(model, images, labels, smoothing, masks or {})
+    trained = {id(v): (name, axes) for name, v, axes in variables(model)}
+    weights = {}
+    for variable, gradient in zip(model.trainable_variables, found, strict=True):
+        name, axes = trained[id(variable)]
+        weights[name] = np.asarray(gradient).transpose(axes)
+    return Gradients(float(loss), from_layout(np.asarray(image), True), weights)
+
+
+def train(
+    model: keras.Model,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    optimization: Optimization,
+) -> Trained:
+    """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+    optimizer = make_optimizer(model, optimization)
+    optimizer.build(model.trainable_variables)
+    average = MovingAverage(model, optimization.average) if optimization.average else None
+    losses = []
+    for images, labels in batches:
+        loss, _, found = _differentiated(model, images, labels, optimization.label_smoothing, {})
+        optimizer.begin_step()
+        optimizer.apply(found, model.trainable_variables)
+        if average:
+            average.update()
+        losses.append(float(loss))
+    values = None
+    if average:
+        values = {
+            name: ops.convert_to_numpy(average.values[name]).transpose(axes)
+            for name, _, axes in variables(model)
+        }
+    return Trained(tuple(losses), values)
+
+
+def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What each block's branch is multiplied by in training, for each sample: (N,) by role.
+
+    0 for a sample that is dropped, and not a number where its values differ in that.
+    """
+    found: dict[str, np.ndarray] = {}
+
+    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
+        output = _in_training(operation, args, kwargs)
+        if operation.name.endswith(DROP_PATH):
+            before, after = (np.asarray(x).reshape(len(images), -1) for x in (args[0], output))
+            found[operation.name.removesuffix(DROP_PATH)] = common_factors(before, after)
+        return output
+
+    model._run_through_graph([_images(model, images)], call_fn=call)
+    return found
+
+
+def _images(model: keras.Model, images: np.ndarray) -> KerasTensor:
+    return ops.convert_to_tensor(to_layout(images, True), model.inputs[0].dtype)
+
+
+def _in_training(operation: keras.Operation, args: tuple, kwargs: dict) -> KerasTensor:
+    if isinstance(operation, layers.BatchNormalization | layers.Dropout):
+        kwargs = {**kwargs, "training": True}
+    return operation(*args, **kwargs)
+
+
+def _differentiated(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, smoothing: float, masks: Masks
+) -> tuple[KerasTensor, KerasTensor, list[KerasTensor]]:
+    """Loss, its gradient at the images (N, H, W, C), and at every trainable variable."""
+    import tensorflow as tf
+
+    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
+        if not isinstance(operation, layers.Dropout):
+            return _in_training(operation, args, kwargs)
+        mask = masks.get(operation.name.removesuffix(DROP_PATH))
+        return args[0] if mask is None else _masked(args[0], mask, operation.rate)
+
+    x = tf.Variable(_images(model, images))
+    with tf.GradientTape() as tape:
+        (logits,) = keras.tree.flatten(model._run_through_graph([tf.identity(x)], call_fn=call))
+        loss = cross_entropy(logits, ops.convert_to_tensor(labels, "int64"), smoothing)
+    values = [variable.value for variable in model.trainable_variables]
+    image, *found = tape.gradient(loss, [x, *values])
+    return loss, image, found
+
+
+def _masked(x: KerasTensor, mask: np.ndarray, rate: float) -> KerasTensor:
+    kept = ops.convert_to_tensor(mask, x.dtype)
+    return x * ops.reshape(kept, (*mask.shape, *[1] * (len(x.shape) - mask.ndim))) / (1 - rate)

@@ -1,0 +1,117 @@
+"""The optimizers of the paper in PyTorch, and what belongs to a step of them.
+
+The same program as `keras_impl/optimizer.py`, name for name.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.recipe import Optimization, Schedule, average_decay, is_decayed
+
+
+class RMSProp(torch.optim.Optimizer):
+    """RMSProp as TensorFlow 1 has it, which is what the paper was trained with (rmsprop.py).
+
+    Unlike PyTorch's own: the accumulator starts at one, epsilon is inside the root, and the
+    learning rate inside the momentum buffer, so that a lower rate takes effect by and by.
+    """
+
+    def __init__(
+        self,
+        parameters: list[dict],
+        schedule: Schedule,
+        decay: float,
+        momentum: float,
+        epsilon: float,
+    ):
+        super().__init__(parameters, {"weight_decay": 0.0})
+        self.schedule, self.steps = schedule, 0
+        self.decay, self.momentum, self.epsilon = decay, momentum, epsilon
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change every parameter by its gradient."""
+        rate = self.schedule(self.steps)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._update(parameter, rate, group["weight_decay"])
+        self.steps += 1
+
+    def _update(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
+        gradient = parameter.grad + weight_decay * parameter
+        state = self.state[parameter]
+        if not state:
+            state["square"] = torch.ones_like(parameter)
+            state["momentum"] = torch.zeros_like(parameter)
+        square, momentum = state["square"], state["momentum"]
+        square += (1 - self.decay) * (gradient * gradient - square)
+        momentum *= self.momentum
+        momentum += rate * gradient / (square + self.epsilon) ** 0.5
+        parameter -= momentum
+
+
+class SGD(torch.optim.Optimizer):
+    """Gradient descent with momentum, the learning rate outside of the buffer."""
+
+    def __init__(self, parameters: list[dict], schedule: Schedule, momentum: float):
+        super().__init__(parameters, {"weight_decay": 0.0})
+        self.schedule, self.steps = schedule, 0
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change every parameter by its gradient."""
+        rate = self.schedule(self.steps)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._update(parameter, rate, group["weight_decay"])
+        self.steps += 1
+
+    def _update(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
+        gradient = parameter.grad + weight_decay * parameter
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum = state["momentum"]
+        momentum *= self.momentum
+        momentum += gradient
+        parameter -= rate * momentum
+
+
+def make_optimizer(model: nn.Module, optimization: Optimization) -> RMSProp | SGD:
+    """The optimizer of a model, with L2 regularisation for what it covers."""
+    groups = [
+        {
+            "params": [p for name, p in model.named_parameters() if is_decayed(name) is decayed],
+            "weight_decay": optimization.weight_decay if decayed else 0.0,
+        }
+        for decayed in (True, False)
+    ]
+    rate, momentum = optimization.rate, optimization.momentum
+    if optimization.rule == "sgd":
+        return SGD(groups, rate, momentum)
+    return RMSProp(groups, rate, optimization.decay, momentum, optimization.epsilon)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+class MovingAverage:
+    """An exponential moving average of all tensors, batch-norm statistics included."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model, self.decay, self.steps = model, decay, 0
+        self.values = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Follow the model, after a step of its optimizer."""
+        taken = 1 - average_decay(self.steps, self.decay)
+        for name, tensor in self.model.state_dict().items():
+            self.values[name] += taken * (tensor - self.values[name])
+        self.steps += 1

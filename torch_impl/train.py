@@ -1,0 +1,129 @@
+"""Steps of training in PyTorch, one at a time: what the claims beyond the forward pass compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.backend import Gradients, Trained, common_factors
+from common.recipe import Optimization
+from torch_impl.efficientnet import EfficientNet, StochasticDepth
+from torch_impl.optimizer import MovingAverage, cross_entropy, make_optimizer
+
+Masks = Mapping[str, np.ndarray]
+
+
+def gradients(
+    model: EfficientNet,
+    images: np.ndarray,
+    labels: np.ndarray,
+    smoothing: float = 0.0,
+    masks: Masks | None = None,
+) -> Gradients:
+    """Loss and gradients of a batch (N, C, H, W) in training, what is dropped being given.
+
+    `masks` has 1 for what is kept: (N,) of a block's role, (N, features) of "dropout"; nothing is
+    dropped where it has none.
+    """
+    x, y = _batch(model, images, labels)
+    x.requires_grad_()
+    model.zero_grad()
+    with _training(model, masks or {}):
+        loss = cross_entropy(model(x), y, smoothing)
+        loss.backward()
+    weights = {name: p.grad.numpy(force=True).copy() for name, p in model.named_parameters()}
+    return Gradients(loss.item(), x.grad.numpy(force=True), weights)
+
+
+def train(
+    model: EfficientNet,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    optimization: Optimization,
+) -> Trained:
+    """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+    optimizer = make_optimizer(model, optimization)
+    average = MovingAverage(model, optimization.average) if optimization.average else None
+    found = []
+    for images, labels in batches:
+        x, y = _batch(model, images, labels)
+        model.zero_grad()
+        with _training(model, {}):
+            loss = cross_entropy(model(x), y, optimization.label_smoothing)
+            loss.backward()
+        optimizer.step()
+        if average:
+            average.update()
+        found.append(loss.item())
+    values = {n: t.numpy(force=True) for n, t in average.values.items()} if average else None
+    return Trained(tuple(found), values)
+
+
+def drop_factors(model: EfficientNet, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What each block's branch is multiplied by in training, for each sample: (N,) by role.
+
+    0 for a sample that is dropped, and not a number where its values differ in that.
+    """
+    found: dict[str, np.ndarray] = {}
+    hooks = []
+    for block in model.network.blocks:
+        module = model.get_submodule(block.role).drop_path
+
+        def note(module: nn.Module, args: tuple, output: Tensor, role: str = block.role) -> None:
+            before, after = (x.flatten(1).double().numpy(force=True) for x in (args[0], output))
+            found[role] = common_factors(before, after)
+
+        hooks.append(module.register_forward_hook(note))
+    x, _ = _batch(model, images, np.zeros(len(images)))
+    phases = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.train()(x)
+    finally:
+        for module, training in phases.items():
+            module.training = training
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _batch(model: EfficientNet, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    like = next(model.parameters())
+    x = torch.tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
+    return x, torch.tensor(labels, dtype=torch.long, device=like.device)
+
+
+@contextmanager
+def _training(model: EfficientNet, masks: Masks) -> Iterator[None]:
+    """Training mode, with the given masks in place of random ones."""
+    phases = {module: module.training for module in model.modules()}
+    places = {f"{block.role}.drop_path": block.role for block in model.network.blocks}
+    places["dropout"] = "dropout"
+    hooks = [
+        module.register_forward_hook(_masked(masks.get(places[name])))
+        for name, module in model.named_modules()
+        if name in places
+    ]
+    try:
+        model.train()
+        yield
+    finally:
+        for module, training in phases.items():
+            module.training = training
+        for hook in hooks:
+            hook.remove()
+
+
+def _masked(mask: np.ndarray | None):
+    def hook(module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
+        (x,) = args
+        if mask is None:
+            return x
+        rate = module.rate if isinstance(module, StochasticDepth) else module.p
+        kept = torch.tensor(mask, dtype=x.dtype, device=x.device)
+        return x * kept.reshape(*kept.shape, *[1] * (x.dim() - kept.dim())) / (1 - rate)
+
+    return hook
