@@ -235,7 +235,7 @@ def _explained(
         dialect_from=dialect_from,
         normalization=_constants(form, network, ignored) or _stated(checkpoint),
         weights=first.weights,
-        dropped=dropped,
+        dropped={**dropped, **checkpoint.beside},
         wrappers=(*checkpoint.wrappers, *([inside] if inside else [])),
     )
 
@@ -265,7 +265,7 @@ def _canonical(checkpoint: Checkpoint, told: str | None) -> Match:
         dialect_from="the file",
         normalization=_stated(checkpoint),
         weights={name: weights[name] for name in network.tensors},
-        dropped=dropped,
+        dropped={**dropped, **checkpoint.beside},
         wrappers=checkpoint.wrappers,
     )
 

@@ -603,32 +603,35 @@ add(
 
 
 def _rmsprop(rule: Callable) -> Apply:
-    def update(self, parameter, rate, weight_decay):
+    def update_step(self, gradient, parameter, rate):
         state = self.state[parameter]
         if not state:
             state["square"] = torch.ones_like(parameter)
             state["momentum"] = torch.zeros_like(parameter)
-        rule(self, parameter, rate, weight_decay, state)
+        rule(self, gradient, parameter, rate, state)
 
-    return other_code(optimizer.RMSProp, "_update", update)
+    return other_code(optimizer.RMSProp, "update_step", update_step)
 
 
-def _right_rule(self, p, rate, decay, state, epsilon_inside=True, rate_inside=True, coupled=True):
-    gradient = p.grad + decay * p if coupled else p.grad
+def _right_rule(self, gradient, p, rate, state, epsilon_inside=True, rate_inside=True):
     square, momentum = state["square"], state["momentum"]
     square += (1 - self.decay) * (gradient * gradient - square)
     root = (square + self.epsilon) ** 0.5 if epsilon_inside else square**0.5 + self.epsilon
     momentum *= self.momentum
     momentum += (rate if rate_inside else 1) * gradient / root
-    if not coupled:
-        p -= rate * decay * p
     p -= momentum if rate_inside else rate * momentum
 
 
-def _from_zero(self, p, rate, decay, state):
+def _from_zero(self, gradient, p, rate, state):
     if "begun" not in state:
         state["square"], state["begun"] = torch.zeros_like(p), True
-    _right_rule(self, p, rate, decay, state)
+    _right_rule(self, gradient, p, rate, state)
+
+
+def _decoupled(self, gradient, p, rate, state):
+    decay = next(g["weight_decay"] for g in self.param_groups if any(p is q for q in g["params"]))
+    _right_rule(self, p.grad, p, rate, state)
+    p -= rate * decay * p
 
 
 add("RMSProp's accumulator from zero", "optimizers", _rmsprop(_from_zero))
@@ -645,7 +648,7 @@ add(
 add(
     "decoupled weight decay",
     "optimizers",
-    _rmsprop(lambda *arguments: _right_rule(*arguments, coupled=False)),
+    _rmsprop(_decoupled),
 )
 add(
     "weight decay for kernels only",

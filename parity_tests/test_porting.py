@@ -203,6 +203,8 @@ def test_wrappers_are_found_through(name, tmp_path):
     found = inspect(tmp_path / "wrapped.pth")
     assert found.wrappers == expected
     assert found.fingerprint == fingerprint(weights_of(TENSORFLOW))
+    if name == "timm":  # what is left out is said, to the last key
+        assert found.keys["state_dict"] == "beside state_dict_ema"
 
 
 def test_the_raw_weights_are_there_for_who_wants_them(tmp_path):
@@ -273,12 +275,16 @@ def test_the_official_checkpoint_gives_its_moving_averages(tmp_path):
     found = inspect(path)
     assert (found.layouts, found.preset, found.dialect) == (("tpu",), "b0", "tensorflow")
     assert found.wrappers == ("ExponentialMovingAverage",)
+    assert set(found.keys.values()) - set(TENSORFLOW.tensors) == {
+        "what the moving average is of",
+        "state of the training",
+    }
     assert found.fingerprint == fingerprint(weights_of(TENSORFLOW))
     raw = inspect(path, raw=True)
     assert raw.wrappers == ()
     assert raw.fingerprint != found.fingerprint
     done = carry(path, tmp_path / "out.safetensors", "timm-tf", raw=True)
-    assert set(done.dropped.values()) == {"state of the optimizer"}
+    assert set(done.dropped.values()) == {"state of the optimizer", "the moving average"}
 
 
 def test_a_checkpoint_with_a_part_missing_is_one_line(tmp_path):

@@ -12,7 +12,27 @@ from torch.nn import functional as F
 from common.recipe import Optimization, Schedule, average_decay, is_decayed
 
 
-class RMSProp(torch.optim.Optimizer):
+class _Optimizer(torch.optim.Optimizer):
+    """What both have in common: a schedule, and L2 regularisation in the gradient."""
+
+    def __init__(self, parameters: list[dict], schedule: Schedule, momentum: float):
+        super().__init__(parameters, {"weight_decay": 0.0})
+        self.schedule, self.steps = schedule, 0
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change every parameter by its gradient."""
+        rate = self.schedule(self.steps)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                # The gradient of loss and L2 regularisation together.
+                gradient = parameter.grad + group["weight_decay"] * parameter
+                self.update_step(gradient, parameter, rate)
+        self.steps += 1
+
+
+class RMSProp(_Optimizer):
     """RMSProp as TensorFlow 1 has it, which is what the paper was trained with (rmsprop.py).
 
     Unlike PyTorch's own: the accumulator starts at one, epsilon is inside the root, and the
@@ -27,21 +47,11 @@ class RMSProp(torch.optim.Optimizer):
         momentum: float,
         epsilon: float,
     ):
-        super().__init__(parameters, {"weight_decay": 0.0})
-        self.schedule, self.steps = schedule, 0
-        self.decay, self.momentum, self.epsilon = decay, momentum, epsilon
+        super().__init__(parameters, schedule, momentum)
+        self.decay, self.epsilon = decay, epsilon
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Change every parameter by its gradient."""
-        rate = self.schedule(self.steps)
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self._update(parameter, rate, group["weight_decay"])
-        self.steps += 1
-
-    def _update(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
-        gradient = parameter.grad + weight_decay * parameter
+    def update_step(self, gradient: Tensor, parameter: Tensor, rate: float) -> None:
+        """Change a parameter by its gradient."""
         state = self.state[parameter]
         if not state:
             state["square"] = torch.ones_like(parameter)
@@ -53,25 +63,11 @@ class RMSProp(torch.optim.Optimizer):
         parameter -= momentum
 
 
-class SGD(torch.optim.Optimizer):
+class SGD(_Optimizer):
     """Gradient descent with momentum, the learning rate outside of the buffer."""
 
-    def __init__(self, parameters: list[dict], schedule: Schedule, momentum: float):
-        super().__init__(parameters, {"weight_decay": 0.0})
-        self.schedule, self.steps = schedule, 0
-        self.momentum = momentum
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Change every parameter by its gradient."""
-        rate = self.schedule(self.steps)
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self._update(parameter, rate, group["weight_decay"])
-        self.steps += 1
-
-    def _update(self, parameter: Tensor, rate: float, weight_decay: float) -> None:
-        gradient = parameter.grad + weight_decay * parameter
+    def update_step(self, gradient: Tensor, parameter: Tensor, rate: float) -> None:
+        """Change a parameter by its gradient."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)

@@ -69,7 +69,8 @@ SAFETENSORS_DTYPES = {
 class Checkpoint:
     """What is in a file: tensors by key, and what had to be unwrapped to get at them.
 
-    `layer_names` are those that Keras 3 writes beside its counters, by group.
+    `layer_names` are those that Keras 3 writes beside its counters, by group; `beside` is what was
+    left out in unwrapping, and why.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)
     wrappers: tuple[str, ...] = ()
     layer_names: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dtypes(self) -> frozenset[str]:
@@ -184,8 +186,8 @@ def _read_safetensors(path: Path, raw: bool) -> Checkpoint:
         file = safe_open(path, framework="numpy", backend="pread")
         content = {key: _in_safetensors(path, file, key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
-    tensors, found = wrappers.unwrap(content, raw)
-    return Checkpoint(path, "safetensors", tensors, metadata, found)
+    tensors, found, beside = wrappers.unwrap(content, raw)
+    return Checkpoint(path, "safetensors", tensors, metadata, found, beside=beside)
 
 
 def _in_safetensors(path: Path, file: safe_open, key: str) -> Stored:
@@ -203,16 +205,16 @@ def _in_safetensors(path: Path, file: safe_open, key: str) -> Stored:
 
 def _read_torch(path: Path, raw: bool) -> Checkpoint:
     content, metadata = get_backend("torch").read_checkpoint(path)
-    tensors, found = wrappers.unwrap(content, raw)
+    tensors, found, beside = wrappers.unwrap(content, raw)
     if not tensors:
         raise RosettaError(f"{path}: holds no tensors; save a model's state_dict()")
-    return Checkpoint(path, "torch", tensors, metadata, found)
+    return Checkpoint(path, "torch", tensors, metadata, found, beside=beside)
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
     content, _ = get_backend("keras").read_checkpoint(path)
-    tensors, found = wrappers.averages(content, raw)
-    return Checkpoint(path, CHECKPOINT, tensors, {}, found)
+    tensors, found, beside = wrappers.averages(content, raw)
+    return Checkpoint(path, CHECKPOINT, tensors, {}, found, beside=beside)
 
 
 def _read_saved_model(path: Path, raw: bool) -> Checkpoint:
@@ -238,7 +240,10 @@ def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
         if key.startswith(WHOLE_MODEL)
     }
     if inside:
-        return Checkpoint(path, "h5", inside, {}, ("saved model",))
+        beside = {
+            key: "state of the training" for key in tensors if not key.startswith(WHOLE_MODEL)
+        }
+        return Checkpoint(path, "h5", inside, metadata, ("saved model",), beside=beside)
     counted = any("vars" in key.split("/") for key in tensors)
     return Checkpoint(path, "weights.h5" if counted else "h5", tensors, metadata, (), names)
 

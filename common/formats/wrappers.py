@@ -16,11 +16,15 @@ SHADOW = "/ExponentialMovingAverage"
 AVERAGED_PREFIX = r"(^|[._/])(ema|averaged)"  # of the attribute that holds a moving average
 
 
-def unwrap(content: Mapping, raw: bool) -> tuple[dict[str, Stored], tuple[str, ...]]:
-    """The tensors of a checkpoint by key, and what was around them."""
+def unwrap(
+    content: Mapping, raw: bool
+) -> tuple[dict[str, Stored], tuple[str, ...], dict[str, str]]:
+    """The tensors of a checkpoint by key, what was around them, what was beside them and why."""
     found: list[str] = []
+    beside: dict[str, str] = {}
     for name in (*PLAIN, *AVERAGED) if raw else (*AVERAGED, *PLAIN):
         if isinstance(content.get(name), Mapping):
+            beside = {key: f"beside {name}" for key in content if key != name}
             content = content[name]
             found.append(name)
             break
@@ -32,15 +36,24 @@ def unwrap(content: Mapping, raw: bool) -> tuple[dict[str, Stored], tuple[str, .
     if prefixes and all(WRAPPED.match(key) for key in tensors):
         tensors = {WRAPPED.sub("", key): value for key, value in tensors.items()}
         found += sorted(prefix.rstrip(".") for prefix in prefixes)
-    return tensors, tuple(found)
+    return tensors, tuple(found), beside
 
 
-def averages(tensors: Mapping[str, Stored], raw: bool) -> tuple[dict[str, Stored], tuple[str, ...]]:
-    """The moving averages of a TensorFlow checkpoint under plain names, if it has any."""
+def averages(
+    tensors: Mapping[str, Stored], raw: bool
+) -> tuple[dict[str, Stored], tuple[str, ...], dict[str, str]]:
+    """The moving averages of a TensorFlow checkpoint under plain names, if it has any.
+
+    With them what was around them, and what was beside them and why.
+    """
     plain = {key: stored for key, stored in tensors.items() if not key.endswith(SHADOW)}
     if raw or len(plain) == len(tensors):
-        return plain, ()
+        return plain, (), {key: "the moving average" for key in tensors if key not in plain}
     shadows = {
         key.removesuffix(SHADOW): stored for key, stored in tensors.items() if key.endswith(SHADOW)
     }
-    return shadows, (SHADOW.strip("/"),)
+    beside = {
+        key: "what the moving average is of" if key in shadows else "state of the training"
+        for key in plain
+    }
+    return shadows, (SHADOW.strip("/"),), beside

@@ -84,7 +84,10 @@ OBJECTS = Form(
     path=f"{{layer}}/{{tensor}}/{ATTRIBUTE}",
     tensors=TENSORFLOW_TENSORS,
     orientation=TENSORFLOW_ORDER,
-    ignored=r"^layer_with_weights-0/(mean|variance|count)/|^(save_counter|optimizer|keras_api)/",
+    ignored=(
+        r"^layer_with_weights-0/(mean|variance|count)/|^(save_counter|optimizer|keras_api)/"
+        r"|/\.OPTIMIZER_SLOT/"
+    ),
     ignored_why=COUNTED_WHY,
     marker=r"^layer_with_weights-0/(mean|variance|count)/",
 )
