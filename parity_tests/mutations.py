@@ -56,6 +56,9 @@ class Caught:
 
 
 MUTATIONS: list[Mutation] = []
+# Ten blocks, of every kind there is, for the claims that take many steps.
+HALF = {"width": 0.5, "depth": 0.5}
+IN_TRAINING = ("batch_norm", "stochastic_depth", "optimizers")
 TRAIN = import_module("torch_impl.train")  # whose name in the package is that of a function
 
 
@@ -143,7 +146,8 @@ def made(mistake: Mutation) -> Iterator[None]:
 
 def study(mistake: Mutation, seed: int = 0) -> Caught:
     """Make a mistake, and see what notices it."""
-    network = resolve(mistake.preset, resolution=SIDE)
+    half = mistake.claim in IN_TRAINING and mistake.preset == "b0"
+    network = resolve(mistake.preset, resolution=SIDE, **(HALF if half else {}))
     with made(mistake), patch.object(claims, "get_backend", backend_of):
         try:
             found = list(getattr(claims, mistake.claim)(network, seed))
