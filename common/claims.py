@@ -204,7 +204,7 @@ def _surprise(factors: np.ndarray | None, rate: float) -> float:
     if not np.allclose(factors[~dropped], 1 / (1 - rate), rtol=1e-6):
         return math.inf
     deviation = math.sqrt(rate * (1 - rate) / len(factors))
-    off = abs(dropped.mean() - rate)
+    off = abs(float(dropped.mean()) - rate)
     return off / deviation if deviation else (0.0 if off == 0 else math.inf)
 
 
@@ -247,10 +247,8 @@ def unlikely(network: Network, weights: Weights) -> tuple[float, str]:
                 std = _expected_std(layer)
                 # Of n values, the mean is known to std / sqrt(n), the spread to std / sqrt(2 n).
                 count = math.sqrt(array.size)
-                size = max(
-                    abs(array.mean()) / std * count,
-                    abs(array.std() / std - 1) * count * math.sqrt(2),
-                )
+                mean, spread = float(array.mean()), float(array.std())
+                size = max(abs(mean) / std * count, abs(spread / std - 1) * count * math.sqrt(2))
             worst = max(worst, (size, name))
     return worst
 
