@@ -79,9 +79,10 @@ def _main(library: str, preset: str, weights: str, folder: str) -> None:
     model.save_weights(f"{folder}/{SAVED['weights']}")
     if not weights:
         return
-    model.save_weights(f"{folder}/{SAVED['objects']}")
     model.save(f"{folder}/{SAVED['model']}")
-    model.save(f"{folder}/{SAVED['folder']}")
+    if library != "qubvel":  # whose users keep .h5 files
+        model.save_weights(f"{folder}/{SAVED['objects']}")
+        model.save(f"{folder}/{SAVED['folder']}")
     base = tf_keras.Model(model.inputs, model.layers[-2].output)
     nested = tf_keras.Sequential([base, tf_keras.layers.Dense(5)])
     nested.save_weights(f"{folder}/{SAVED['nested']}")

@@ -189,7 +189,7 @@ def test_libraries_on_keras_2(library, tmp_path):
     headless = {n: a for n, a in weights_of(network).items() if not n.startswith("classifier")}
     for how, name in legacy.SAVED.items():
         if library == "qubvel" and how in ("folder", "objects"):
-            continue  # its users keep .h5 files
+            continue
         found = inspect(tmp_path / "saved" / name)
         expected = headless if how == "nested" else weights_of(network)
         assert library in found.layouts, how
