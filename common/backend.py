@@ -18,6 +18,7 @@ import numpy as np
 from common.errors import RosettaError
 from common.recipe import Optimization
 from common.spec import Network
+from common.tracing import Trace
 from common.weights import Weights
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ class Backend(Protocol):
         """Inference, keeping the named endpoints (all by default): maps (N, C, H, W), then vectors.
 
         Raises `ValueError` for a name that is not one of `Network.endpoints`.
+        """
+
+    def trace(self, model: Any, endpoint: str, value: np.ndarray) -> Trace:
+        """The operations that lead to an endpoint from the one before, whose value is given.
+
+        Inference; `value` is (N, C, H, W), or the images for the first endpoint.
         """
 
     def export_onnx(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +21,17 @@ from rich.table import Table
 
 from common import __version__
 from common.errors import RosettaError
+from common.files import finite
 from common.spec import DIALECTS, PRESETS, TABLE_1, TENSORFLOW, Network, resolve
 
 if TYPE_CHECKING:
     from common.claims import Claim
     from common.compare import Comparison
+    from common.diagnosis import Diagnosis
     from common.outputs import NotRun, Outputs
-    from common.parity import Result
+    from common.parity import Result, Settings
     from common.porting import Ported
+    from common.programs import Compared
 
 app = typer.Typer(
     add_completion=False,
@@ -407,7 +411,94 @@ def verify(
     raise typer.Exit(1)
 
 
+# ------------------------------------------------------------------ rosetta compare
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="An ONNX file, a checkpoint, or module:function.")],
+    second: Annotated[str, typer.Argument(help="Another; need not be of the same kind.")],
+    input_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", metavar="FILE", help="An image, or a batch as .npy; a photograph by default."
+        ),
+    ] = None,
+    dialect: ToldDialect = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Of any output, relative to the spread of the first's.")
+    ] = 1e-4,
+    after: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Run only what follows these values, from the first's."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the result there.")
+    ] = None,
+) -> None:
+    """Run any two programs on the same images, and find the first operation that differs.
+
+    Operations are paired by what they compute.  Exit status 0 if the outputs agree, 1 if not.
+    """
+    with _needs_extra("all"), ExitStack() as stack:
+        from common import programs
+        from common.files import replacing
+
+        if not 0 < tolerance < 1:
+            raise RosettaError(f"tolerance is {tolerance}; it must be above 0 and below 1")
+        report = stack.enter_context(replacing(json_file)) if json_file else None
+        sides = programs.program(first, dialect), programs.program(second, dialect)
+        checkpoints = all(isinstance(side, programs.CheckpointProgram) for side in sides)
+        if checkpoints:
+            programs.same_head(*sides)
+        images = programs.images_for(sides, input_file)
+        found = programs.compare_programs(*sides, images, tolerance, after)
+        for line in _compare_lines(found):
+            typer.echo(line)
+        if checkpoints and not found.agree:
+            names = programs.weight_differences(*sides)
+            listed = f", {names[0]} the first of them" if names else ""
+            typer.echo(f"  {len(names)} tensors of the two files differ{listed}")
+        piece = programs.piece(*sides, found)
+        if piece and after is None:
+            options = [] if input_file is None else ["--input", str(input_file)]
+            options += [] if dialect is None else ["--dialect", dialect]
+            again = shlex.join(["rosetta", "compare", first, second, *options, "--after", *piece])
+            typer.echo(f"  again: {again}")
+        if report:
+            content = {"schema": 1, "agree": found.agree, **asdict(found)}
+            report.write_text(json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
+    raise typer.Exit(0 if found.agree else 1)
+
+
+def _compare_lines(found: Compared) -> Iterator[str]:
+    """What two programs are, whether they agree, and if not, why."""
+    from common.diagnosis import operation_sentences
+
+    for name, kind in zip(found.names, found.kinds, strict=True):
+        yield f"{name}: {kind}"
+    verdict = "agrees" if found.agree else "DIFFERS"
+    yield (
+        f"{found.output} {'x'.join(map(str, found.shape))} {verdict}, error {found.error:.1e}, "
+        f"tolerance {found.tolerance:.0e}; {len(found.pairs)} operations agree"
+    )
+    if found.divergence is not None:
+        yield (
+            "  a jump" if found.jump else "  a drift: the error grows bit by bit, as rounding does"
+        )
+        yield from (f"  {sentence}" for sentence in operation_sentences(found.divergence))
+
+
 # ------------------------------------------------------------------ rosetta parity
+
+ImageOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A photograph other than the built-in one.")
+]
+DtypeOption = Annotated[
+    str, typer.Option(help="float32, or float64; graphs run in float32 always.")
+]
+BatchOption = Annotated[int, typer.Option(help="Variants of the photograph, and images of noise.")]
+SeedOption = Annotated[int, typer.Option(help="Of the weights and the noise.")]
 
 
 @app.command()
@@ -415,18 +506,16 @@ def parity(
     presets: Annotated[
         list[str] | None, typer.Argument(metavar="[PRESET]...", help="b0 to b7 by default.")
     ] = None,
-    image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A photograph other than the built-in one.")
-    ] = None,
+    image: ImageOption = None,
     dialect: DialectOption = TENSORFLOW.name,
-    dtype: Annotated[
-        str, typer.Option(help="float32, or float64; graphs run in float32 always.")
-    ] = "float32",
+    dtype: DtypeOption = "float32",
     size: SizeOption = None,
-    batch: Annotated[
-        int, typer.Option(help="Variants of the photograph, and images of noise.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Of the weights and the noise.")] = 0,
+    batch: BatchOption = 1,
+    seed: SeedOption = 0,
+    keras_backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Run Keras on jax, or torch, too, in a process of its own; repeatable."),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Gradients, batch norm, dropping, optimizers, too.")
     ] = False,
@@ -443,25 +532,19 @@ def parity(
     ]
     with _needs_extra("all"):
         from common import parity as job
-        from common.compare import TOLERANCES
         from common.files import replacing
 
-        if dtype not in TOLERANCES:
-            raise RosettaError(f"unknown dtype {dtype!r}; choose from float32, float64")
-        if batch < 1 or seed < 0:
-            raise RosettaError(f"batch is {batch} and seed {seed}; at least 1 and 0 are needed")
-        settings = job.Settings(image or job.PHOTOGRAPH, dtype, batch, seed)
-        job.parity_images(networks[0], settings)  # a wrong image is reported at once
+        settings = _settings(networks[0], image, dtype, batch, seed, keras_backend)
         results: list[Result] = []
         held: dict[str, list[Claim]] = {}
         with ExitStack() as stack:
             # Opened before the work: a folder that is not there is reported at once.
             report = stack.enter_context(replacing(json_file)) if json_file else None
-            advance = stack.enter_context(_progress(len(networks) * job.steps()))
-            typer.echo(_headings(job.runners()))
+            advance = stack.enter_context(_progress(len(networks) * job.steps(settings)))
+            typer.echo(_headings(job.runners(settings)))
             for network in networks:
                 result = job.run(network, settings, partial(advance, network.name))
-                for line in _parity_lines(result, job.runners()):
+                for line in _parity_lines(result, job.runners(settings)):
                     advance.line(line)
                 results.append(result)
                 if full:
@@ -481,6 +564,32 @@ def parity(
     raise typer.Exit(0 if agree == len(results) and not broken else 1)
 
 
+def _settings(
+    network: Network,
+    image: Path | None,
+    dtype: str,
+    batch: int,
+    seed: int,
+    keras_backends: list[str] | None = None,
+) -> Settings:
+    """The options of a parity run, each reported at once if it is wrong."""
+    from common import parity as job
+    from common.compare import TOLERANCES
+    from common.elsewhere import KerasOn
+
+    if dtype not in TOLERANCES:
+        raise RosettaError(f"unknown dtype {dtype!r}; choose from float32, float64")
+    if batch < 1 or seed < 0:
+        raise RosettaError(f"batch is {batch} and seed {seed}; at least 1 and 0 are needed")
+    for name in keras_backends or ():
+        KerasOn(name)
+    settings = job.Settings(
+        image or job.PHOTOGRAPH, dtype, batch, seed, tuple(dict.fromkeys(keras_backends or ()))
+    )
+    job.parity_images(network, settings)
+    return settings
+
+
 def _checked(network: Network, seed: int, advance: _Advance) -> Iterator[Claim]:
     """Every claim about a network, with a line for each as it is checked."""
     from common.claims import check
@@ -491,6 +600,39 @@ def _checked(network: Network, seed: int, advance: _Advance) -> Iterator[Claim]:
             f"  limit {claim.limit:<7.0e} {'holds' if claim.holds else 'BROKEN'}  {claim.what}"
         )
         yield claim
+
+
+@app.command()
+def trace(
+    preset: PresetArgument,
+    endpoint: Annotated[str, typer.Argument(help="stem, stages.3.blocks.0, ..., logits.")],
+    run: Annotated[str, typer.Option(help="torch, keras, keras-jax, onnx-keras, ...")],
+    image: ImageOption = None,
+    dialect: DialectOption = TENSORFLOW.name,
+    dtype: DtypeOption = "float32",
+    size: SizeOption = None,
+    batch: BatchOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Run one section of a network alone, in torch in float64 and in another run of `parity`.
+
+    Both get torch's value before the section.  Exit status 0 if every operation of it agrees, 1
+    if not.
+    """
+    network = _resolve(preset, resolution=size, dialect=dialect)
+    with _needs_extra("all"):
+        from common import parity as job
+        from common.diagnosis import operation_sentences
+
+        settings = _settings(network, image, dtype, batch, seed)
+        found = job.trace(network, endpoint, run, settings)
+    typer.echo(f"{'torch float64':<24}{run:<40}{'error':>8}   limit {found.limit:.0e}")
+    for pair in found.pairs:
+        other, error = ("-", "-") if pair.other is None else (pair.other.name, f"{pair.error:.1e}")
+        typer.echo(f"{pair.step.name:<24}{other:<40}{error:>8}")
+    for sentence in operation_sentences(found.divergence) if found.divergence else ():
+        typer.echo(sentence)
+    raise typer.Exit(1 if found.divergence else 0)
 
 
 @app.command()
@@ -562,19 +704,26 @@ def _parity_lines(result: Result, runners: list[str]) -> Iterator[str]:
         f"{result.seconds:.1f}",
         "agrees" if result.agrees else "DIFFERS",
     )
-    yield from (_diagnosis(run) for run in result.comparisons if not run.agrees)
+    for run in result.comparisons:
+        if not run.agrees:
+            yield from _diagnosis(run, result.diagnoses[run.runner])
 
 
 def _worst(run: Comparison) -> str:
     return f"{run.judged(run.worst):.1e}"
 
 
-def _diagnosis(run: Comparison) -> str:
+def _diagnosis(run: Comparison, found: Diagnosis) -> Iterator[str]:
+    """Where a run leaves the reference, and why."""
+    from common.diagnosis import sentences
+
     first, worst = run.first_divergence, run.worst
-    return (
+    yield (
         f"       {run.runner}: over {run.tolerance.limit:.0e} from {first.endpoint} "
         f"({run.judged(first):.1e}) on, worst at {worst.endpoint} ({run.judged(worst):.1e})"
     )
+    yield from (f"         {sentence}" for sentence in sentences(found))
+    yield f"         again: {found.command}"
 
 
 class _Advance:

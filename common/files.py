@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from common.errors import RosettaError
 
@@ -47,3 +49,12 @@ def _reported(path: str | Path) -> Iterator[None]:
         raise RosettaError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists"
         ) from None
+
+
+def finite(value: Any) -> Any:
+    """null stands for what is no number: JSON has neither infinity nor NaN."""
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

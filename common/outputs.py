@@ -89,7 +89,7 @@ def run_here(first: Run, second: Run) -> Outputs:
     image = photograph(PHOTOGRAPH, networks[0])[None]
     values, frameworks = [], []
     for run, network, arrays in zip((first, second), networks, weights, strict=True):
-        name, backend = _backend(run.framework)
+        name, backend = backend_for(run.framework)
         model = backend.build(network)
         backend.load_weights(model, {name: arrays[name] for name in network.tensors})
         values.append({networks[0].output: backend.run(model, image)})
@@ -113,7 +113,7 @@ def _loaded(run: Run) -> tuple[Network, dict[str, np.ndarray]]:
     return network, weights
 
 
-def _backend(preferred: str) -> tuple[str, Backend]:
+def backend_for(preferred: str) -> tuple[str, Backend]:
     """The preferred framework, or another one that is installed."""
     for name in sorted(backend_names(), key=lambda name: (name != preferred, name)):
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 import platform
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +21,21 @@ from common.backend import Backend, backend_names, get_backend
 from common.calibration import calibrated
 from common.compare import TOLERANCES, Comparison, Error, compare
 from common.counting import Count, count
+from common.diagnosis import OPERATION, Diagnosis, Tracer, before, diagnose
+from common.elsewhere import KERAS_BACKENDS, KerasOn
+from common.errors import RosettaError
+from common.files import finite
 from common.graph import OnnxGraph
 from common.preprocess import PHOTOGRAPH, photograph
-from common.spec import Network
+from common.spec import PRESETS, TENSORFLOW, Network
+from common.tracing import Divergence, Pair, align, first_divergence
 from common.weights import Weights
 
 if TYPE_CHECKING:
     from common.claims import Claim
 
 REFERENCE = "torch"  # in float64
-SCHEMA = 2
+SCHEMA = 3
 # onnxruntime has no convolution in float64 on a CPU, so graphs run in float32 always.
 GRAPH_DTYPE = "float32"
 
@@ -39,16 +45,6 @@ Progress = Callable[[str], None]
 def backends() -> list[str]:
     """Every registered backend, the reference first."""
     return sorted(backend_names(), key=lambda name: (name != REFERENCE, name))
-
-
-def runners() -> list[str]:
-    """The runs of a network: each backend, then onnxruntime on each backend's export."""
-    return [*backends(), *(f"onnx-{name}" for name in backends())]
-
-
-def steps() -> int:
-    """How often `run` reports progress."""
-    return 2 + 3 * len(backends())
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,18 @@ class Settings:
     dtype: str = "float32"
     batch: int = 1
     seed: int = 0
+    keras_backends: tuple[str, ...] = ()  # besides the one that Keras is running on
+
+
+def runners(settings: Settings) -> list[str]:
+    """The runs of a network: each backend, Keras's others, onnxruntime on each backend's export."""
+    others = [f"keras-{name}" for name in settings.keras_backends]
+    return [*backends(), *others, *(f"onnx-{name}" for name in backends())]
+
+
+def steps(settings: Settings) -> int:
+    """How often `run` reports progress."""
+    return 2 + 3 * len(backends()) + len(settings.keras_backends)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Result:
     count: Count
     comparisons: tuple[Comparison, ...]
     seconds: float
+    diagnoses: Mapping[str, Diagnosis]  # of the runs that differ, by runner
 
     @property
     def agrees(self) -> bool:
@@ -103,12 +112,115 @@ def run(network: Network, settings: Settings, progress: Progress = lambda step: 
             name, network, weights, images, reference, settings, progress
         )
     }
-    return Result(
-        network,
-        count(network),
-        tuple(comparisons[runner] for runner in runners() if runner in comparisons),
-        time.perf_counter() - start,
+    for name in settings.keras_backends:
+        runner = f"keras-{name}"
+        progress(f"{runner} {GRAPH_DTYPE}")
+        values = _endpoints(KerasOn(name), network, weights, images, GRAPH_DTYPE)
+        comparisons[runner] = compare(runner, reference, values, TOLERANCES[GRAPH_DTYPE])
+    ordered = [comparisons[runner] for runner in runners(settings) if runner in comparisons]
+    diagnoses = {}
+    for comparison in ordered:
+        if not comparison.agrees:
+            progress(f"looking for the difference of {comparison.runner}")
+            diagnoses[comparison.runner] = _diagnosis(
+                comparison, network, weights, images, reference, settings
+            )
+    seconds = time.perf_counter() - start
+    return Result(network, count(network), tuple(ordered), seconds, diagnoses)
+
+
+def _diagnosis(
+    comparison: Comparison,
+    network: Network,
+    weights: Weights,
+    images: np.ndarray,
+    reference: dict[str, np.ndarray],
+    settings: Settings,
+) -> Diagnosis:
+    runner = comparison.runner
+    dtype = dtype_of(runner, settings)
+    tracers = (
+        tracer(REFERENCE, network, weights, "float64"),
+        tracer(runner, network, weights, dtype),
     )
+    found = diagnose(comparison, dtype, reference, images, tracers)
+    return replace(found, command=trace_command(network, found.growth.endpoint, runner, settings))
+
+
+def dtype_of(runner: str, settings: Settings) -> str:
+    """What a runner computes in: graphs, and Keras's other backends, know float32 only."""
+    return settings.dtype if runner in backends() else GRAPH_DTYPE
+
+
+def tracer(runner: str, network: Network, weights: Weights, dtype: str) -> Tracer:
+    """What runs one section of a network in a runner, operation by operation.
+
+    Raises:
+        RosettaError: no such runner, or its framework is not installed.
+    """
+    kind, _, name = runner.partition("-")
+    if kind == "onnx":
+        backend = get_backend(name)
+        model = backend.build(network, dtype)
+        backend.load_weights(model, weights)
+        exported = backend.export_onnx(model, network, endpoints=True)
+        return OnnxGraph(exported.SerializeToString()).trace
+    backend = KerasOn(name) if name else get_backend(kind)
+    model = backend.build(network, dtype)
+    backend.load_weights(model, weights)
+    return partial(backend.trace, model)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """One section in the reference and in a runner, operation by operation."""
+
+    pairs: list[Pair]
+    divergence: Divergence | None
+    limit: float
+
+
+def trace(network: Network, endpoint: str, runner: str, settings: Settings) -> Traced:
+    """Run the section of an endpoint alone in the reference and in a runner, on the same value.
+
+    Raises:
+        RosettaError: no such endpoint or runner.
+    """
+    if runner not in runners(replace(settings, keras_backends=KERAS_BACKENDS)):
+        known = ", ".join(runners(replace(settings, keras_backends=KERAS_BACKENDS)))
+        raise RosettaError(f"unknown run {runner!r}; choose from {known}")
+    if endpoint not in network.endpoints:
+        raise RosettaError(
+            f"unknown endpoint {endpoint!r}; choose from {', '.join(network.endpoints)}"
+        )
+    weights, images = calibrated(network, settings.seed), parity_images(network, settings)
+    reference = get_backend(REFERENCE)
+    model = reference.build(network, "float64")
+    reference.load_weights(model, weights)
+    value = before(reference.endpoints(model, images), images, endpoint)
+    dtype = dtype_of(runner, settings)
+    first = reference.trace(model, endpoint, value)
+    second = tracer(runner, network, weights, dtype)(endpoint, value)
+    limit = OPERATION[dtype]
+    return Traced(align(first, second, limit), first_divergence(first, second, limit), limit)
+
+
+def trace_command(network: Network, endpoint: str, runner: str, settings: Settings) -> str:
+    """The command that runs one section alone in the reference and in a runner."""
+    sides = set(network.resolution)
+    options = {
+        "--run": runner,
+        "--size": str(network.resolution[0]) if len(sides) == 1 else "",
+        "--dialect": "" if network.dialect == TENSORFLOW else network.dialect.name,
+        "--dtype": "" if settings.dtype == GRAPH_DTYPE else settings.dtype,
+        "--image": "" if settings.image == PHOTOGRAPH else shlex.quote(str(settings.image)),
+        "--batch": "" if settings.batch == 1 else str(settings.batch),
+        "--seed": "" if settings.seed == 0 else str(settings.seed),
+    }
+    if network.resolution == (PRESETS[network.name].resolution,) * 2:
+        options["--size"] = ""
+    said = " ".join(f"{option} {value}" for option, value in options.items() if value)
+    return f"rosetta trace {network.name} {endpoint} {said}"
 
 
 def parity_images(network: Network, settings: Settings) -> np.ndarray:
@@ -123,7 +235,7 @@ def parity_images(network: Network, settings: Settings) -> np.ndarray:
 
 
 def _endpoints(
-    backend: Backend, network: Network, weights: Weights, images: np.ndarray, dtype: str
+    backend: Backend | KerasOn, network: Network, weights: Weights, images: np.ndarray, dtype: str
 ) -> dict[str, np.ndarray]:
     model = backend.build(network, dtype)
     backend.load_weights(model, weights)
@@ -193,7 +305,7 @@ def report(
         "settings": {**asdict(settings), "image": settings.image.name},
         "presets": [_report_one(result) for result in results],
         "claims": {
-            preset: [_finite({**asdict(claim), "holds": claim.holds}) for claim in found]
+            preset: [finite({**asdict(claim), "holds": claim.holds}) for claim in found]
             for preset, found in claims.items()
         },
     }
@@ -223,12 +335,4 @@ def _report_one(result: Result) -> dict:
 
 
 def _report_error(error: Error) -> dict:
-    return _finite(asdict(error))
-
-
-def _finite(values: dict) -> dict:
-    """null stands for what is no number: JSON has neither infinity nor NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
+    return finite(asdict(error))

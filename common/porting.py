@@ -443,7 +443,7 @@ def verify(
     Raises:
         RosettaError: a file cannot be read or explained.
     """
-    a, b = (_told(path, dialect) for path in (first, second))
+    a, b = (told(path, dialect) for path in (first, second))
     found = Verification(
         fingerprints=(fingerprint(a.weights), fingerprint(b.weights)),
         dialects=(_names(a), _names(b)),
@@ -463,7 +463,7 @@ def verify(
     return replace(found, outputs=compare_runs(*runs))
 
 
-def _told(path: str | Path, dialect: str | None) -> Match:
+def told(path: str | Path, dialect: str | None) -> Match:
     """The file explained; a dialect is told to those only that leave it open."""
     found = match(path)
     return match(path, dialect) if dialect and found.dialect is None else found

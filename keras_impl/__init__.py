@@ -22,8 +22,9 @@ with quiet_stderr():
 
 from keras_impl.efficientnet import EfficientNet, _functional
 from keras_impl.files import read_checkpoint, write_checkpoint
+from keras_impl.trace import trace
 from keras_impl.train import drop_factors, gradients, train
-from keras_impl.weights import dump_weights, load_weights, tensor_shapes
+from keras_impl.weights import dump_weights, layer_name, load_weights, role_of, tensor_shapes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -39,6 +40,7 @@ __all__ = [
     "load_weights",
     "read_checkpoint",
     "run",
+    "trace",
     "train",
     "versions",
     "write_checkpoint",
@@ -82,13 +84,13 @@ def endpoints(
     names = check_endpoints(_endpoint_names(model), names)
     if not names:
         return {}
-    outputs = {name: model.get_layer(name).output for name in names}
+    outputs = {name: model.get_layer(layer_name(name)).output for name in names}
     values = _predict(_functional(model.inputs, outputs, model.name), images)
     return {name: from_layout(values[name], True) for name in names}
 
 
 def _endpoint_names(model: keras.Model) -> list[str]:
-    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Identity)]
+    return [role_of(layer) for layer in model.layers if isinstance(layer, keras.layers.Identity)]
 
 
 def _predict(model: keras.Model, images: np.ndarray) -> Any:
@@ -114,7 +116,7 @@ def export_onnx(
 
     check_shapes(network.tensors, tensor_shapes(model))
     names = network.endpoints if endpoints else (network.output,)
-    outputs = [model.get_layer(name).output for name in names]
+    outputs = [model.get_layer(layer_name(name)).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")
     image_shape = (*network.resolution, network.in_channels)
     selected = _functional(model.inputs, outputs, model.name)

@@ -15,6 +15,7 @@ import keras
 from keras import KerasTensor, initializers, layers, ops
 
 from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_bound, symmetric_padding
+from keras_impl.weights import layer_name
 
 # Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
 CHANNELS_LAST = "channels_last"
@@ -39,7 +40,7 @@ class Conv:
             data_format=CHANNELS_LAST,
             use_bias=False,
             kernel_initializer=initializers.RandomNormal(stddev=conv_std(kernel, filters)),
-            name=name,
+            name=layer_name(name),
         )
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
@@ -58,7 +59,7 @@ class DepthwiseConv(Conv):
             data_format=CHANNELS_LAST,
             use_bias=False,
             depthwise_initializer=initializers.RandomNormal(stddev=conv_std(kernel, 1)),
-            name=name,
+            name=layer_name(name),
         )
 
 
@@ -69,12 +70,16 @@ def _padding(kernel: int, dialect: Dialect, name: str) -> tuple[layers.Layer | N
     if kernel == 1:
         return None, "valid"
     zeros = symmetric_padding(kernel)
-    return layers.ZeroPadding2D((zeros, zeros), CHANNELS_LAST, name=f"{name}_pad"), "valid"
+    return layers.ZeroPadding2D(
+        (zeros, zeros), CHANNELS_LAST, name=layer_name(f"{name}_pad")
+    ), "valid"
 
 
 def BatchNorm(dialect: Dialect, name: str) -> layers.Layer:
     """Batch normalization over N, H and W of (N, H, W, C)."""
-    return layers.BatchNormalization(momentum=dialect.momentum, epsilon=dialect.epsilon, name=name)
+    return layers.BatchNormalization(
+        momentum=dialect.momentum, epsilon=dialect.epsilon, name=layer_name(name)
+    )
 
 
 def PointwiseConv(filters: int, name: str) -> layers.Layer:
@@ -84,7 +89,7 @@ def PointwiseConv(filters: int, name: str) -> layers.Layer:
         1,
         data_format=CHANNELS_LAST,
         kernel_initializer=initializers.RandomNormal(stddev=conv_std(1, filters)),
-        name=name,
+        name=layer_name(name),
     )
 
 
@@ -109,7 +114,7 @@ def StochasticDepth(rate: float, name: str) -> layers.Layer:
 
     What is kept is divided by the survival probability, so that the expectation is unchanged.
     """
-    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)
+    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=layer_name(name))
 
 
 class MBConv:
@@ -181,7 +186,7 @@ def EfficientNet(network: Network) -> keras.Model:
 
 def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
     """Give a value a name to ask for it by: a layer that changes nothing."""
-    return layers.Identity(name=name)(x)
+    return layers.Identity(name=layer_name(name))(x)
 
 
 def _functional(inputs: Any, outputs: Any, name: str) -> keras.Model:

@@ -17,7 +17,7 @@ from keras import layers
 
 from common.backend import OPSET
 from common.onnx_builder import BATCH, OnnxBuilder, UnsupportedOperationError
-from keras_impl.weights import layer_variables
+from keras_impl.weights import layer_variables, role_of
 
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
@@ -84,7 +84,7 @@ class _Walk:
     def name(self, operation: keras.Operation) -> str:
         """A layer's own name; Keras numbers operations through a session, here it is the model."""
         if isinstance(operation, layers.Layer):
-            return operation.name
+            return role_of(operation)
         kind = type(operation).__name__.lower()
         self.operations[kind] += 1
         return f"{kind}_{self.operations[kind]}"

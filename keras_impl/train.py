@@ -11,7 +11,7 @@ from keras import KerasTensor, layers, ops
 from common.backend import Gradients, Trained, common_factors, from_layout, to_layout
 from common.recipe import Optimization
 from keras_impl.optimizer import MovingAverage, cross_entropy, make_optimizer
-from keras_impl.weights import variables
+from keras_impl.weights import role_of, variables
 
 Masks = Mapping[str, np.ndarray]
 DROP_PATH = ".drop_path"
@@ -73,9 +73,10 @@ def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray
 
     def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
         output = _in_training(operation, args, kwargs)
-        if operation.name.endswith(DROP_PATH):
+        role = role_of(operation)
+        if role.endswith(DROP_PATH):
             before, after = (np.asarray(x).reshape(len(images), -1) for x in (args[0], output))
-            found[operation.name.removesuffix(DROP_PATH)] = common_factors(before, after)
+            found[role.removesuffix(DROP_PATH)] = common_factors(before, after)
         return output
 
     model._run_through_graph([_images(model, images)], call_fn=call)
@@ -101,7 +102,7 @@ def _differentiated(
     def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
         if not isinstance(operation, layers.Dropout):
             return _in_training(operation, args, kwargs)
-        mask = masks.get(operation.name.removesuffix(DROP_PATH))
+        mask = masks.get(role_of(operation).removesuffix(DROP_PATH))
         return args[0] if mask is None else _masked(args[0], mask, operation.rate)
 
     x = tf.Variable(_images(model, images))

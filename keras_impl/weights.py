@@ -1,4 +1,7 @@
-"""Canonical weights in and out of a Keras model: layers carry roles, kernels are transposed."""
+"""Canonical weights in and out of a Keras model: layers carry roles, kernels are transposed.
+
+A layer's name is its role with dashes for dots, which Keras's torch backend does not take.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,16 @@ AXES = {
     layers.DepthwiseConv2D: (2, 3, 0, 1),  # (height, width, channels, 1)
     layers.Dense: (1, 0),  # (in, out) -> (out, in)
 }
+
+
+def layer_name(role: str) -> str:
+    """`stages.3.blocks.0.expand_conv` -> `stages-3-blocks-0-expand_conv`."""
+    return role.replace(".", "-")
+
+
+def role_of(layer: keras.Operation) -> str:
+    """The inverse of `layer_name`."""
+    return layer.name.replace("-", ".")
 
 
 def load_weights(model: keras.Model, weights: Weights) -> None:
@@ -59,7 +72,7 @@ def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, Axes]]:
     """Canonical name, variable, and the axes that put it in canonical order."""
     for layer in model.layers:
         for name, variable, axes in layer_variables(layer):
-            yield f"{layer.name}.{name}", variable, axes
+            yield f"{role_of(layer)}.{name}", variable, axes
 
 
 def layer_variables(layer: layers.Layer) -> Iterator[tuple[str, keras.Variable, Axes]]:

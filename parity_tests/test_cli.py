@@ -54,7 +54,7 @@ def test_parity_agrees_and_writes_every_error(tmp_path):
     assert "agrees" in done.stdout
     assert "1 of 1 agree" in done.stdout
     result = json.loads(path.read_text())
-    assert (result["schema"], result["agrees"]) == (2, True)
+    assert (result["schema"], result["agrees"]) == (3, True)
     assert {"torch", "keras", "tensorflow", "onnxruntime", "numpy"} <= set(result["environment"])
     assert result["environment"]["tensorflow_onednn"] in ("on", "off")
     (preset,) = result["presets"]
@@ -86,7 +86,7 @@ def test_parity_that_differs_says_where_and_exits_with_1(monkeypatch):
     original = keras.layers.BatchNormalization.__init__
 
     def wrong(self, *arguments, **options):
-        if options.get("name") == "stages.5.blocks.1.depthwise_bn":
+        if options.get("name") == "stages-5-blocks-1-depthwise_bn":
             options["epsilon"] = 1e-5
         original(self, *arguments, **options)
 
@@ -104,7 +104,7 @@ def test_parity_that_differs_says_where_and_exits_with_1(monkeypatch):
 def test_errors_without_a_number_are_null_in_the_report():
     network = small()
     nothing = compare.Error("logits", float("inf"), float("nan"))
-    run = compare.Comparison("torch", compare.TOLERANCES["float32"], (nothing,), 0.0)
+    run = compare.Comparison("torch", compare.TOLERANCES["float32"], (nothing,), (False,))
     result = parity.Result(network, count(network), (run,), 1.0)
     content = json.dumps(parity.report([result], parity.Settings()), allow_nan=False)
     (error,) = json.loads(content)["presets"][0]["runs"][0]["endpoints"]

@@ -112,7 +112,7 @@ import keras
 model = keras.models.load_model("model.keras")
 io = np.load("io.npz")
 np.testing.assert_allclose(model.predict_on_batch(io["images"]), io["logits"], rtol=1e-5, atol=1e-5)
-assert model.get_layer("reductions.3").output.shape[-1] == 40
+assert model.get_layer("reductions-3").output.shape[-1] == 40
 assert not {"common", "keras_impl", "torch_impl"} & set(sys.modules)
 print("loaded")
 """

@@ -45,6 +45,8 @@ def test_both_packages_hold_the_same_files():
 
 # What one framework needs and the other has no counterpart of.
 ONE_SIDED = {
+    "layer_name",  # Keras's name of a layer, from its role,
+    "role_of",  # and back
     "variables",  # those of a whole Keras model, by canonical name
     "Value",  # a Keras tensor in ONNX, with its channels first or last
     "layer_variables",  # a Keras layer's variables; PyTorch's are in its state dict by name
@@ -52,7 +54,7 @@ ONE_SIDED = {
 
 
 @pytest.mark.parametrize(
-    "module", ["", ".efficientnet", ".weights", ".onnx", ".files", ".optimizer", ".train"]
+    "module", ["", ".efficientnet", ".weights", ".onnx", ".files", ".optimizer", ".trace", ".train"]
 )
 def test_public_names_match_in_the_same_order(module):
     names = [

@@ -120,7 +120,7 @@ def test_stochastic_depth_left_on_in_keras(monkeypatch):
     dropout = keras.layers.Dropout.call
 
     def always(self, x, training=False):
-        return dropout(self, x, training or self.name.endswith(".drop_path"))
+        return dropout(self, x, training or self.name.endswith("drop_path"))
 
     keras.utils.set_random_seed(0)
     monkeypatch.setattr(keras.layers.Dropout, "call", always)

@@ -7,6 +7,7 @@ import torch
 
 from common.backend import get_backend
 from common.calibration import structured_images
+from keras_impl.weights import layer_name
 from parity_tests.support import images_for, small, weights_of
 from torch_impl.efficientnet import BatchNorm, StochasticDepth
 
@@ -60,7 +61,7 @@ def test_every_block_has_the_rate_of_the_specification():
         module = torch_model.get_submodule(block.role)
         assert module.drop_path.rate == block.drop_path_rate == 0.4 * block.index / 16
         if block.has_skip:
-            layer = keras_model.get_layer(f"{block.role}.drop_path")
+            layer = keras_model.get_layer(layer_name(f"{block.role}.drop_path"))
             assert (layer.rate, layer.noise_shape) == (block.drop_path_rate, (None, 1, 1, 1))
     assert torch_model.dropout.p == keras_model.get_layer("dropout").rate == network.dropout
 

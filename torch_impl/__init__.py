@@ -14,6 +14,7 @@ from common.spec import Network
 from common.weights import changed, description
 from torch_impl.efficientnet import EfficientNet
 from torch_impl.files import read_checkpoint, write_checkpoint
+from torch_impl.trace import trace
 from torch_impl.train import drop_factors, gradients, train
 from torch_impl.weights import dump_weights, load_weights
 
@@ -31,6 +32,7 @@ __all__ = [
     "load_weights",
     "read_checkpoint",
     "run",
+    "trace",
     "train",
     "versions",
     "write_checkpoint",

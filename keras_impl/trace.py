@@ -1,0 +1,50 @@
+"""Every operation of one section in Keras, to find the one that another program differs in."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+from common.backend import from_layout, to_layout
+from common.tracing import Trace
+from keras_impl.efficientnet import _functional
+from keras_impl.weights import layer_name, role_of
+
+# What hands on its input, amid zeros at most, in inference.
+MOVES = (layers.Identity, layers.Dropout, layers.ZeroPadding2D)
+
+
+def trace(model: keras.Model, endpoint: str, value: np.ndarray) -> Trace:
+    """The operations that lead to an endpoint from the one before, whose value is given.
+
+    Inference; `value` is (N, C, H, W), or the images for the first endpoint.
+    """
+    end = model.get_layer(layer_name(endpoint))
+    section = _functional(_before(model, end), end.output, "section")
+    found = Trace()
+
+    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
+        output = operation(*args, **kwargs)
+        if not isinstance(operation, MOVES):
+            array = ops.convert_to_numpy(output)
+            found.keep(_name(operation, endpoint), from_layout(array, True))
+        return output
+
+    x = ops.convert_to_tensor(to_layout(value, value.ndim == 4), model.inputs[0].dtype)
+    section._run_through_graph([x], call_fn=call)
+    return found
+
+
+def _before(model: keras.Model, end: layers.Layer) -> KerasTensor:
+    """What the section that ends in a layer begins with: the endpoint before, or the image."""
+    ends = [layer for layer in model.layers if isinstance(layer, layers.Identity)]
+    position = ends.index(end)
+    return ends[position - 1].output if position else model.inputs[0]
+
+
+def _name(operation: keras.Operation, endpoint: str) -> str:
+    """A layer's role within its section; Keras numbers other operations through a session."""
+    if isinstance(operation, layers.Layer):
+        return role_of(operation).removeprefix(f"{endpoint}.")
+    return type(operation).__name__.lower()

@@ -1,0 +1,81 @@
+"""Every operation of one section in PyTorch, to find the one that another program differs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from common.tracing import Trace
+from torch_impl.efficientnet import EfficientNet, global_average_pool
+
+
+def trace(model: EfficientNet, endpoint: str, value: np.ndarray) -> Trace:
+    """The operations that lead to an endpoint from the one before, whose value is given.
+
+    Inference; `value` is (N, C, H, W), or the images for the first endpoint.
+    """
+    like = next(model.parameters())
+    x = torch.tensor(np.ascontiguousarray(value), dtype=like.dtype, device=like.device)
+    found = Trace()
+    with torch.inference_mode(), _Recorder(found) as recorder:
+        if endpoint == "features":
+            global_average_pool(x)
+        elif endpoint == "logits":
+            recorder.watch("classifier", model.classifier)
+            model.classifier(x)
+        else:
+            section = model.get_submodule(endpoint)
+            for name, module in section.named_children():
+                recorder.watch(name, module)
+            section(x)
+    return found
+
+
+class _Recorder(TorchFunctionMode):
+    """Keeps what modules return under their names, and functions called outside of these."""
+
+    def __init__(self, found: Trace):
+        super().__init__()
+        self.found, self.depth = found, 0
+        self.hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self.phases: dict[nn.Module, bool] = {}
+
+    def watch(self, name: str, module: nn.Module) -> None:
+        """Record a module as one operation, in inference."""
+
+        def enter(module: nn.Module, args: tuple) -> None:
+            self.depth += 1
+
+        def leave(module: nn.Module, args: tuple, output: Tensor) -> None:
+            self.depth -= 1
+            if output is not args[0]:  # stochastic depth hands on what it is given
+                self.keep(name, output)
+
+        self.phases |= {part: part.training for part in module.modules()}
+        module.eval()
+        self.hooks += [
+            module.register_forward_pre_hook(enter),
+            module.register_forward_hook(leave),
+        ]
+
+    def keep(self, name: str, value: Tensor) -> None:
+        self.found.keep(name, value.numpy(force=True))
+
+    def __torch_function__(
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        output = func(*args, **(kwargs or {}))
+        if self.depth == 0 and isinstance(output, Tensor):
+            self.keep(func.__name__.strip("_"), output)
+        return output
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        for hook in self.hooks:
+            hook.remove()
+        for module, training in self.phases.items():
+            module.training = training
