@@ -7,24 +7,22 @@ algorithm is the same and the time is not.
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 
 import numpy as np
 
 from common.backend import Backend, get_backend
 from common.calibration import calibrated, structured_images
 from common.compare import TOLERANCES, compare
+from common.elsewhere import KerasOn
+from common.errors import RosettaError
 from common.parity import REFERENCE, backends
 from common.recipe import Constant, Exponential, Optimization
 from common.spec import PYTORCH, TENSORFLOW, Layer, Network, Size, conv_std, dense_bound
-from common.weights import Weights, changed, metadata, network_from
+from common.weights import Weights, changed
 
 SIDE = 64  # pixels, of training images
 # Height even at every stride, where the padding rules differ; width odd at every stride, where a
@@ -36,8 +34,7 @@ SAMPLES = 512  # by which the frequency of dropping is measured
 SMOOTHING = 0.1
 DEVIATIONS = 5  # standard deviations that a random number may be off
 DTYPE = "float64"
-# Not on torch: it takes no dots in the names of parameters, and our layers have them.
-KERAS_BACKENDS = ("jax",)
+KERAS_BACKENDS = ("jax", "torch")  # the other claims run on tensorflow
 
 # At ten times this rate the network amplifies rounding to 3e-9 within the ten steps.
 RATE = Exponential(0.001, 0.97, 2.4, warmup=3)
@@ -61,17 +58,28 @@ class Claim:
 
 
 def check(network: Network, seed: int = 0) -> Iterator[Claim]:
-    """Every claim about a network, as they are checked."""
-    for claim in CLAIMS:
-        yield from claim(network, seed)
+    """Every claim about a network, as they are checked.
+
+    Keras's other backends run in processes of their own, beside the rest.
+    """
+    beside = [claim for claim in CLAIMS if claim is keras_backends]
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(list, claim(network, seed)) for claim in beside]
+        for claim in CLAIMS:
+            if claim not in beside:
+                yield from claim(network, seed)
+        for found in waiting:
+            yield from found.result()
 
 
-def _models(network: Network, seed: int) -> Iterator[tuple[str, Backend, object]]:
-    """Every backend with a model of the same weights in float64, the reference first."""
+def _models(
+    network: Network, seed: int, dtype: str = DTYPE
+) -> Iterator[tuple[str, Backend, object]]:
+    """Every backend with a model of the same weights, the reference first."""
     weights = calibrated(network, seed)
     for name in backends():
         backend = get_backend(name)
-        model = backend.build(network, DTYPE)
+        model = backend.build(network, dtype)
         backend.load_weights(model, weights)
         yield name, backend, model
 
@@ -152,17 +160,20 @@ def gradients(network: Network, seed: int) -> Iterator[Claim]:
 def batch_norm(network: Network, seed: int) -> Iterator[Claim]:
     """Claim 3: running statistics after one batch and after five."""
     network = _small(network)
-    for count in (1, 5):
-
-        def measure(backend: Backend, model: object, count: int = count) -> tuple:
-            still = Optimization(Constant(0.0), rule="sgd", average=None)
-            backend.train(model, _batches(network, count, seed), still)
+    batches = _batches(network, 5, seed)
+    still = Optimization(Constant(0.0), rule="sgd", average=None)
+    parts = {"batch norm, 1 batch": batches[:1], "batch norm, 5 batches": batches[1:]}
+    references: dict[str, Weights] = {}
+    for backend_name, backend, model in _models(network, seed):
+        for name, further in parts.items():
+            backend.train(model, further, still)
             weights = backend.dump_weights(model)
             kept = {n: a for n, a in weights.items() if n.endswith((".mean", ".variance"))}
-            return kept, None
-
-        name = f"batch norm, {count} batch{'es' if count > 1 else ''}"
-        yield from _against_reference(name, network, seed, measure, 1e-11)
+            if backend_name == REFERENCE:
+                references[name] = kept
+            else:
+                size, where = _apart(references[name], kept)
+                yield Claim(name, backend_name, size, 1e-11, where)
 
 
 def stochastic_depth(network: Network, seed: int) -> Iterator[Claim]:
@@ -185,7 +196,7 @@ def stochastic_depth(network: Network, seed: int) -> Iterator[Claim]:
     )
     tiny = _small(network, 32)
     images = structured_images(SAMPLES, tiny.in_channels, tiny.resolution, seed)
-    for name, backend, model in _models(tiny, seed):
+    for name, backend, model in _models(tiny, seed, "float32"):
         factors = backend.drop_factors(model, images)
         size, where = max(
             (_surprise(factors.get(block.role), block.drop_path_rate), block.role)
@@ -266,35 +277,23 @@ def keras_backends(network: Network, seed: int) -> Iterator[Claim]:
     """
     network = _small(network, FORWARD_SIZE)
     images = structured_images(2, network.in_channels, network.resolution, seed + 1)
+    weights = calibrated(network, seed)
     backend = get_backend(REFERENCE)
     model = backend.build(network, DTYPE)
-    backend.load_weights(model, calibrated(network, seed))
-    reference = {network.output: backend.run(model, images)}
+    backend.load_weights(model, weights)
+    reference = backend.endpoints(model, images)
     for name in KERAS_BACKENDS:
-        if find_spec(name) is None:
-            yield Claim("Keras backend", name, 0.0, math.inf, "not installed, not checked")
+        try:
+            elsewhere = KerasOn(name)
+            model = elsewhere.build(network)
+            elsewhere.load_weights(model, weights)
+            found = compare(name, reference, elsewhere.endpoints(model, images))
+        except RosettaError as error:
+            yield Claim("Keras backend", name, math.inf, 0.0, str(error))
             continue
-        values, reason = _run_keras(name, network, seed)
-        if values is None:
-            yield Claim("Keras backend", name, math.inf, 0.0, reason)
-            continue
-        found = compare(name, reference, {network.output: values})
-        yield Claim(
-            "Keras backend", name, found.output.largest, found.tolerance.limit, "float32 logits"
-        )
-
-
-def _run_keras(name: str, network: Network, seed: int) -> tuple[np.ndarray | None, str]:
-    asked = {"network": metadata(network), "seed": seed}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "common.claims", json.dumps(asked)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    if done.returncode:
-        return None, (done.stderr.strip().splitlines() or ["ended without a word"])[-1]
-    return np.array(json.loads(done.stdout.splitlines()[-1])), ""
+        worst = found.worst
+        what = f"{worst.endpoint}, float32"
+        yield Claim("Keras backend", name, found.judged(worst), found.tolerance.limit, what)
 
 
 CLAIMS = (
@@ -306,18 +305,3 @@ CLAIMS = (
     initialisation,
     keras_backends,
 )
-
-
-def main() -> None:
-    """Run the Keras program on the backend of this process, and print its outputs."""
-    asked = json.loads(sys.argv[1])
-    network = network_from("the claim", asked["network"])
-    backend = get_backend("keras")
-    model = backend.build(network)
-    backend.load_weights(model, calibrated(network, asked["seed"]))
-    images = structured_images(2, network.in_channels, network.resolution, asked["seed"] + 1)
-    sys.stdout.write(json.dumps(backend.run(model, images).tolist()) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -24,6 +24,8 @@ from common.spec import Network
 from common.tracing import Trace
 from common.weights import Weights, load, save
 
+# A program that runs once is not worth XLA's optimizations, which take ten seconds.
+SETTINGS = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "TF_CPP_MIN_LOG_LEVEL": "3"}
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -79,7 +81,7 @@ class KerasOn:
                 [sys.executable, "-P", "-m", "common.elsewhere", folder],
                 capture_output=True,
                 text=True,
-                env={**os.environ, "KERAS_BACKEND": self.name, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, **SETTINGS, "KERAS_BACKEND": self.name},
             )
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["ended without a word"])[-1]

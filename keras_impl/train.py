@@ -15,6 +15,8 @@ from keras_impl.weights import role_of, variables
 
 Masks = Mapping[str, np.ndarray]
 DROP_PATH = ".drop_path"
+# Tracing a step takes as long as so many steps one operation at a time.
+WORTH_TRACING = 6
 
 
 def gradients(
@@ -29,7 +31,8 @@ def gradients(
     `masks` has 1 for what is kept: (N,) of a block's role, (N, features) of "dropout"; nothing is
     dropped where it has none.
     """
-    loss, image, found = _differentiated(model, images, labels, smoothing, masks or {})
+    x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
+    loss, image, found = _differentiated(model, x, y, smoothing, masks or {})
     trained = {id(v): (name, axes) for name, v, axes in variables(model)}
     weights = {}
     for variable, gradient in zip(model.trainable_variables, found, strict=True):
@@ -44,12 +47,23 @@ def train(
     optimization: Optimization,
 ) -> Trained:
     """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+    import tensorflow as tf
+
     optimizer = make_optimizer(model, optimization)
     optimizer.build(model.trainable_variables)
     average = MovingAverage(model, optimization.average) if optimization.average else None
     losses = []
+
+    def differentiated(x: KerasTensor, y: KerasTensor) -> tuple[KerasTensor, list[KerasTensor]]:
+        loss, _, found = _differentiated(model, x, y, optimization.label_smoothing, {})
+        return loss, found
+
+    batches = list(batches)
+    if len(batches) > WORTH_TRACING:
+        differentiated = tf.function(differentiated)
     for images, labels in batches:
-        loss, _, found = _differentiated(model, images, labels, optimization.label_smoothing, {})
+        x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
+        loss, found = differentiated(x, y)
         optimizer.begin_step()
         optimizer.apply(found, model.trainable_variables)
         if average:
@@ -94,7 +108,7 @@ def _in_training(operation: keras.Operation, args: tuple, kwargs: dict) -> Keras
 
 
 def _differentiated(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, smoothing: float, masks: Masks
+    model: keras.Model, x: KerasTensor, y: KerasTensor, smoothing: float, masks: Masks
 ) -> tuple[KerasTensor, KerasTensor, list[KerasTensor]]:
     """Loss, its gradient at the images (N, H, W, C), and at every trainable variable."""
     import tensorflow as tf
@@ -105,10 +119,10 @@ def _differentiated(
         mask = masks.get(role_of(operation).removesuffix(DROP_PATH))
         return args[0] if mask is None else _masked(args[0], mask, operation.rate)
 
-    x = tf.Variable(_images(model, images))
     with tf.GradientTape() as tape:
-        (logits,) = keras.tree.flatten(model._run_through_graph([tf.identity(x)], call_fn=call))
-        loss = cross_entropy(logits, ops.convert_to_tensor(labels, "int64"), smoothing)
+        tape.watch(x)
+        (logits,) = keras.tree.flatten(model._run_through_graph([x], call_fn=call))
+        loss = cross_entropy(logits, y, smoothing)
     values = [variable.value for variable in model.trainable_variables]
     image, *found = tape.gradient(loss, [x, *values])
     return loss, image, found
