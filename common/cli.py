@@ -467,7 +467,7 @@ def compare(
             typer.echo(f"  again: {again}")
         if report:
             content = {"schema": 1, "agree": found.agree, **asdict(found)}
-            report.write_text(json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
+            report.write_text(_as_json(finite(content)))
     raise typer.Exit(0 if found.agree else 1)
 
 
@@ -522,6 +522,12 @@ def parity(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every error there.")
     ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a page to open there.")
+    ] = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.")
+    ] = None,
 ) -> None:
     """Run the same weights in torch, Keras and onnxruntime on both exports, and compare.
 
@@ -532,6 +538,7 @@ def parity(
     ]
     with _needs_extra("all"):
         from common import parity as job
+        from common import report
         from common.files import replacing
 
         settings = _settings(networks[0], image, dtype, batch, seed, keras_backend)
@@ -539,7 +546,15 @@ def parity(
         held: dict[str, list[Claim]] = {}
         with ExitStack() as stack:
             # Opened before the work: a folder that is not there is reported at once.
-            report = stack.enter_context(replacing(json_file)) if json_file else None
+            files = {
+                written: stack.enter_context(replacing(path))
+                for written, path in (
+                    (_as_json, json_file),
+                    (report.html, html_file),
+                    (report.junit, junit_file),
+                )
+                if path
+            }
             advance = stack.enter_context(_progress(len(networks) * job.steps(settings)))
             typer.echo(_headings(job.runners(settings)))
             for network in networks:
@@ -549,9 +564,10 @@ def parity(
                 results.append(result)
                 if full:
                     held[network.name] = list(_checked(network, seed, advance))
-            if report:
-                found = job.report(results, settings, held)
-                report.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+            command = shlex.join(["rosetta", *sys.argv[1:]])
+            found = report.content(results, settings, held, command) if files else {}
+            for written, path in files.items():
+                path.write_text(written(found), encoding="utf-8")
     agree = sum(result.agrees for result in results)
     typer.echo(
         f"{agree} of {len(results)} agree with {job.REFERENCE} in float64, relative to the spread "
@@ -562,6 +578,10 @@ def parity(
         number = sum(map(len, held.values()))
         typer.echo(f"{number - len(broken)} of {number} claims hold")
     raise typer.Exit(0 if agree == len(results) and not broken else 1)
+
+
+def _as_json(found: dict) -> str:
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def _settings(

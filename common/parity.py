@@ -8,7 +8,7 @@ import platform
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +19,11 @@ import numpy as np
 from common import __version__
 from common.backend import Backend, backend_names, get_backend
 from common.calibration import calibrated
-from common.compare import TOLERANCES, Comparison, Error, compare
+from common.compare import TOLERANCES, Comparison, compare
 from common.counting import Count, count
 from common.diagnosis import OPERATION, Diagnosis, Tracer, before, diagnose
 from common.elsewhere import KERAS_BACKENDS, KerasOn
 from common.errors import RosettaError
-from common.files import finite
 from common.graph import OnnxGraph
 from common.preprocess import PHOTOGRAPH, photograph
 from common.spec import PRESETS, TENSORFLOW, Network
@@ -32,10 +31,9 @@ from common.tracing import Divergence, Pair, align, first_divergence
 from common.weights import Weights
 
 if TYPE_CHECKING:
-    from common.claims import Claim
+    pass
 
 REFERENCE = "torch"  # in float64
-SCHEMA = 3
 # onnxruntime has no convolution in float64 on a CPU, so graphs run in float32 always.
 GRAPH_DTYPE = "float32"
 
@@ -286,53 +284,3 @@ def environment() -> dict[str, str]:
     for name in backends():
         found |= get_backend(name).versions()
     return found
-
-
-def report(
-    results: list[Result], settings: Settings, claims: Mapping[str, list[Claim]] | None = None
-) -> dict:
-    """The content of a run as plain data, ready for JSON; `schema` grows when it changes.
-
-    `claims` are those of `common.claims`, by preset, where they were checked.
-    """
-    claims = claims or {}
-    held = all(claim.holds for found in claims.values() for claim in found)
-    return {
-        "schema": SCHEMA,
-        "agrees": held and all(result.agrees for result in results),
-        "reference": f"{REFERENCE} float64",
-        "environment": environment(),
-        "settings": {**asdict(settings), "image": settings.image.name},
-        "presets": [_report_one(result) for result in results],
-        "claims": {
-            preset: [finite({**asdict(claim), "holds": claim.holds}) for claim in found]
-            for preset, found in claims.items()
-        },
-    }
-
-
-def _report_one(result: Result) -> dict:
-    network = result.network
-    return {
-        "preset": network.name,
-        "resolution": network.resolution,
-        "dialect": asdict(network.dialect),
-        "parameters": result.count.trainable,
-        "macs": result.count.macs,
-        "seconds": round(result.seconds, 1),
-        "agrees": result.agrees,
-        "runs": [
-            {
-                "runner": comparison.runner,
-                "tolerance": asdict(comparison.tolerance),
-                "agrees": comparison.agrees,
-                "top5_agreement": comparison.top5_agreement,
-                "endpoints": [_report_error(error) for error in comparison.errors],
-            }
-            for comparison in result.comparisons
-        ],
-    }
-
-
-def _report_error(error: Error) -> dict:
-    return finite(asdict(error))
