@@ -32,7 +32,8 @@ TEMPLATE = Path(__file__).parent / "assets" / "report.html.j2"
 SHADES = 8  # of either half of the colour scale
 DECADES = 4  # below the tolerance, and up to an error of 1 above it
 WIDTH, HEIGHT = 640, 300  # of a chart, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 46, 110, 14, 26  # its margins
+LEFT, RIGHT, TOP, BOTTOM = 54, 110, 14, 26  # its margins
+LABEL_HEIGHT = 14
 LOWEST = 1e-16
 
 
@@ -178,6 +179,7 @@ class Line:
     points: str
     end: tuple[float, float]
     first: tuple[float, float]
+    labelled: bool  # not where another label is
 
 
 @dataclass(frozen=True)
@@ -196,14 +198,19 @@ class Chart:
     right: int = WIDTH - RIGHT
 
 
+def section(endpoint: str) -> str:
+    """The row of Table 1 that an endpoint is in, or what follows: stem, stage 2 to 8, head, ..."""
+    first, *others = endpoint.split(".")
+    return f"stage {others[0]}" if first == "stages" else first
+
+
 def sections(run: dict) -> dict[str, float | None]:
-    """The largest error of each row of Table 1, and of what follows: stem, 2 to 8, head, ..."""
+    """The largest error of every section of the network."""
     found: dict[str, float | None] = {}
     for index, endpoint in enumerate(run["endpoints"]):
-        parts = endpoint["endpoint"].split(".")
-        if parts[0] == "reductions":
+        name = section(endpoint["endpoint"])
+        if name == "reductions":  # the value of the block before
             continue
-        name = f"stage {parts[1]}" if parts[0] == "stages" else parts[0]
         errors = (found.get(name, 0.0), judged(run, index))
         found[name] = None if None in errors else max(errors)
     return found
@@ -243,7 +250,8 @@ def chart(runs: Iterable[tuple[str, dict]]) -> Chart | None:
                 if errors[name] is None or errors[name] > run["tolerance"]["limit"]
             ]
             text = " ".join(f"{a},{b}" for a, b in points)
-            lines.append(Line(label, text, points[-1], points[over[0]]))
+            near = [line for line in lines if abs(line.end[1] - points[-1][1]) < LABEL_HEIGHT]
+            lines.append(Line(label, text, points[-1], points[over[0]], not near))
     powers = range(low, high + 1, max(1, (high - low) // 6))
     return Chart(
         WIDTH,
@@ -282,6 +290,7 @@ def html(found: dict) -> str:
         tolerances=sorted({run["tolerance"]["limit"] for _, run in runs}),
         chart=chart((f"{preset} {run['runner']}", run) for preset, run in runs),
         chart_of=lambda preset, run: chart([(f"{preset} {run['runner']}", run)]),
+        section=section,
         worst=worst,
         judged=judged,
         shade=shade,
