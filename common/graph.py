@@ -85,7 +85,12 @@ def start(model: str | bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base but this
         name = "the model" if isinstance(model, bytes) else model
-        raise RosettaError(f"{name}: onnxruntime cannot load it ({error})") from None
+        raise RosettaError(f"{name}: onnxruntime cannot load it ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    """A message that may have several lines, as one."""
+    return " ".join(str(error).split())
 
 
 def load(source: str | bytes) -> onnx.ModelProto:
@@ -96,6 +101,22 @@ def load(source: str | bytes) -> onnx.ModelProto:
 def part(model: onnx.ModelProto, begin: str, end: str) -> onnx.ModelProto:
     """The operations that lead from one value to another, as a model."""
     return Extractor(onnx.shape_inference.infer_shapes(model)).extract_model([begin], [end])
+
+
+def is_cut(model: onnx.ModelProto, name: str) -> bool:
+    """Whether everything on the way to the last output passes through a value."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    given = {initializer.name for initializer in model.graph.initializer}
+    inputs = {value.name for value in model.graph.input} - given
+    seen, queue = {name}, [model.graph.output[-1].name]
+    while queue:
+        value = queue.pop()
+        if value in inputs:
+            return False
+        if value not in seen and value in producers:
+            queue.extend(producers[value].input)
+        seen.add(value)
+    return True
 
 
 def _origin(model: onnx.ModelProto, name: str, channels_last: bool) -> tuple[str, bool]:
@@ -137,7 +158,7 @@ def steps(
         try:
             values = session.run(asked, {inputs[0]: value})
         except Exception as error:  # see above
-            raise RosettaError(f"onnxruntime cannot run the model ({error})") from None
+            raise RosettaError(f"onnxruntime cannot run the model ({_line(error)})") from None
         for name, found in zip(asked, values, strict=True):
             if isinstance(found, np.ndarray) and found.dtype.kind == "f":
                 yield name, found, read[name]

@@ -171,14 +171,21 @@ def _is_jump(found: Divergence, pairs: list[Pair]) -> bool:
 
 
 def piece(first: Program, second: Program, found: Compared) -> tuple[str, str] | None:
-    """The values after which the first divergence comes, for `after`; None if none are known."""
-    divergence = found.divergence
-    if divergence is None or divergence.after is None:
+    """The last values that agree and that all of the rest follows from, for `after`.
+
+    None if there are none, but the image.
+    """
+    if found.divergence is None or found.divergence.after is None:
         return None
     if isinstance(first, CallableProgram) or isinstance(second, CallableProgram):
         return None
-    names = first.resumable(divergence.after[0]), second.resumable(divergence.after[1])
-    return None if None in names else names
+    names = [pair[:2] for pair in found.pairs]
+    known = names[: names.index(found.divergence.after) + 1]
+    for one, other in reversed(known):
+        places = first.resumable(one), second.resumable(other)
+        if None not in places:
+            return places
+    return None
 
 
 def images_for(programs: tuple[Program, Program], path: Path | None) -> np.ndarray:
@@ -278,9 +285,11 @@ class OnnxProgram:
         """Every operation of the graph that depends on the input."""
         return self._trace(self.model, self.given(images), folder)
 
-    def resumable(self, step: str) -> str:
-        """A step itself: a graph can be run from any value on."""
-        return step
+    def resumable(self, step: str) -> str | None:
+        """A step itself, unless a skip leads around it."""
+        from common import graph
+
+        return step if graph.is_cut(self.model, step) else None
 
     def value(self, images: np.ndarray, name: str, folder: Path) -> np.ndarray:
         """One value inside the graph."""
@@ -319,6 +328,7 @@ class CheckpointProgram:
         found = self.match.dialect or self.match.possible[0]
         self.network = changed(self.match.network, dialect=asdict(found))
         framework, self.backend = backend_for(self.match.layouts[0].framework)
+        self.ends: dict[str, str] = {}  # the last operation of each section
         self.name = path
         self.kind = f"{self.network.name}, {found.name} dialect, in {framework}"
 
@@ -337,11 +347,8 @@ class CheckpointProgram:
         return [name for name in self.network.endpoints if not name.startswith("reductions.")]
 
     def resumable(self, step: str) -> str | None:
-        """The endpoint before the section of a step; None if it is in the first one."""
-        sections = self.sections
-        inside = [name for name in sections if f"{step}.".startswith(f"{name}.")]
-        position = sections.index(inside[-1])
-        return sections[position - 1] if position else None
+        """The endpoint that a step is the value of, if it is."""
+        return self.ends.get(step)
 
     def value(self, images: np.ndarray, name: str, folder: Path) -> np.ndarray:
         """The value of an endpoint."""
@@ -370,6 +377,7 @@ class CheckpointProgram:
             for step in steps:
                 output = step is steps[-1] and endpoint == self.network.output
                 found.keep(endpoint if output else f"{endpoint}.{step.name}", step.value)
+            self.ends[found[-1].name] = endpoint
             value = steps[-1].value
         return found
 

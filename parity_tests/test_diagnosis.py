@@ -1,0 +1,131 @@
+"""A jump is told from a drift, and the command that is printed shows the piece again."""
+
+import re
+import shlex
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from common.cli import app
+from common.compare import TOLERANCES, Comparison, Error
+from common.diagnosis import JUMP, ROUNDING, growth
+from common.elsewhere import KerasOn
+from common.errors import RosettaError
+from parity_tests.support import BACKENDS, images_for, parity, reference, small, weights_of
+
+
+def comparison(*errors):
+    found = tuple(Error(f"e{index}", error, error) for index, error in enumerate(errors))
+    return Comparison("keras", TOLERANCES["float32"], found, None)
+
+
+def test_a_jump_is_where_the_error_grows_the_most():
+    found = growth(comparison(2e-7, 5e-7, 3e-2, 1e-1), "float32")
+    assert (found.kind, found.endpoint, found.before, found.error) == ("jump", "e2", 5e-7, 3e-2)
+
+
+def test_a_jump_below_the_tolerance_is_still_where_to_look():
+    found = growth(comparison(2e-7, 4e-5, 9e-5, 3e-4), "float32")
+    assert (found.kind, found.endpoint) == ("jump", "e1")
+
+
+def test_a_drift_grows_bit_by_bit():
+    found = growth(comparison(2e-7, 3e-6, 4e-5, 2e-4, 3e-4), "float32")
+    assert (found.kind, found.endpoint, found.error) == ("drift", "e3", 2e-4)
+
+
+def test_no_number_is_a_jump():
+    found = growth(comparison(2e-7, float("inf"), float("inf")), "float32")
+    assert (found.kind, found.endpoint) == ("jump", "e1")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rounding_alone_is_far_from_a_jump(backend, dtype):
+    run = parity(backend, small(size=96), dtype)
+    floor = ROUNDING[dtype]
+    errors = [floor, *(max(run.judged(error), floor) for error in run.errors)]
+    ratios = [after / before for before, after in pairwise(errors)]
+    assert max(ratios) < JUMP / 2
+
+
+@pytest.fixture
+def _wrong_epsilon(monkeypatch):
+    import keras
+
+    original = keras.layers.BatchNormalization.__init__
+
+    def wrong(self, *arguments, **options):
+        if options.get("name") == "stages-5-blocks-1-depthwise_bn":
+            options["epsilon"] = 1e-5
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.layers.BatchNormalization, "__init__", wrong)
+
+
+@pytest.mark.usefixtures("_wrong_epsilon")
+def test_the_operation_is_named_and_the_command_shows_it_again():
+    done = CliRunner().invoke(app, ["parity", "b0", "--size", "64"])
+    assert done.exit_code == 1
+    operation = "depthwise_bn (there depthwise_bn) is the first operation that differs"
+    assert done.stdout.count(operation) == 2  # in Keras, and in the graph exported from it
+    assert re.search(r"a jump, from \S+e-0[67] to \S+e-03 at stages.5.blocks.1", done.stdout)
+    commands = re.findall("again: rosetta (.*)", done.stdout)
+    assert commands == [
+        "trace b0 stages.5.blocks.1 --run keras --size 64",
+        "trace b0 stages.5.blocks.1 --run onnx-keras --size 64",
+    ]
+    for command in commands:
+        again = CliRunner().invoke(app, shlex.split(command))
+        assert again.exit_code == 1
+        assert operation in again.stdout
+
+
+def test_a_section_that_agrees_is_shown_operation_by_operation():
+    arguments = ["trace", "b0", "stages.3.blocks.0", "--run", "onnx-torch", "--size", "64"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [line[0] for line in lines][:3] == ["expand_conv", "expand_bn", "silu"]
+    assert len(lines) == 14
+    assert all(float(line[-1]) < 1e-5 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stages.9.blocks.0", "--run", "keras"], "unknown endpoint 'stages.9.blocks.0'; choose"),
+        (["stem", "--run", "caffe"], "unknown run 'caffe'; choose from torch, keras, keras-tens"),
+        (["stem", "--run", "keras", "--dtype", "half"], "unknown dtype 'half'"),
+    ],
+)
+def test_what_cannot_be_traced_is_one_line(arguments, message):
+    done = CliRunner().invoke(app, ["trace", "b0", *arguments])
+    assert isinstance(done.exception, RosettaError)
+    assert message in str(done.exception)
+
+
+# ------------------------------------------------------------------ Keras's other backends
+
+
+def test_keras_on_pytorch_gives_the_same_numbers():
+    network = small()
+    elsewhere = KerasOn("torch")
+    model = elsewhere.build(network)
+    elsewhere.load_weights(model, weights_of(network))
+    values = elsewhere.endpoints(model, images_for(network), ["stem", "logits"])
+    assert list(values) == ["stem", "logits"]
+    expected = reference(network)
+    for name, value in values.items():
+        assert np.abs(value - expected[name]).max() < 1e-4 * expected[name].std()
+    steps = elsewhere.trace(model, "stem", images_for(network))
+    assert [step.name for step in steps] == ["conv", "bn", "silu"]
+
+
+def test_an_unknown_backend_of_keras_is_one_line():
+    done = CliRunner().invoke(app, ["parity", "b0", "--keras-backend", "theano"])
+    assert str(done.exception) == (
+        "unknown Keras backend 'theano'; choose from tensorflow, jax, torch"
+    )
