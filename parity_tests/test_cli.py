@@ -8,7 +8,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from common import compare, parity
+from common import compare, parity, report
 from common.cli import app
 from common.counting import count
 from common.errors import RosettaError
@@ -104,9 +104,10 @@ def test_parity_that_differs_says_where_and_exits_with_1(monkeypatch):
 def test_errors_without_a_number_are_null_in_the_report():
     network = small()
     nothing = compare.Error("logits", float("inf"), float("nan"))
-    run = compare.Comparison("torch", compare.TOLERANCES["float32"], (nothing,), (False,))
-    result = parity.Result(network, count(network), (run,), 1.0)
-    content = json.dumps(parity.report([result], parity.Settings()), allow_nan=False)
+    run = compare.Comparison("torch", compare.TOLERANCES["float32"], (nothing,), None)
+    result = parity.Result(network, count(network), (run,), 1.0, {})
+    found = report.content([result], parity.Settings(), {}, "rosetta parity")
+    content = json.dumps(found, allow_nan=False)
     (error,) = json.loads(content)["presets"][0]["runs"][0]["endpoints"]
     assert error == {"endpoint": "logits", "largest": None, "rms": None}
     assert not json.loads(content)["agrees"]
