@@ -660,6 +660,9 @@ def mutants(
     claim: Annotated[
         str | None, typer.Option(help="Only the mistakes that this claim guards against.")
     ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the table there.")
+    ] = None,
 ) -> None:
     """Make every known mistake in turn, and print which claim catches it.
 
@@ -667,24 +670,31 @@ def mutants(
     """
     with _needs_extra("all"):
         from common.claims import CLAIMS
+        from common.files import replacing
         from parity_tests.mutations import MUTATIONS, study
 
     names = [check.__name__ for check in CLAIMS]
     if claim not in (None, *names):
         raise RosettaError(f"unknown claim {claim!r}; choose from {', '.join(names)}")
     chosen = [mutation for mutation in MUTATIONS if claim in (None, mutation.claim)]
-    typer.echo(f"{'mistake':<58}{'caught by':<24}{'size':>8}  shapes  default initialisation")
-    missed = 0
-    for mutation in chosen:
-        found = study(mutation)
-        missed += not found.by
-        typer.echo(
-            f"{mutation.name:<58}{found.by or 'NOT CAUGHT':<24}{found.size:>8.0e}  "
-            f"{'see it' if found.seen_by_shapes else 'miss':<8}"
-            f"{'sees it' if found.seen_on_default_initialisation else 'misses it'}"
-        )
-    typer.echo(f"{len(chosen) - missed} of {len(chosen)} caught")
-    raise typer.Exit(1 if missed else 0)
+    studied = []
+    with ExitStack() as stack:
+        table = stack.enter_context(replacing(json_file)) if json_file else None
+        typer.echo(f"{'mistake':<58}{'caught by':<24}{'size':>8}  shapes  default initialisation")
+        for mutation in chosen:
+            found = study(mutation)
+            studied.append(found)
+            typer.echo(
+                f"{mutation.name:<58}{found.by or 'NOT CAUGHT':<24}{found.size:>8.0e}  "
+                f"{'see it' if found.seen_by_shapes else 'miss':<8}"
+                f"{'sees it' if found.seen_on_default_initialisation else 'misses it'}"
+            )
+        if table:
+            rows = [found.row for found in studied]
+            table.write_text(_as_json(finite({"schema": 1, "mistakes": rows})))
+    caught = sum(bool(found.by) for found in studied)
+    typer.echo(f"{caught} of {len(studied)} caught")
+    raise typer.Exit(0 if caught == len(studied) else 1)
 
 
 def _tolerances(results: list[Result]) -> str:

@@ -54,6 +54,19 @@ class Caught:
     seen_by_shapes: bool
     seen_on_default_initialisation: bool
 
+    @property
+    def row(self) -> dict:
+        """The same as plain data."""
+        return {
+            "mistake": self.mutation.name,
+            "claim": self.mutation.claim,
+            "preset": self.mutation.preset,
+            "caught_by": self.by,
+            "size": self.size,
+            "seen_by_shapes": self.seen_by_shapes,
+            "seen_on_default_initialisation": self.seen_on_default_initialisation,
+        }
+
 
 MUTATIONS: list[Mutation] = []
 # Ten blocks, of every kind there is, for the claims that take many steps.

@@ -135,9 +135,7 @@ def test_junit_has_a_case_for_every_run_and_claim(written):
     assert failures["torch"] is failures["forward, keras"] is None
     assert "depthwise_bn" in failures["keras"].text
     assert "rosetta trace b0 stages.5.blocks.1 --run keras" in failures["keras"].text
-    assert (
-        failures["gradients, keras"].get("message").startswith("off by 1.0e0, limit 1.0e\u221210")
-    )
+    assert failures["gradients, keras"].get("message").startswith("off by 1.0e0, limit 1.0e\u2212")
 
 
 # ------------------------------------------------------------------ numbers, colours and lines
