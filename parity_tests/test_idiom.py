@@ -44,6 +44,7 @@ def test_torch_state_dict_loads_into_a_fresh_model(tmp_path):
         assert torch.equal(fresh(images), model(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", FAMILIES)
 def test_torch_compiled_takes_images_of_other_sizes(dialect):
     network = small(dialect=dialect, width=0.25, depth=0.5)

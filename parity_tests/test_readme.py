@@ -1,6 +1,8 @@
 """What the README shows is true: its Python runs, its table is of this project."""
 
+import json
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -11,9 +13,10 @@ import common
 from common.cli import app
 from common.counting import count
 from common.porting import port
-from common.spec import resolve
+from common.spec import PRESETS, resolve
 from common.weights import save
-from parity_tests.support import weights_of
+from parity_tests.mutations import MUTATIONS
+from parity_tests.support import LARGEST, weights_of
 
 ROOT = Path(common.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -62,3 +65,15 @@ def test_a_port_prints_what_it_shows(tmp_path, monkeypatch):
         return re.sub(r"fingerprint [0-9a-f]+|error [0-9.e+-]+", "", text)
 
     assert without_numbers(printed[1]) == without_numbers(shown)
+
+
+def test_the_page_of_claims_is_what_its_results_say():
+    results = ROOT / "docs" / "results"
+    page = runpy.run_path(str(ROOT / "docs" / "claims.py"))["page"]()
+    assert page == (ROOT / "docs" / "claims.md").read_text()
+    claims = json.loads((results / "claims.json").read_text())["claims"]
+    assert list(claims) == [preset for preset in PRESETS if preset != LARGEST]
+    assert all(claim["holds"] for held in claims.values() for claim in held)
+    mistakes = json.loads((results / "mutants.json").read_text())["mistakes"]
+    assert [row["mistake"] for row in mistakes] == [m.name for m in MUTATIONS]
+    assert all(row["caught_by"] for row in mistakes)

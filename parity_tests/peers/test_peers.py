@@ -174,7 +174,9 @@ def test_libraries_still_have_the_keys_of_their_manifests_of_every_size(name):
 # ------------------------------------------------------------------ libraries on Keras 2
 
 
-@pytest.mark.parametrize("library", ["keras-applications", "qubvel"])
+@pytest.mark.parametrize(
+    "library", [pytest.param("keras-applications", marks=pytest.mark.slow), "qubvel"]
+)
 def test_libraries_on_keras_2(library, tmp_path):
     """They load what was ported to them, compute the same, and every way they save it is read."""
     network = resolve("b0")
