@@ -21,10 +21,10 @@ the top of that file.
 ## Claims
 
 Keras on TensorFlow against PyTorch, in float64, unless another backend is named. Training runs on
-batches of 4 structured images of 64 x 64 pixels and the forward pass on 96 x 97; both have calibrated
-weights. The deviation is relative to the spread (forward), to the largest gradient (gradients), or
-to the largest value of each tensor (the rest); that of the frequencies and the initialisation is in
-standard deviations of what chance alone would give. Limits are in the second row.
+batches of 4 structured images of 64 x 64 pixels and the forward pass on 96 x 97; both have
+calibrated weights. The deviation is relative to the spread (forward), to the largest gradient
+(gradients), or to the largest value of each tensor (the rest); that of the frequencies and the
+initialisation is in standard deviations of what chance alone would give.
 
 L2 is not here: training it in float64 in two frameworks takes more memory than the 24 GiB of the
 machine that wrote this. Its forward pass is compared in the slow tests.

@@ -4,16 +4,14 @@ import re
 import shlex
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from common.cli import app
 from common.compare import TOLERANCES, Comparison, Error
 from common.diagnosis import JUMP, ROUNDING, growth
-from common.elsewhere import KerasOn
 from common.errors import RosettaError
-from parity_tests.support import BACKENDS, images_for, parity, reference, small, weights_of
+from parity_tests.support import BACKENDS, parity, small
 
 
 def comparison(*errors):
@@ -105,27 +103,3 @@ def test_what_cannot_be_traced_is_one_line(arguments, message):
     done = CliRunner().invoke(app, ["trace", "b0", *arguments])
     assert isinstance(done.exception, RosettaError)
     assert message in str(done.exception)
-
-
-# ------------------------------------------------------------------ Keras's other backends
-
-
-def test_keras_on_pytorch_gives_the_same_numbers():
-    network = small()
-    elsewhere = KerasOn("torch")
-    model = elsewhere.build(network)
-    elsewhere.load_weights(model, weights_of(network))
-    values = elsewhere.endpoints(model, images_for(network), ["stem", "logits"])
-    assert list(values) == ["stem", "logits"]
-    expected = reference(network)
-    for name, value in values.items():
-        assert np.abs(value - expected[name]).max() < 1e-4 * expected[name].std()
-    steps = elsewhere.trace(model, "stem", images_for(network))
-    assert [step.name for step in steps] == ["conv", "bn", "silu"]
-
-
-def test_an_unknown_backend_of_keras_is_one_line():
-    done = CliRunner().invoke(app, ["parity", "b0", "--keras-backend", "theano"])
-    assert str(done.exception) == (
-        "unknown Keras backend 'theano'; choose from tensorflow, jax, torch"
-    )

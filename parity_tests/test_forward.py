@@ -1,13 +1,15 @@
-"""Both backends compute the same function: every endpoint, both dialects, any size."""
+"""Claim 1: both backends compute the same function: every endpoint, both dialects, any size."""
 
 import subprocess
 import sys
 
 import pytest
 
+from common import claims
 from common.backend import get_backend
 from common.compare import compare
 from common.spec import PRESETS, resolve
+from parity_tests.claiming import caught, holds, mistakes
 from parity_tests.support import (
     BACKENDS,
     FAMILIES,
@@ -133,3 +135,13 @@ def test_endpoints_are_asked_for_by_name_and_leave_the_result_alone(backend):
 
 def test_every_preset_is_in_a_sweep():
     assert (*SMALL, *LARGE, LARGEST) == tuple(PRESETS)
+
+
+def test_the_claim_holds():
+    holds(claims.forward)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", mistakes(claims.forward), ids=lambda m: m.name)
+def test_a_mistake_is_caught(mistake):
+    caught(mistake)

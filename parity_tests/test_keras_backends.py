@@ -1,0 +1,61 @@
+"""Claim 7: the Keras program gives the same numbers on JAX and on PyTorch."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from common import claims
+from common.cli import app
+from common.elsewhere import KerasOn
+from parity_tests.claiming import HALF, holds
+from parity_tests.support import images_for, reference, small, weights_of
+
+
+def test_the_claim_holds():
+    holds(claims.keras_backends)
+
+
+class Perturbed(KerasOn):
+    """Keras elsewhere, with one batch norm of another epsilon."""
+
+    def load_weights(self, model, weights):
+        variance = weights["stages.5.blocks.0.depthwise_bn.variance"] + np.float32(1e-3)
+        changed = {**weights, "stages.5.blocks.0.depthwise_bn.variance": variance}
+        super().load_weights(model, changed)
+
+
+class Failing(KerasOn):
+    """Keras elsewhere, where it stops."""
+
+    def endpoints(self, model, images, names=None):
+        return super().endpoints(model, images, ["nowhere"])
+
+
+@pytest.mark.parametrize("elsewhere", [Perturbed, Failing])
+def test_the_claim_can_be_broken(monkeypatch, elsewhere):
+    monkeypatch.setattr(claims, "KerasOn", elsewhere)
+    monkeypatch.setattr(claims, "KERAS_BACKENDS", ("torch",))
+    (found,) = claims.keras_backends(HALF, 0)
+    assert not found.holds
+    assert ("unknown endpoint 'nowhere'" in found.what) == (elsewhere is Failing)
+
+
+def test_keras_on_pytorch_gives_the_same_numbers():
+    network = small()
+    elsewhere = KerasOn("torch")
+    model = elsewhere.build(network)
+    elsewhere.load_weights(model, weights_of(network))
+    values = elsewhere.endpoints(model, images_for(network), ["stem", "logits"])
+    assert list(values) == ["stem", "logits"]
+    expected = reference(network)
+    for name, value in values.items():
+        assert np.abs(value - expected[name]).max() < 1e-4 * expected[name].std()
+    steps = elsewhere.trace(model, "stem", images_for(network))
+    assert [step.name for step in steps] == ["conv", "bn", "silu"]
+
+
+def test_an_unknown_backend_of_keras_is_one_line():
+    done = CliRunner().invoke(app, ["parity", "b0", "--keras-backend", "theano"])
+    assert str(done.exception) == (
+        "unknown Keras backend 'theano'; choose from tensorflow, jax, torch"
+    )

@@ -1,0 +1,71 @@
+"""Claim 5: ten steps of each optimizer end in the same place, and their rules are the paper's."""
+
+import numpy as np
+import pytest
+import torch
+
+from common import claims
+from common.recipe import Cosine, Exponential, average_decay, is_decayed, scaled_rate
+from common.spec import resolve
+from parity_tests.claiming import caught, holds, mistakes
+
+
+def test_the_claim_holds():
+    holds(claims.optimizers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", mistakes(claims.optimizers), ids=lambda m: m.name)
+def test_a_mistake_is_caught(mistake):
+    caught(mistake)
+
+
+def test_the_official_schedule_falls_where_the_warm_up_ends():
+    steps = 1000  # of an epoch
+    rate = Exponential(scaled_rate(0.016, 2048), 0.97, 2.4 * steps, warmup=5 * steps)
+    assert rate(0) == 0
+    assert rate(2500) == pytest.approx(0.064)
+    assert rate(4999) == pytest.approx(0.128, rel=1e-3)
+    assert rate(5000) == pytest.approx(0.128 * 0.97**2)  # 0.1204: decay counts from step 0
+    assert rate(7199) == rate(5000)
+    assert rate(7200) == pytest.approx(0.128 * 0.97**3)
+
+
+def test_the_cosine_starts_at_its_base_and_ends_at_nothing():
+    rate = Cosine(0.1, steps=11_000, warmup=1000)
+    assert [rate(step) for step in (0, 500, 1000, 6000, 11_000, 12_000)] == pytest.approx(
+        [0, 0.05, 0.1, 0.05, 0, 0]
+    )
+
+
+def test_the_average_warms_up():
+    assert average_decay(0) == pytest.approx(0.1)
+    assert average_decay(90) == pytest.approx(0.91)
+    assert average_decay(10**6) == 0.9999
+
+
+def test_l2_covers_all_but_batch_norm():
+    network = resolve("b0")
+    left = [name for name in network.tensors if not is_decayed(name)]
+    assert all(name.rpartition(".")[0].endswith("bn") for name in left)
+    assert len(left) == 4 * 49
+    assert is_decayed("stages.3.blocks.0.se_reduce.bias")
+    assert is_decayed("classifier.bias")
+
+
+def test_one_step_of_rmsprop_is_that_of_the_released_code():
+    """P-16's scalar example, by hand: five steps, the learning rate halved at the third."""
+    from torch_impl.optimizer import RMSProp
+
+    parameter = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    rate = Exponential(0.1, 0.5, 2)
+    optimizer = RMSProp([{"params": [parameter]}], rate, 0.9, 0.9, 1e-3)
+    value, square, momentum = 1.0, 1.0, 0.0
+    for step in range(5):
+        parameter.grad = 2 * parameter.detach()
+        gradient = 2 * value
+        square = 0.9 * square + 0.1 * gradient**2
+        momentum = 0.9 * momentum + rate(step) * gradient / np.sqrt(square + 1e-3)
+        value -= momentum
+        optimizer.step()
+        assert parameter.item() == pytest.approx(value, rel=1e-12)
