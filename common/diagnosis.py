@@ -92,7 +92,9 @@ def sentences(found: Diagnosis) -> list[str]:
         said = [f"a drift: the error grows bit by bit, {grown}, as rounding does"]
     else:
         said = [f"a jump, {grown}"]
-    return [*said, *(operation_sentences(found.divergence) if found.divergence else ())]
+    if found.divergence is not None:
+        return [*said, *operation_sentences(found.divergence)]
+    return [*said, "no operation there differs when it is given the reference's values"]
 
 
 def operation_sentences(found: Divergence) -> list[str]:

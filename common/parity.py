@@ -187,10 +187,9 @@ def trace(network: Network, endpoint: str, runner: str, settings: Settings) -> T
     if runner not in runners(replace(settings, keras_backends=KERAS_BACKENDS)):
         known = ", ".join(runners(replace(settings, keras_backends=KERAS_BACKENDS)))
         raise RosettaError(f"unknown run {runner!r}; choose from {known}")
-    if endpoint not in network.endpoints:
-        raise RosettaError(
-            f"unknown endpoint {endpoint!r}; choose from {', '.join(network.endpoints)}"
-        )
+    if endpoint not in network.computed_endpoints:
+        known = ", ".join(network.computed_endpoints)
+        raise RosettaError(f"unknown endpoint {endpoint!r}; choose from {known}")
     weights, images = calibrated(network, settings.seed), parity_images(network, settings)
     reference = get_backend(REFERENCE)
     model = reference.build(network, "float64")

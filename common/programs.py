@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -339,12 +339,7 @@ class CheckpointProgram:
 
     def trace(self, images: np.ndarray, folder: Path) -> Trace:
         """Every operation, section by section."""
-        return self._trace(self.sections, images)
-
-    @property
-    def sections(self) -> list[str]:
-        """The endpoints that something leads to; a reduction is the value of the block before."""
-        return [name for name in self.network.endpoints if not name.startswith("reductions.")]
+        return self._trace(self.network.computed_endpoints, images)
 
     def resumable(self, step: str) -> str | None:
         """The endpoint that a step is the value of, if it is."""
@@ -352,15 +347,16 @@ class CheckpointProgram:
 
     def value(self, images: np.ndarray, name: str, folder: Path) -> np.ndarray:
         """The value of an endpoint."""
-        if name not in self.sections:
-            known = ", ".join(self.sections)
+        if name not in self.network.computed_endpoints:
+            known = ", ".join(self.network.computed_endpoints)
             raise RosettaError(f"{self.name}: unknown endpoint {name!r}; choose from {known}")
         model = self._model()
         return self.backend.endpoints(model, images, [name])[name]
 
     def trace_after(self, name: str, value: np.ndarray, folder: Path) -> Trace:
         """The operations that follow an endpoint."""
-        return self._trace(self.sections[self.sections.index(name) + 1 :], value)
+        known = self.network.computed_endpoints
+        return self._trace(known[known.index(name) + 1 :], value)
 
     def _model(self) -> object:
         model = self.backend.build(self.network)
@@ -370,9 +366,9 @@ class CheckpointProgram:
         )
         return model
 
-    def _trace(self, sections: list[str], value: np.ndarray) -> Trace:
+    def _trace(self, endpoints: Sequence[str], value: np.ndarray) -> Trace:
         model, found = self._model(), Trace()
-        for endpoint in sections:
+        for endpoint in endpoints:
             steps = self.backend.trace(model, endpoint, value)
             for step in steps:
                 output = step is steps[-1] and endpoint == self.network.output

@@ -403,6 +403,12 @@ class Network:
         )
 
     @property
+    def computed_endpoints(self) -> tuple[str, ...]:
+        """The endpoints that operations lead to; a reduction is the value of the block before."""
+        reductions = {block.reduction for block in self.blocks}
+        return tuple(name for name in self.endpoints if name not in reductions)
+
+    @property
     def output(self) -> str:
         """The last endpoint: "logits", or "features" without a classifier."""
         return self.endpoints[-1]

@@ -95,6 +95,7 @@ def test_a_section_that_agrees_is_shown_operation_by_operation():
     ("arguments", "message"),
     [
         (["stages.9.blocks.0", "--run", "keras"], "unknown endpoint 'stages.9.blocks.0'; choose"),
+        (["reductions.1", "--run", "keras"], "unknown endpoint 'reductions.1'; choose from stem"),
         (["stem", "--run", "caffe"], "unknown run 'caffe'; choose from torch, keras, keras-tens"),
         (["stem", "--run", "keras", "--dtype", "half"], "unknown dtype 'half'"),
     ],
