@@ -48,13 +48,15 @@ def main() -> None:
 
 def page() -> str:
     """The page, from the kept results."""
-    claims = json.loads((HERE / "results" / "claims.json").read_text())
+    files = sorted((HERE / "results").glob("claims-*.json"))
+    runs = [json.loads(file.read_text()) for file in files]
     mutants = json.loads((HERE / "results" / "mutants.json").read_text())["mistakes"]
-    return HEAD + _claims(claims) + MUTANTS + _mutants(mutants)
+    return HEAD + _claims(runs) + MUTANTS + _mutants(mutants)
 
 
-def _claims(found: dict) -> str:
-    presets = found["claims"]
+def _claims(runs: list[dict]) -> str:
+    found = {preset: claims for run in runs for preset, claims in run["claims"].items()}
+    presets = dict(sorted(found.items()))
     first = next(iter(presets.values()))
     names = [_name(claim) for claim in first]
     limits = [_number(claim["limit"]) for claim in first]
@@ -65,7 +67,8 @@ def _claims(found: dict) -> str:
     number = sum(len(claims) for claims in presets.values())
     broken = sum(not claim["holds"] for claims in presets.values() for claim in claims)
     versions = ", ".join(
-        f"{name} {found['environment'][name]}" for name in ("torch", "keras", "tensorflow", "numpy")
+        f"{name} {runs[0]['environment'][name]}"
+        for name in ("torch", "keras", "tensorflow", "numpy")
     )
     # Presets are columns here: there are fewer of them.
     turned = [list(column) for column in zip(*rows, strict=True)]
