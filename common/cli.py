@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +42,7 @@ app = typer.Typer(
 )
 TABLE_WIDTH = 98  # that of L2
 LAYOUTS_WIDTH = 150
+RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
 PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
@@ -152,6 +153,51 @@ def _stages(network: Network) -> Iterator[tuple[str, ...]]:
 
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
+
+
+# ------------------------------------------------------------------ rosetta recipe
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(help="All are listed if none is named.")] = None,
+) -> None:
+    """Print a training recipe: every number, and where it comes from."""
+    from common.recipe import RECIPES, get_recipe
+
+    if name is None:
+        for known in RECIPES.values():
+            typer.echo(f"{known.name:<10}{known.summary}")
+        return
+    try:
+        found = get_recipe(name)
+    except ValueError as error:
+        raise RosettaError(str(error)) from None
+    grid = Table(title=found.summary, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("Item", "Value", "Source"):
+        grid.add_column(heading, overflow="fold", no_wrap=heading == "Item")
+    for item, source in found.sources.items():
+        value = _recipe_value(getattr(found, item)) + RECIPE_UNITS.get(item, "")
+        grid.add_row(item.replace("_", " "), value, source)
+    grid.add_row("dropout, drop path", "the preset's: 0.2 to 0.5, 0.2", "rosetta table")
+    Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
+
+
+def _recipe_value(value: object) -> str:
+    """A number as it is, and what has several of them one by one."""
+    if isinstance(value, tuple):
+        return "\n".join(map(_recipe_value, value))
+    if not is_dataclass(value):
+        return _short(value)
+    parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    given = {name: part for name, part in parts.items() if part not in (None, False)}
+    return "\n".join(f"{name.replace('_', ' ')} {_short(part)}" for name, part in given.items())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(map(_short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # ------------------------------------------------------------------ rosetta export

@@ -1,0 +1,83 @@
+"""Recipes are whole, say where their numbers come from, and become the right schedules."""
+
+from dataclasses import fields
+
+import pytest
+from typer.testing import CliRunner
+
+from common.cli import app
+from common.errors import RosettaError
+from common.recipe import RECIPES, Cosine, Exponential, get_recipe
+
+UNSOURCED = {"name", "summary", "sources"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_number_has_a_source(name):
+    recipe = get_recipe(name)
+    defaults = {field.name: field.default for field in fields(recipe)}
+    given = {
+        field
+        for field in defaults
+        if field not in UNSOURCED and getattr(recipe, field) != defaults[field]
+    }
+    assert set(recipe.sources) == given
+
+
+def test_the_paper():
+    """arXiv 1905.11946, section 5.2, as literals."""
+    recipe = get_recipe("paper")
+    assert (recipe.decay, recipe.momentum, recipe.weight_decay) == (0.9, 0.9, 1e-5)
+    optimization = recipe.optimization(4096, steps_per_epoch=100)
+    assert optimization.rate == Exponential(0.256, 0.97, 240.0)
+    assert [optimization.rate(step) for step in (0, 239, 240)] == pytest.approx(
+        [0.256, 0.256, 0.256 * 0.97]
+    )
+
+
+def test_the_released_code():
+    """main.py: 0.016 a 256 images, five epochs of warm-up, EMA 0.9999, label smoothing 0.1."""
+    optimization = get_recipe("official").optimization(2048, steps_per_epoch=1000)
+    assert optimization.rate == Exponential(pytest.approx(0.128), 0.97, 2400.0, 5000.0)
+    assert (optimization.rule, optimization.epsilon) == ("rmsprop", 1e-3)
+    assert (optimization.average, optimization.label_smoothing) == (0.9999, 0.1)
+
+
+def test_the_rate_follows_the_batch_where_the_recipe_scales_it():
+    for name, ratio in (("official", 2.0), ("cosine", 2.0), ("xception", 1.0)):
+        small, large = (get_recipe(name).optimization(n, 100).rate.base for n in (64, 128))
+        assert large == pytest.approx(ratio * small), name
+
+
+def test_the_cosine_ends_with_the_epochs_and_warms_up_over_1000_steps():
+    rate = get_recipe("cosine").optimization(256, steps_per_epoch=100).rate
+    assert rate == Cosine(0.1, 12_000, 1000)
+    assert [rate(step) for step in (0, 1000, 12_000)] == pytest.approx([0, 0.1, 0])
+    # A short training is not all warm-up.
+    assert get_recipe("cosine").optimization(256, steps_per_epoch=1).rate == Cosine(0.1, 120, 60)
+
+
+def test_finetuning_trains_the_head_and_then_everything_at_a_tenth():
+    recipe = get_recipe("finetune")
+    assert [phase.trains for phase in recipe.phases] == ["head", "all"]
+    assert sum(phase.share for phase in recipe.phases) == 1
+    first, second = (recipe.optimization(256, 10, phase).rate for phase in (0, 1))
+    assert second.base == pytest.approx(first.base / 10)
+    assert first.steps == second.steps == 100
+
+
+def test_a_recipe_reads_as_a_table():
+    done = CliRunner().invoke(app, ["recipe", "official"])
+    assert done.exit_code == 0
+    rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "rate 0.016 tensorflow/tpu, efficientnet/main.py" in rows
+    assert "warmup epochs 5 tensorflow/tpu, efficientnet/main.py" in rows
+    assert any(row.startswith("augmentation crop area 0.08 to 1") for row in rows)
+
+
+def test_recipes_are_listed_and_an_unknown_one_is_one_line():
+    done = CliRunner().invoke(app, ["recipe"])
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(RECIPES)
+    done = CliRunner().invoke(app, ["recipe", "adam"])
+    assert isinstance(done.exception, RosettaError)
+    assert str(done.exception).startswith("unknown recipe 'adam'; choose from paper, official")
