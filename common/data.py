@@ -1,0 +1,312 @@
+"""Images of a folder as batches: the same ones, bit for bit, whoever asks for them.
+
+A training image is a pure function of the file, the seed, the epoch and its place in the epoch, so
+that both frameworks, and any number of workers, train on the same numbers.  Decoding and
+augmentation are Pillow and NumPy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import RosettaError
+from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from common.recipe import Augmentation
+from common.spec import Size
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SPLITS = ("train", "val")
+HELD_OUT = 0.05  # of each class, where the folder has no split of its own
+CROP_ATTEMPTS = 10  # preprocessing.py of the released code
+CROP_FRACTION = 0.875  # of evaluation, there
+SUBSTITUTES = 20  # images tried in place of one that cannot be read
+
+# Eigenvectors (columns) and eigenvalues of ImageNet's RGB values on a scale of 0 to 1, for the
+# noise of AlexNet, section 4.1; the numbers are those that fb.resnet.torch published.
+PRINCIPAL_COLOURS = np.array(
+    [
+        [-0.5675, 0.7192, 0.4009],
+        [-0.5808, -0.0045, -0.8140],
+        [-0.5836, -0.6948, 0.4203],
+    ]
+)
+PRINCIPAL_VALUES = np.array([0.2175, 0.0188, 0.0045])
+# Luminance of linear combinations of red, green and blue (ITU-R BT.601), as Pillow has it.
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+
+
+class UnreadableImageError(RosettaError):
+    """A file is no image, or is damaged."""
+
+
+# ------------------------------------------------------------------ folders
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image file, and the number of its class."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Images by class, and what they are split into."""
+
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+
+    @property
+    def class_indices(self) -> dict[str, int]:
+        """Class names and their numbers, which are in alphabetical order."""
+        return {name: index for index, name in enumerate(self.classes)}
+
+
+def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> ImageFolder:
+    """One folder a class, within `train` and `val` or to be split: `held_out` of each class is val.
+
+    The split depends on the seed and the names only, and adding an image moves no other one of
+    its class across it but at the border.
+
+    Raises:
+        RosettaError: there is no such folder, it has no classes, or a class has no images.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise RosettaError(f"{root}: is no folder; name one with a folder of images for each class")
+    if all((root / split).is_dir() for split in SPLITS):
+        classes = _classes(root / "train")
+        unknown = sorted(set(_classes(root / "val")) - set(classes))
+        if unknown:
+            raise RosettaError(f"{root / 'val' / unknown[0]}: is a class that train does not have")
+        train, val = (
+            tuple(_samples(root / split, classes, required=split == "train")) for split in SPLITS
+        )
+        return ImageFolder(classes, train, val)
+    if not 0 <= held_out < 1:
+        raise RosettaError(f"the share held out is {held_out}; it must be at least 0 and below 1")
+    classes = _classes(root)
+    samples = list(_samples(root, classes, required=True))
+    train, val = [], []
+    for label in range(len(classes)):
+        mine = [sample for sample in samples if sample.label == label]
+        mine.sort(key=lambda sample: _order(seed, sample.path.relative_to(root)))
+        number = min(round(held_out * len(mine)), len(mine) - 1)
+        if held_out and len(mine) > 1:
+            number = max(number, 1)
+        val += mine[:number]
+        train += mine[number:]
+    return ImageFolder(classes, *(tuple(sorted(part, key=str)) for part in (train, val)))
+
+
+def _classes(root: Path) -> tuple[str, ...]:
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not names:
+        raise RosettaError(f"{root}: has no folders, of which one for each class is needed")
+    return tuple(names)
+
+
+def _samples(root: Path, classes: tuple[str, ...], required: bool) -> Iterator[Sample]:
+    for label, name in enumerate(classes):
+        paths = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        if required and not paths:
+            raise RosettaError(f"{root / name}: has no images; remove it, or fill it")
+        yield from (Sample(path, label) for path in paths)
+
+
+def _order(seed: int, path: Path) -> bytes:
+    return hashlib.sha256(f"{seed} {path.as_posix()}".encode()).digest()
+
+
+# ------------------------------------------------------------------ one image
+
+
+def decode(path: str | Path) -> np.ndarray:
+    """An image file as (H, W, 3) of uint8: upright, its first frame, in RGB, on black.
+
+    Raises:
+        UnreadableImageError: it is no image, is cut off, or is too large to decode.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+                values = np.asarray(image).astype(np.int64) // 257
+                grey = np.clip(values, 0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, 2)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+                image = Image.alpha_composite(black, image)
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(f"{path}: cannot be read as an image ({reason})") from None
+
+
+def evaluation_image(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """The centre of an image (H, W, 3), bicubic: (3, h, w) of float32, normalised.
+
+    The centre is `size` of a map that `size / 0.875` is fitted into (preprocessing.py there).
+    """
+    height, width = pixels.shape[:2]
+    scale = min(
+        side / (wanted / CROP_FRACTION) for side, wanted in zip((height, width), size, strict=True)
+    )
+    rows, columns = (wanted * scale for wanted in size)
+    top, left = (height - rows) / 2, (width - columns) / 2
+    return normalised(_resized(pixels, (left, top, left + columns, top + rows), size))
+
+
+def training_image(
+    pixels: np.ndarray, size: Size, augmentation: Augmentation, random: np.random.Generator
+) -> np.ndarray:
+    """A random variant of an image (H, W, 3): (3, h, w) of float32, normalised."""
+    height, width = pixels.shape[:2]
+    box = (0.0, 0.0, float(width), float(height))
+    if augmentation.crop_area is not None:
+        box = _random_box(width, height, augmentation, random)
+    image = _resized(pixels, box, size)
+    if augmentation.flip and random.random() < 0.5:
+        image = image[:, ::-1]
+    if augmentation.rotation is not None:
+        image = _rotated(image, random.uniform(-augmentation.rotation, augmentation.rotation))
+    return normalised(_coloured(image, augmentation, random))
+
+
+def normalised(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) from 0 to 255 -> (3, H, W) of float32: ImageNet's mean is 0, its deviation 1."""
+    return ((image / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1).astype(np.float32)
+
+
+def _resized(pixels: np.ndarray, box: tuple[float, ...], size: Size) -> np.ndarray:
+    from PIL import Image
+
+    resized = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC, box)
+    return np.asarray(resized)
+
+
+def _random_box(
+    width: int, height: int, augmentation: Augmentation, random: np.random.Generator
+) -> tuple[float, ...]:
+    """A part of random area and aspect; the largest centre of a possible aspect if none fits."""
+    low, high = augmentation.crop_aspect
+    for _ in range(CROP_ATTEMPTS):
+        area = random.uniform(*augmentation.crop_area) * width * height
+        aspect = math.exp(random.uniform(math.log(low), math.log(high)))
+        w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
+        if w <= width and h <= height:
+            left, top = random.uniform(0, width - w), random.uniform(0, height - h)
+            return left, top, left + w, top + h
+    aspect = min(max(width / height, low), high)
+    w, h = min(width, height * aspect), min(height, width / aspect)
+    left, top = (width - w) / 2, (height - h) / 2
+    return left, top, left + w, top + h
+
+
+def _rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+    from PIL import Image
+
+    turned = Image.fromarray(np.ascontiguousarray(image)).rotate(degrees, Image.Resampling.BILINEAR)
+    return np.asarray(turned)
+
+
+def _coloured(
+    image: np.ndarray, augmentation: Augmentation, random: np.random.Generator
+) -> np.ndarray:
+    """Hue, saturation, brightness and colour noise, in this order: (H, W, 3), 0 to 255."""
+    image = image.astype(np.float64)
+    if augmentation.hue is not None:
+        image = _turned_hue(image, random.uniform(-augmentation.hue, augmentation.hue))
+    if augmentation.saturation is not None:
+        grey = (image @ LUMINANCE)[..., None]
+        image = grey + random.uniform(*augmentation.saturation) * (image - grey)
+    if augmentation.brightness is not None:
+        image = image * random.uniform(1 - augmentation.brightness, 1 + augmentation.brightness)
+    if augmentation.pca_noise is not None:
+        coefficients = random.normal(0, augmentation.pca_noise, 3) * PRINCIPAL_VALUES
+        image = image + 255 * (PRINCIPAL_COLOURS @ coefficients)
+    return np.clip(image, 0, 255)
+
+
+def _turned_hue(image: np.ndarray, share: float) -> np.ndarray:
+    """Colours turned around the grey axis by a share of the circle, at the same luminance."""
+    angle = 2 * math.pi * share
+    axis = np.ones(3) / math.sqrt(3)
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    turn = np.cos(angle) * np.eye(3) + np.sin(angle) * cross
+    turn += (1 - np.cos(angle)) * np.outer(axis, axis)
+    turned = image @ turn.T
+    return turned + ((image - turned) @ LUMINANCE)[..., None]
+
+
+# ------------------------------------------------------------------ batches
+
+
+@dataclass
+class Batches:
+    """Batches of samples in the random order of an epoch, or in their own for evaluation."""
+
+    samples: tuple[Sample, ...]
+    size: Size
+    batch: int
+    augmentation: Augmentation | None = None  # None for evaluation
+    seed: int = 0
+    skipped: dict[Path, str] = field(default_factory=dict)  # what cannot be read, and why
+
+    def __post_init__(self) -> None:
+        if not self.samples:
+            raise RosettaError("there are no images to make batches of")
+
+    def __len__(self) -> int:
+        """Batches of an epoch: whole ones in training, all images in evaluation."""
+        if self.augmentation is None:
+            return math.ceil(len(self.samples) / self.batch)
+        return max(1, len(self.samples) // self.batch)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Which sample comes at which place of an epoch."""
+        if self.augmentation is None:
+            return np.arange(len(self.samples))
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
+
+    def read(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images (N, 3, H, W) of float32 and labels (N,) of a batch: a pure function.
+
+        In training, what cannot be read is replaced by the next image that can; in evaluation it
+        is left out.  Either way it is noted in `skipped`.
+
+        Raises:
+            RosettaError: no image can be read.
+        """
+        order = self.order(epoch)
+        places = range(number * self.batch, min((number + 1) * self.batch, len(order)))
+        found = [entry for entry in (self._at(order, epoch, place) for place in places) if entry]
+        if not found:
+            raise RosettaError(f"{self.samples[order[places[0]]].path}: no image can be read")
+        images, labels = zip(*found, strict=True)
+        return np.stack(images), np.array(labels)
+
+    def _at(self, order: np.ndarray, epoch: int, place: int) -> tuple[np.ndarray, int] | None:
+        for further in range(1 if self.augmentation is None else SUBSTITUTES):
+            sample = self.samples[order[(place + further) % len(order)]]
+            try:
+                pixels = decode(sample.path)
+            except UnreadableImageError as error:
+                self.skipped[sample.path] = str(error)
+                continue
+            if self.augmentation is None:
+                return evaluation_image(pixels, self.size), sample.label
+            random = np.random.default_rng([self.seed, epoch, place])
+            return training_image(pixels, self.size, self.augmentation, random), sample.label
+        return None

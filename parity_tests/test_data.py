@@ -1,0 +1,275 @@
+"""Batches are the same for whoever asks, and no image file stops a training."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.data import (
+    Batches,
+    Sample,
+    UnreadableImageError,
+    decode,
+    evaluation_image,
+    read_folder,
+    training_image,
+)
+from common.errors import RosettaError
+from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from common.recipe import RECIPES, Augmentation, get_recipe
+
+SIZE = (32, 40)
+EVERYTHING = get_recipe("cosine").augmentation
+PARTS = ("crop_area", "flip", "rotation", "hue", "saturation", "brightness", "pca_noise")
+
+
+def gradient(height=48, width=64):
+    """No two pixels alike, red rising to the right and green downwards."""
+    rows, columns = np.mgrid[:height, :width]
+    blue = np.full((height, width), 90)
+    return np.stack([columns * 3, rows * 4, blue], 2).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, count in (("cat", 40), ("ant", 20), ("bee", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            Image.fromarray(gradient() // (number + 1)).save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+# ------------------------------------------------------------------ folders
+
+
+def test_a_folder_is_split_by_class_and_always_alike(folder):
+    found = read_folder(folder, 0.1)
+    assert found.classes == ("ant", "bee", "cat")
+    assert found.class_indices == {"ant": 0, "bee": 1, "cat": 2}
+    assert [sum(s.label == label for s in found.val) for label in range(3)] == [2, 0, 4]
+    assert len(found.train) + len(found.val) == 61
+    assert not set(found.train) & set(found.val)
+    assert read_folder(folder, 0.1) == found
+    assert read_folder(folder, 0.1, seed=1).val != found.val
+    assert read_folder(folder, 0.0).val == ()
+
+
+def test_a_new_image_moves_few_others_across_the_split(folder):
+    before = set(read_folder(folder, 0.1).val)
+    Image.fromarray(gradient()).save(folder / "cat" / "new.png")
+    assert len(before ^ set(read_folder(folder, 0.1).val)) <= 2
+
+
+def test_a_split_of_its_own_is_taken(tmp_path):
+    for split, name in (("train", "a"), ("train", "b"), ("val", "b")):
+        (tmp_path / split / name).mkdir(parents=True)
+        Image.fromarray(gradient()).save(tmp_path / split / name / "x.jpg")
+    found = read_folder(tmp_path)
+    assert [(sample.path.parent.name, sample.label) for sample in found.val] == [("b", 1)]
+    assert len(found.train) == 2
+
+
+def test_what_is_no_data_set_is_one_line(tmp_path):
+    with pytest.raises(RosettaError, match="nowhere: is no folder; name one with a folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(RosettaError, match="has no folders, of which one for each class"):
+        read_folder(tmp_path)
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "val" / "dog").mkdir(parents=True)
+    with pytest.raises(RosettaError, match="dog: is a class that train does not have"):
+        read_folder(tmp_path)
+    (tmp_path / "val" / "dog").rename(tmp_path / "val" / "cat")
+    with pytest.raises(RosettaError, match="cat: has no images; remove it, or fill it"):
+        read_folder(tmp_path)
+
+
+# ------------------------------------------------------------------ any image
+
+
+def test_every_kind_of_image_becomes_rgb(tmp_path):
+    pixels = gradient()
+    image = Image.fromarray(pixels)
+    grey = np.asarray(image.convert("L"))
+    kinds = {
+        "rgb.png": image,
+        "grey.png": image.convert("L"),
+        "bits.png": image.convert("1"),
+        "palette.gif": image.quantize(64),
+        "cmyk.jpg": image.convert("CMYK"),
+        "alpha.png": image.convert("RGBA"),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        "deep.tif": Image.fromarray(grey.astype(np.uint16) * 257),
+    }
+    for name, kind in kinds.items():
+        kind.save(tmp_path / name)
+        found = decode(tmp_path / name)
+        assert (found.shape, found.dtype) == (pixels.shape, np.uint8), name
+    assert np.array_equal(decode(tmp_path / "rgb.png"), pixels)
+    assert np.array_equal(decode(tmp_path / "alpha.png"), pixels)
+    for name in ("grey.png", "deep.png", "deep.tif"):
+        assert np.array_equal(decode(tmp_path / name), np.repeat(grey[..., None], 3, 2)), name
+    assert np.abs(decode(tmp_path / "cmyk.jpg").astype(int) - pixels).mean() < 8
+
+
+def test_what_is_transparent_is_black(tmp_path):
+    clear = Image.fromarray(np.dstack([gradient(), np.zeros((48, 64), np.uint8)]))
+    clear.save(tmp_path / "clear.png")
+    assert not decode(tmp_path / "clear.png").any()
+
+
+def test_the_first_frame_of_an_animation(tmp_path):
+    frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (200, 10)]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    assert (decode(tmp_path / "two.gif") == 200).all()
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    image = Image.fromarray(gradient())
+    exif = image.getexif()
+    exif[0x0112] = 6  # a quarter turn
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(decode(tmp_path / "turned.png"), np.rot90(gradient(), -1))
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    whole = tmp_path / "whole.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(255, size=(64, 64, 3), dtype=np.uint8)).save(
+        whole
+    )
+    broken = {
+        "cut.jpg": whole.read_bytes()[:600],
+        "head.jpg": whole.read_bytes()[:30],
+        "text.png": b"no image",
+        "empty.png": b"",
+    }
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UnreadableImageError, match=f"{name}: cannot be read as an image") as e:
+            decode(tmp_path / name)
+        assert "\n" not in str(e.value)
+    with pytest.raises(UnreadableImageError):
+        decode(tmp_path / "nothing.png")
+
+
+# ------------------------------------------------------------------ what is done to it
+
+
+def test_evaluation_takes_the_centre():
+    """Of 64 x 64 at 56 pixels, 0.875 is exactly the middle 56."""
+    pixels = gradient(64, 64)
+    found = evaluation_image(pixels, (56, 56))
+    middle = (pixels[4:60, 4:60] / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(found, middle.transpose(2, 0, 1), rtol=1e-6)
+    assert found.dtype == np.float32
+    assert evaluation_image(gradient(30, 90), SIZE).shape == (3, *SIZE)
+
+
+def test_an_image_that_nothing_is_done_to_is_resized_only():
+    random = np.random.default_rng(0)
+    found = training_image(gradient(*SIZE), SIZE, Augmentation(), random)
+    expected = (gradient(*SIZE) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), rtol=1e-6)
+
+
+def restored(image):
+    return (image.transpose(1, 2, 0) * IMAGENET_STD + IMAGENET_MEAN) * 255
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_augmentation_does_something_and_stays_in_range(part):
+    default = {"crop_area": (0.08, 1.0), "flip": True}.get(part, getattr(EVERYTHING, part))
+    augmentation = Augmentation(**{part: default})
+    variants = [
+        restored(training_image(gradient(), SIZE, augmentation, np.random.default_rng(seed)))
+        for seed in range(8)
+    ]
+    assert len({variant.round(3).tobytes() for variant in variants}) >= 2
+    assert min(map(np.min, variants)) > -0.01
+    assert max(map(np.max, variants)) < 255.01
+
+
+def test_crops_have_the_area_and_aspect_that_were_asked_for():
+    """Red rises by 3 a column and green by 4 a row, so a crop's corners tell its sides."""
+    augmentation = Augmentation(crop_area=(0.25, 0.25), crop_aspect=(1.0, 1.0))
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        image = restored(training_image(gradient(), (64, 64), augmentation, random))
+        width = (image[32, 60, 0] - image[32, 4, 0]) / 3 * 64 / 56
+        height = (image[60, 32, 1] - image[4, 32, 1]) / 4 * 64 / 56
+        side = np.sqrt(48 * 64 / 4)
+        assert (width, height) == (pytest.approx(side, abs=1), pytest.approx(side, abs=1))
+
+
+def test_a_crop_that_cannot_fit_is_the_largest_centre():
+    augmentation = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(3 / 4, 4 / 3))
+    thin = gradient(8, 64)
+    image = training_image(thin, (8, 8), augmentation, np.random.default_rng(0))
+    assert restored(image)[4, :, 0].mean() == pytest.approx(thin[4, :, 0].mean(), abs=3)
+
+
+def test_turning_the_hue_keeps_luminance_and_saturation_zero_is_grey():
+    pixels = np.full((8, 8, 3), (120, 100, 110), np.uint8)
+    random = np.random.default_rng(3)
+    turned = restored(training_image(pixels, (8, 8), Augmentation(hue=0.3), random))
+    weights = np.array([0.299, 0.587, 0.114])
+    assert np.abs(turned - pixels).max() > 3
+    np.testing.assert_allclose(turned @ weights, pixels @ weights, atol=1e-3)
+    grey = restored(training_image(pixels, (8, 8), Augmentation(saturation=(0, 0)), random))
+    assert np.ptp(grey, axis=2).max() < 1e-3
+
+
+# ------------------------------------------------------------------ batches
+
+
+def batches(folder, augmentation=EVERYTHING, **options):
+    return Batches(read_folder(folder).train, SIZE, 8, augmentation, **options)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_batch_is_a_pure_function(folder, name):
+    augmentation = get_recipe(name).augmentation
+    first, second = batches(folder, augmentation), batches(folder, augmentation)
+    jobs = [(epoch, number) for epoch in (0, 1) for number in range(len(first))]
+    alone = [first.read(*job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:  # in any order, on any number of workers
+        together = list(pool.map(lambda job: second.read(*job), reversed(jobs)))[::-1]
+    for (images, labels), (others, their_labels) in zip(alone, together, strict=True):
+        assert images.tobytes() == others.tobytes()
+        assert labels.tolist() == their_labels.tolist()
+    assert alone[0][0].shape == (8, 3, *SIZE)
+    assert alone[0][0].tobytes() != alone[len(first)][0].tobytes()
+
+
+def test_an_epoch_has_every_image_once_and_seeds_differ(folder):
+    found = batches(folder)
+    assert sorted(found.order(0)) == list(range(len(found.samples)))
+    assert found.order(0).tolist() != found.order(1).tolist()
+    assert found.order(0).tolist() != batches(folder, seed=1).order(0).tolist()
+    evaluation = batches(folder, None)
+    assert sum(len(evaluation.read(0, n)[1]) for n in range(len(evaluation))) == len(found.samples)
+
+
+def test_a_broken_image_is_replaced_in_training_and_left_out_in_evaluation(folder):
+    found = batches(folder)
+    victim = found.samples[found.order(0)[2]]
+    clean = found.read(0, 0)
+    victim.path.write_bytes(b"gone")
+    images, labels = found.read(0, 0)
+    assert len(labels) == 8
+    assert list(found.skipped) == [victim.path]
+    assert "cannot be read" in found.skipped[victim.path]
+    kept = [place for place in range(8) if place != 2]
+    assert images[kept].tobytes() == clean[0][kept].tobytes()
+    evaluation = batches(folder, None)
+    number = evaluation.samples.index(victim) // 8
+    assert len(evaluation.read(0, number)[1]) == 7
+    assert list(evaluation.skipped) == [victim.path]
+
+
+def test_nothing_readable_is_one_line(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"")
+    with pytest.raises(RosettaError, match="no image can be read"):
+        Batches((Sample(tmp_path / "x.png", 0),), SIZE, 1, EVERYTHING).read(0, 0)
+    with pytest.raises(RosettaError, match="no images to make batches of"):
+        Batches((), SIZE, 1)
