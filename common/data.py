@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from common.errors import RosettaError
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.recipe import Augmentation
+from common.records import Record
 from common.spec import Size
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -54,6 +56,20 @@ class Sample:
 
     path: Path
     label: int
+
+    def read(self) -> tuple[bytes, int]:
+        """The encoded image, and its label.
+
+        Raises:
+            UnreadableImageError: the file is gone, or may not be read.
+        """
+        try:
+            return self.path.read_bytes(), self.label
+        except OSError as error:
+            raise UnreadableImageError(f"{self}: cannot be read ({error.strerror})") from None
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 @dataclass(frozen=True)
@@ -129,8 +145,8 @@ def _order(seed: int, path: Path) -> bytes:
 # ------------------------------------------------------------------ one image
 
 
-def decode(path: str | Path) -> np.ndarray:
-    """An image file as (H, W, 3) of uint8: upright, its first frame, in RGB, on black.
+def decode(content: bytes, name: str) -> np.ndarray:
+    """An encoded image as (H, W, 3) of uint8: upright, its first frame, in RGB, on black.
 
     Raises:
         UnreadableImageError: it is no image, is cut off, or is too large to decode.
@@ -138,7 +154,7 @@ def decode(path: str | Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(content)) as image:
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
                 values = np.asarray(image).astype(np.int64) // 257
@@ -151,7 +167,7 @@ def decode(path: str | Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(f"{path}: cannot be read as an image ({reason})") from None
+        raise UnreadableImageError(f"{name}: cannot be read as an image ({reason})") from None
 
 
 def evaluation_image(pixels: np.ndarray, size: Size) -> np.ndarray:
@@ -257,12 +273,12 @@ def _turned_hue(image: np.ndarray, share: float) -> np.ndarray:
 class Batches:
     """Batches of samples in the random order of an epoch, or in their own for evaluation."""
 
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample | Record]
     size: Size
     batch: int
     augmentation: Augmentation | None = None  # None for evaluation
     seed: int = 0
-    skipped: dict[Path, str] = field(default_factory=dict)  # what cannot be read, and why
+    skipped: dict[str, str] = field(default_factory=dict)  # what cannot be read, and why
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -293,7 +309,9 @@ class Batches:
         places = range(number * self.batch, min((number + 1) * self.batch, len(order)))
         found = [entry for entry in (self._at(order, epoch, place) for place in places) if entry]
         if not found:
-            raise RosettaError(f"{self.samples[order[places[0]]].path}: no image can be read")
+            raise RosettaError(
+                f"{self.samples[order[places[0]]]}: no image can be read from here on"
+            )
         images, labels = zip(*found, strict=True)
         return np.stack(images), np.array(labels)
 
@@ -301,12 +319,13 @@ class Batches:
         for further in range(1 if self.augmentation is None else SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
             try:
-                pixels = decode(sample.path)
-            except UnreadableImageError as error:
-                self.skipped[sample.path] = str(error)
+                content, label = sample.read()
+                pixels = decode(content, str(sample))
+            except RosettaError as error:
+                self.skipped[str(sample)] = str(error)
                 continue
             if self.augmentation is None:
-                return evaluation_image(pixels, self.size), sample.label
+                return evaluation_image(pixels, self.size), label
             random = np.random.default_rng([self.seed, epoch, place])
-            return training_image(pixels, self.size, self.augmentation, random), sample.label
+            return training_image(pixels, self.size, self.augmentation, random), label
         return None

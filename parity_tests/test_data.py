@@ -1,6 +1,7 @@
 """Batches are the same for whoever asks, and no image file stops a training."""
 
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -18,10 +19,15 @@ from common.data import (
 from common.errors import RosettaError
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.recipe import RECIPES, Augmentation, get_recipe
+from common.records import Record, crc32c, example, read_records
 
 SIZE = (32, 40)
 EVERYTHING = get_recipe("cosine").augmentation
 PARTS = ("crop_area", "flip", "rotation", "hue", "saturation", "brightness", "pca_noise")
+
+
+def read(path):
+    return decode(*Sample(path, 0).read()[:1], str(path))
 
 
 def gradient(height=48, width=64):
@@ -103,25 +109,25 @@ def test_every_kind_of_image_becomes_rgb(tmp_path):
     }
     for name, kind in kinds.items():
         kind.save(tmp_path / name)
-        found = decode(tmp_path / name)
+        found = read(tmp_path / name)
         assert (found.shape, found.dtype) == (pixels.shape, np.uint8), name
-    assert np.array_equal(decode(tmp_path / "rgb.png"), pixels)
-    assert np.array_equal(decode(tmp_path / "alpha.png"), pixels)
+    assert np.array_equal(read(tmp_path / "rgb.png"), pixels)
+    assert np.array_equal(read(tmp_path / "alpha.png"), pixels)
     for name in ("grey.png", "deep.png", "deep.tif"):
-        assert np.array_equal(decode(tmp_path / name), np.repeat(grey[..., None], 3, 2)), name
-    assert np.abs(decode(tmp_path / "cmyk.jpg").astype(int) - pixels).mean() < 8
+        assert np.array_equal(read(tmp_path / name), np.repeat(grey[..., None], 3, 2)), name
+    assert np.abs(read(tmp_path / "cmyk.jpg").astype(int) - pixels).mean() < 8
 
 
 def test_what_is_transparent_is_black(tmp_path):
     clear = Image.fromarray(np.dstack([gradient(), np.zeros((48, 64), np.uint8)]))
     clear.save(tmp_path / "clear.png")
-    assert not decode(tmp_path / "clear.png").any()
+    assert not read(tmp_path / "clear.png").any()
 
 
 def test_the_first_frame_of_an_animation(tmp_path):
     frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (200, 10)]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    assert (decode(tmp_path / "two.gif") == 200).all()
+    assert (read(tmp_path / "two.gif") == 200).all()
 
 
 def test_a_photograph_is_turned_upright(tmp_path):
@@ -129,7 +135,7 @@ def test_a_photograph_is_turned_upright(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6  # a quarter turn
     image.save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(decode(tmp_path / "turned.png"), np.rot90(gradient(), -1))
+    assert np.array_equal(read(tmp_path / "turned.png"), np.rot90(gradient(), -1))
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path):
@@ -146,10 +152,10 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UnreadableImageError, match=f"{name}: cannot be read as an image") as e:
-            decode(tmp_path / name)
+            read(tmp_path / name)
         assert "\n" not in str(e.value)
     with pytest.raises(UnreadableImageError):
-        decode(tmp_path / "nothing.png")
+        read(tmp_path / "nothing.png")
 
 
 # ------------------------------------------------------------------ what is done to it
@@ -257,14 +263,14 @@ def test_a_broken_image_is_replaced_in_training_and_left_out_in_evaluation(folde
     victim.path.write_bytes(b"gone")
     images, labels = found.read(0, 0)
     assert len(labels) == 8
-    assert list(found.skipped) == [victim.path]
-    assert "cannot be read" in found.skipped[victim.path]
+    assert list(found.skipped) == [str(victim)]
+    assert "cannot be read" in found.skipped[str(victim)]
     kept = [place for place in range(8) if place != 2]
     assert images[kept].tobytes() == clean[0][kept].tobytes()
     evaluation = batches(folder, None)
     number = evaluation.samples.index(victim) // 8
     assert len(evaluation.read(0, number)[1]) == 7
-    assert list(evaluation.skipped) == [victim.path]
+    assert list(evaluation.skipped) == [str(victim)]
 
 
 def test_nothing_readable_is_one_line(tmp_path):
@@ -273,3 +279,86 @@ def test_nothing_readable_is_one_line(tmp_path):
         Batches((Sample(tmp_path / "x.png", 0),), SIZE, 1, EVERYTHING).read(0, 0)
     with pytest.raises(RosettaError, match="no images to make batches of"):
         Batches((), SIZE, 1)
+
+
+# ------------------------------------------------------------------ TFRecord shards
+
+
+def write_shard(path, labels, names=("image/encoded", "image/class/label"), content=None):
+    """As TensorFlow itself writes it, with what else ImageNet's records hold."""
+    import tensorflow as tf
+
+    def feature(**values):
+        return tf.train.Feature(**values)
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number, label in enumerate(labels):
+            file = BytesIO()
+            Image.fromarray(gradient() // (number + 1)).save(file, "PNG")
+            image = file.getvalue() if content is None else content
+            features = {
+                names[0]: feature(bytes_list=tf.train.BytesList(value=[image])),
+                names[1]: feature(int64_list=tf.train.Int64List(value=[label])),
+                "image/class/text": feature(bytes_list=tf.train.BytesList(value=[b"tabby"])),
+                "image/object/bbox/xmin": feature(float_list=tf.train.FloatList(value=[0.25, 0.5])),
+            }
+            record = tf.train.Example(features=tf.train.Features(feature=features))
+            writer.write(record.SerializeToString())
+
+
+def test_a_shard_gives_what_tensorflow_wrote(tmp_path):
+    path = tmp_path / "train-00000-of-00001"
+    write_shard(path, [1, 1000, 3])
+    found = list(read_records(path))
+    assert [record.read()[1] for record in found] == [0, 999, 2]
+    for number, record in enumerate(found):
+        assert np.array_equal(decode(record.read()[0], str(record)), gradient() // (number + 1))
+    with path.open("rb") as file:
+        file.seek(found[0].offset)
+        features = example(file.read(found[0].length), "x")
+    assert features["image/class/text"] == [b"tabby"]
+    assert features["image/object/bbox/xmin"] == [0.25, 0.5]
+    images, labels = Batches(found, SIZE, 3).read(0, 0)
+    assert (images.shape, labels.tolist()) == ((3, 3, *SIZE), [0, 999, 2])
+
+
+def test_labels_of_1001_classes_keep_the_background(tmp_path):
+    write_shard(tmp_path / "x", [0, 1000], ("image", "label"))
+    assert [record.read()[1] for record in read_records(tmp_path / "x", True)] == [0, 1000]
+    first, _ = read_records(tmp_path / "x")
+    with pytest.raises(RosettaError, match="is of the background class; ask for 1,001 classes"):
+        first.read()
+
+
+def test_damaged_shards_are_one_line(tmp_path):
+    path = tmp_path / "x"
+    write_shard(path, [1, 2])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with pytest.raises(RosettaError, match=r"x: is cut off in the record at byte \d+"):
+        list(read_records(path))
+    path.write_bytes(b"\xff" * 8 + whole[8:])
+    with pytest.raises(RosettaError, match="x: is no TFRecord file, or damaged, at byte 0"):
+        list(read_records(path))
+    with pytest.raises(RosettaError, match="nothing: cannot be read"):
+        list(read_records(tmp_path / "nothing"))
+    write_shard(path, [1], ("picture", "label"))
+    (record,) = read_records(path)
+    with pytest.raises(RosettaError, match="has neither image/encoded nor image, but"):
+        record.read()
+    record = Record(path, record.offset + 3, record.length - 3)
+    with pytest.raises(RosettaError, match=r"at byte 15: (is no tf.train.Example|has neither)"):
+        record.read()
+
+
+def test_a_damaged_image_in_a_shard_is_named(tmp_path):
+    write_shard(tmp_path / "x", [1, 2], content=b"no image")
+    found = Batches(list(read_records(tmp_path / "x")), SIZE, 2, EVERYTHING)
+    with pytest.raises(RosettaError, match="no image can be read"):
+        found.read(0, 0)
+    assert len(found.skipped) == 2
+    assert all("x at byte" in name for name in found.skipped)
+
+
+def test_the_checksum_is_crc_32c():
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of the standard
