@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from common.weights import changed, description
 from torch_impl.efficientnet import EfficientNet
 from torch_impl.files import read_checkpoint, write_checkpoint
 from torch_impl.trace import trace
-from torch_impl.train import drop_factors, gradients, train
+from torch_impl.train import _phase, drop_factors, gradients, train
 from torch_impl.weights import dump_weights, load_weights
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def build(network: Network, dtype: str = "float32") -> EfficientNet:
 
 def run(model: EfficientNet, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
-    with _evaluating(model), torch.inference_mode():
+    with _phase(model, training=False), torch.inference_mode():
         return model(_tensor(model, images)).numpy(force=True)
 
 
@@ -62,7 +61,7 @@ def endpoints(
     """
     names = check_endpoints(model.network.endpoints, names)
     values: dict[str, torch.Tensor] = {}
-    with _evaluating(model), torch.inference_mode():
+    with _phase(model, training=False), torch.inference_mode():
         model(_tensor(model, images), values)
     return {name: values[name].numpy(force=True) for name in names}
 
@@ -70,18 +69,6 @@ def endpoints(
 def _tensor(model: EfficientNet, images: np.ndarray) -> torch.Tensor:
     like = next(model.parameters())
     return torch.tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
-
-
-@contextmanager
-def _evaluating(model: EfficientNet) -> Iterator[None]:
-    """Inference, after which every module is in the phase that it was in before."""
-    phases = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in phases.items():
-            module.training = training
 
 
 def export_onnx(
@@ -98,7 +85,7 @@ def export_onnx(
     names = network.endpoints if endpoints else (network.output,)
     metadata = description(network, LAYOUT, f"torch {torch.__version__}")
     shape = (network.in_channels, *network.resolution)
-    with _evaluating(model):
+    with _phase(model, training=False):
         return export(model, shape, names, metadata, opset)
 
 

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from common.tracing import Trace
 from torch_impl.efficientnet import EfficientNet, global_average_pool
+from torch_impl.train import _phase
 
 
 def trace(model: EfficientNet, endpoint: str, value: np.ndarray) -> Trace:
@@ -21,7 +22,8 @@ def trace(model: EfficientNet, endpoint: str, value: np.ndarray) -> Trace:
     like = next(model.parameters())
     x = torch.tensor(np.ascontiguousarray(value), dtype=like.dtype, device=like.device)
     found = Trace()
-    with torch.inference_mode(), _Recorder(found) as recorder:
+    phase = _phase(model, training=False)
+    with phase, torch.inference_mode(), _Recorder(found) as recorder:
         if endpoint == "features":
             global_average_pool(x)
         elif endpoint == "logits":
@@ -42,10 +44,9 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.found, self.depth = found, 0
         self.hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self.phases: dict[nn.Module, bool] = {}
 
     def watch(self, name: str, module: nn.Module) -> None:
-        """Record a module as one operation, in inference."""
+        """Record a module as one operation."""
 
         def enter(module: nn.Module, args: tuple) -> None:
             self.depth += 1
@@ -55,8 +56,6 @@ class _Recorder(TorchFunctionMode):
             if output is not args[0]:  # stochastic depth hands on what it is given
                 self.keep(name, output)
 
-        self.phases |= {part: part.training for part in module.modules()}
-        module.eval()
         self.hooks += [
             module.register_forward_pre_hook(enter),
             module.register_forward_hook(leave),
@@ -77,5 +76,3 @@ class _Recorder(TorchFunctionMode):
         super().__exit__(*error)
         for hook in self.hooks:
             hook.remove()
-        for module, training in self.phases.items():
-            module.training = training

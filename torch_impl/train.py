@@ -78,13 +78,10 @@ def drop_factors(model: EfficientNet, images: np.ndarray) -> dict[str, np.ndarra
 
         hooks.append(module.register_forward_hook(note))
     x, _ = _batch(model, images, np.zeros(len(images)))
-    phases = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad():
-            model.train()(x)
+        with _phase(model, training=True), torch.no_grad():
+            model(x)
     finally:
-        for module, training in phases.items():
-            module.training = training
         for hook in hooks:
             hook.remove()
     return found
@@ -99,7 +96,6 @@ def _batch(model: EfficientNet, images: np.ndarray, labels: np.ndarray) -> tuple
 @contextmanager
 def _training(model: EfficientNet, masks: Masks) -> Iterator[None]:
     """Training mode, with the given masks in place of random ones."""
-    phases = {module: module.training for module in model.modules()}
     places = {f"{block.role}.drop_path": block.role for block in model.network.blocks}
     places["dropout"] = "dropout"
     hooks = [
@@ -108,13 +104,23 @@ def _training(model: EfficientNet, masks: Masks) -> Iterator[None]:
         if name in places
     ]
     try:
-        model.train()
-        yield
+        with _phase(model, training=True):
+            yield
     finally:
-        for module, training in phases.items():
-            module.training = training
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _phase(model: nn.Module, training: bool) -> Iterator[None]:
+    """Training or inference, after which every module is in the phase that it was in before."""
+    phases = {module: module.training for module in model.modules()}
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, before in phases.items():
+            module.training = before
 
 
 def _masked(mask: np.ndarray | None):
