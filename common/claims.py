@@ -7,6 +7,7 @@ algorithm is the same and the time is not.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,7 @@ def check(network: Network, seed: int = 0) -> Iterator[Claim]:
         for claim in CLAIMS:
             if claim not in beside:
                 yield from claim(network, seed)
+                gc.collect()  # models keep cycles, and B8's would not fit side by side
         for found in waiting:
             yield from found.result()
 
