@@ -16,7 +16,7 @@ HEAD = """# What is claimed, and what would break it
 Equal outputs in inference are half of being the same network. This page holds the other half: every
 claim with the deviation that was measured, and every mistake with the claim that caught it. It is
 written by `python docs/claims.py` from the results in [`results/`](results), whose commands are at
-the top of that file.
+the top of that program.
 
 ## Claims
 
