@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import pytest
 
 from common.backend import get_backend
 from common.calibration import calibrated, structured_images
@@ -71,3 +72,17 @@ def exported(backend: str, network: Network, endpoints: bool = True) -> OnnxGrap
 def small(preset: str = "b0", size: int | tuple[int, int] = 64, **options) -> Network:
     """A network for images so small that a test of it takes no time."""
     return resolve(preset, resolution=size, **options)
+
+
+def wrong_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras has PyTorch's epsilon in one batch norm, that of `stages.5.blocks.1.depthwise_bn`."""
+    import keras
+
+    original = keras.layers.BatchNormalization.__init__
+
+    def wrong(self, *arguments, **options):
+        if options.get("name") == "stages-5-blocks-1-depthwise_bn":
+            options["epsilon"] = 1e-5
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.layers.BatchNormalization, "__init__", wrong)

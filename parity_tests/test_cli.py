@@ -14,7 +14,7 @@ from common.counting import count
 from common.errors import RosettaError
 from common.spec import resolve
 from common.weights import save
-from parity_tests.support import small, weights_of
+from parity_tests.support import small, weights_of, wrong_epsilon
 
 RUNNERS = ["torch", "keras", "onnx-torch", "onnx-keras"]
 
@@ -80,17 +80,7 @@ def test_parity_in_float64(dialect, tmp_path):
 
 
 def test_parity_that_differs_says_where_and_exits_with_1(monkeypatch):
-    # A dialect that one backend gets wrong: its epsilon is read as PyTorch's.
-    import keras
-
-    original = keras.layers.BatchNormalization.__init__
-
-    def wrong(self, *arguments, **options):
-        if options.get("name") == "stages-5-blocks-1-depthwise_bn":
-            options["epsilon"] = 1e-5
-        original(self, *arguments, **options)
-
-    monkeypatch.setattr(keras.layers.BatchNormalization, "__init__", wrong)
+    wrong_epsilon(monkeypatch)
     done = rosetta("parity", "b0", "--size", "64")
     assert done.exit_code == 1
     assert "DIFFERS" in done.stdout

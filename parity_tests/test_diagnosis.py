@@ -11,7 +11,7 @@ from common.cli import app
 from common.compare import TOLERANCES, Comparison, Error
 from common.diagnosis import JUMP, ROUNDING, growth
 from common.errors import RosettaError
-from parity_tests.support import BACKENDS, parity, small
+from parity_tests.support import BACKENDS, parity, small, wrong_epsilon
 
 
 def comparison(*errors):
@@ -49,22 +49,8 @@ def test_rounding_alone_is_far_from_a_jump(backend, dtype):
     assert max(ratios) < JUMP / 2
 
 
-@pytest.fixture
-def _wrong_epsilon(monkeypatch):
-    import keras
-
-    original = keras.layers.BatchNormalization.__init__
-
-    def wrong(self, *arguments, **options):
-        if options.get("name") == "stages-5-blocks-1-depthwise_bn":
-            options["epsilon"] = 1e-5
-        original(self, *arguments, **options)
-
-    monkeypatch.setattr(keras.layers.BatchNormalization, "__init__", wrong)
-
-
-@pytest.mark.usefixtures("_wrong_epsilon")
-def test_the_operation_is_named_and_the_command_shows_it_again():
+def test_the_operation_is_named_and_the_command_shows_it_again(monkeypatch):
+    wrong_epsilon(monkeypatch)
     done = CliRunner().invoke(app, ["parity", "b0", "--size", "64"])
     assert done.exit_code == 1
     operation = "depthwise_bn (there depthwise_bn) is the first operation that differs"

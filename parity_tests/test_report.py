@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from common import claims, report
 from common.cli import app
+from parity_tests.support import wrong_epsilon
 
 # What keeps a browser in a container from asking for anything by itself.
 CHROMIUM = [
@@ -21,26 +22,12 @@ CHROMIUM = [
 HOSTILE = '</script><script>alert("x")</script>'
 
 
-def broken_norm(monkeypatch):
-    """One batch norm of Keras has PyTorch's epsilon."""
-    import keras
-
-    original = keras.layers.BatchNormalization.__init__
-
-    def wrong(self, *arguments, **options):
-        if options.get("name") == "stages-5-blocks-1-depthwise_bn":
-            options["epsilon"] = 1e-5
-        original(self, *arguments, **options)
-
-    monkeypatch.setattr(keras.layers.BatchNormalization, "__init__", wrong)
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A run in which Keras differs and a claim is broken, in all three forms."""
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        broken_norm(patch)
+        wrong_epsilon(patch)
         broken = claims.Claim("gradients", "keras", 1.0, 1e-10, HOSTILE)
         holding = claims.Claim("forward", "keras", 1e-13, 1e-11, "head")
         patch.setattr(claims, "CLAIMS", (lambda network, seed: iter([holding, broken]),))
