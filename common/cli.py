@@ -43,6 +43,7 @@ app = typer.Typer(
 TABLE_WIDTH = 98  # that of L2
 LAYOUTS_WIDTH = 150
 RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
+OUTPUT_TOLERANCE = 1e-4  # of float32, as in common/compare.py
 PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
@@ -473,7 +474,7 @@ def compare(
     dialect: ToldDialect = None,
     tolerance: Annotated[
         float, typer.Option(help="Of any output, relative to the spread of the first's.")
-    ] = 1e-4,
+    ] = OUTPUT_TOLERANCE,
     after: Annotated[
         tuple[str, str] | None,
         typer.Option(help="Run only what follows these values, from the first's."),
@@ -509,6 +510,7 @@ def compare(
         if piece and after is None:
             options = [] if input_file is None else ["--input", str(input_file)]
             options += [] if dialect is None else ["--dialect", dialect]
+            options += [] if tolerance == OUTPUT_TOLERANCE else ["--tolerance", f"{tolerance:g}"]
             again = shlex.join(["rosetta", "compare", first, second, *options, "--after", *piece])
             typer.echo(f"  again: {again}")
         if report:

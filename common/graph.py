@@ -61,7 +61,8 @@ class OnnxGraph:
         """
         model = load(self.source)
         names = self.names
-        position = check_endpoints(names, [endpoint]) and names.index(endpoint)
+        check_endpoints(names, [endpoint])
+        position = names.index(endpoint)
         channels_last = self.channels_last
         if position:
             begin, channels_last = _origin(model, names[position - 1], channels_last)

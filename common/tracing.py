@@ -79,7 +79,11 @@ def align(first: Sequence[Step], second: Sequence[Step], limit: float) -> list[P
 
 
 def _moments(value: np.ndarray) -> tuple[int, float, float]:
-    return value.size, float(np.mean(value, dtype=np.float64)), float(np.std(value, dtype=float))
+    return (
+        value.size,
+        float(np.mean(value, dtype=np.float64)),
+        float(np.std(value, dtype=np.float64)),
+    )
 
 
 def _near(one: tuple[int, float, float], other: tuple[int, float, float], limit: float) -> bool:

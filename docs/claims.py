@@ -1,6 +1,7 @@
 """Writes docs/claims.md from the results that are kept beside it.
 
-rosetta parity b0 b1 b2 b3 b4 b5 b6 b7 b8 --full --size 64 --json docs/results/claims.json
+rosetta parity b0 b1 b2 b3 b4 b5 b6 --full --size 64 --json docs/results/claims-b0-b6.json
+rosetta parity b8 b7 --full --size 64 --json docs/results/claims-b7-b8.json
 rosetta mutants --json docs/results/mutants.json
 python docs/claims.py
 """
