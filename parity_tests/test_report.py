@@ -33,7 +33,9 @@ def written(tmp_path_factory):
         patch.setattr(claims, "CLAIMS", (lambda network, seed: iter([holding, broken]),))
         files = {"--report": "out.html", "--json": "out.json", "--junit": "out.xml"}
         options = [text for name, file in files.items() for text in (name, str(folder / file))]
-        done = CliRunner().invoke(app, ["parity", "b0", "--size", "64", "--full", *options])
+        arguments = ["parity", "b0", "--size", "64", "--full", *options]
+        patch.setattr("sys.argv", ["rosetta", *arguments])
+        done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1, done.output
     return folder
 
@@ -54,7 +56,7 @@ def test_the_data_holds_the_diagnosis_and_the_inputs(found):
     assert diagnosis["command"] == "rosetta trace b0 stages.5.blocks.1 --run keras --size 64"
     assert [image["name"] for image in found["inputs"]] == ["photograph", "noise"]
     assert all(image["runs"] == 4 for image in found["inputs"])
-    assert found["command"].startswith("rosetta ")
+    assert found["command"].startswith("rosetta parity b0 --size 64 --full --report ")
 
 
 def test_the_page_holds_the_same_data(written, found):
