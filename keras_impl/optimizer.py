@@ -122,7 +122,8 @@ def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) ->
     classes = logits.shape[-1]
     shares = ops.one_hot(labels, classes, dtype=logits.dtype) * (1 - smoothing)
     each = losses.categorical_crossentropy(shares + smoothing / classes, logits, from_logits=True)
-    return ops.sum(each) / each.shape[0]
+    # Not ops.mean, which turns float64 into float32 on JAX and PyTorch.
+    return ops.sum(each) / ops.cast(ops.shape(each)[0], each.dtype)
 
 
 class MovingAverage:

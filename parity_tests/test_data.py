@@ -12,12 +12,10 @@ from common.data import (
     Sample,
     UnreadableImageError,
     decode,
-    evaluation_image,
     read_folder,
-    training_image,
 )
 from common.errors import RosettaError
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from common.preprocess import IMAGENET_MEAN, IMAGENET_STD, evaluation_image, training_image
 from common.recipe import RECIPES, Augmentation, get_recipe
 from common.records import Record, crc32c, example, read_records
 
