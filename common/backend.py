@@ -24,6 +24,9 @@ from common.weights import Weights
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from common.data import Batches
+    from common.training import Run, Scores, Training
+
 GROUP = "rosetta.backends"
 OPSET = 18  # of ONNX; the exporters use nothing newer, and onnxruntime has had it since 1.14
 
@@ -103,6 +106,15 @@ class Backend(Protocol):
         optimization: Optimization,
     ) -> Trained:
         """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+
+    def fit(self, training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+        """The framework's own training loop: from weights, or on from the state of the run.
+
+        Raises `RosettaError` if the loss is no number, or images cannot be read.
+        """
+
+    def evaluate(self, model: Any, batches: Batches, run: Run, workers: int = 0) -> Scores:
+        """Scores of the model on all images that can be read; `RosettaError` if none can."""
 
     def drop_factors(self, model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
         """What each block's branch is multiplied by in training, for each sample: (N,) by role.

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common import __version__
+from common import __version__, cli_training
 from common.errors import RosettaError
 from common.files import finite
 from common.spec import DIALECTS, PRESETS, TABLE_1, TENSORFLOW, Network, resolve
@@ -199,6 +199,13 @@ def _short(value: object) -> str:
     if isinstance(value, tuple):
         return " to ".join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# ------------------------------------------------------------------ rosetta train and its kin
+
+app.command()(cli_training.train)
+app.command()(cli_training.evaluate)
+app.command()(cli_training.predict)
 
 
 # ------------------------------------------------------------------ rosetta export

@@ -10,29 +10,33 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import RosettaError
-from common.preprocess import evaluation_image, training_image
+from common.preprocess import OFFICIAL, Family, evaluation_image, training_image
 from common.recipe import Augmentation
-from common.records import Record
-from common.spec import Size
+from common.records import Record, read_records
+from common.spec import IMAGENET_CLASSES, Size
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 SPLITS = ("train", "val")
 HELD_OUT = 0.05  # of each class, where the folder has no split of its own
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
+NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
+SHARDS = {"train": "train-*", "val": "validation-*"}  # of ImageNet as TFRecords
 
 
 class UnreadableImageError(RosettaError):
     """A file is no image, or is damaged."""
 
 
-# ------------------------------------------------------------------ folders
+# ------------------------------------------------------------------ data sets
 
 
 @dataclass(frozen=True)
@@ -58,20 +62,59 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class ImageFolder:
-    """Images by class, and what they are split into."""
+class DataSet:
+    """What there is to train on and to validate on, and the names of its classes."""
 
     classes: tuple[str, ...]
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
+    train: tuple[Sample | Record, ...]
+    val: tuple[Sample | Record, ...]
 
     @property
     def class_indices(self) -> dict[str, int]:
-        """Class names and their numbers, which are in alphabetical order."""
+        """Class names and their numbers."""
         return {name: index for index, name in enumerate(self.classes)}
 
 
-def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> ImageFolder:
+def read_data(
+    root: str | Path, held_out: float = HELD_OUT, seed: int = 0, classes: int | None = None
+) -> DataSet:
+    """A folder of images (`read_folder`), or of TFRecord shards (`read_shards`).
+
+    `classes` is checked against a folder of images, and believed of shards, whose classes have no
+    names: 1,000 by default, and with the background class where they are 1,001.
+
+    Raises:
+        RosettaError: it is neither, or has another number of classes.
+    """
+    root = Path(root)
+    if _holds_shards(root):
+        return read_shards(root, IMAGENET_CLASSES if classes is None else classes)
+    found = read_folder(root, held_out, seed)
+    if classes not in (None, len(found.classes)):
+        raise RosettaError(
+            f"{root}: has {len(found.classes)} classes, not {classes}; leave out --classes"
+        )
+    return found
+
+
+def read_shards(root: str | Path, classes: int = IMAGENET_CLASSES) -> DataSet:
+    """The records of `train-*` and `validation-*`, as ImageNet's are named.
+
+    Raises:
+        RosettaError: one of the two is not there, or a shard is damaged.
+    """
+    root = Path(root)
+    background = classes == IMAGENET_CLASSES + 1
+    parts = []
+    for pattern in SHARDS.values():
+        paths = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not paths:
+            raise RosettaError(f"{root}: has no shards named {pattern}")
+        parts.append(tuple(r for path in paths for r in read_records(path, background)))
+    return DataSet(tuple(map(str, range(classes))), *parts)
+
+
+def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> DataSet:
     """One folder a class, within `train` and `val` or to be split: `held_out` of each class is val.
 
     The split depends on the seed and the names only, and adding an image moves no other one of
@@ -91,21 +134,51 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
         train, val = (
             tuple(_samples(root / split, classes, required=split == "train")) for split in SPLITS
         )
-        return ImageFolder(classes, train, val)
+        return DataSet(classes, train, val)
     if not 0 <= held_out < 1:
         raise RosettaError(f"the share held out is {held_out}; it must be at least 0 and below 1")
     classes = _classes(root)
-    samples = list(_samples(root, classes, required=True))
     train, val = [], []
-    for label in range(len(classes)):
-        mine = [sample for sample in samples if sample.label == label]
-        mine.sort(key=lambda sample: _order(seed, sample.path.relative_to(root)))
+    for _, group in groupby(_samples(root, classes, required=True), lambda sample: sample.label):
+        mine = sorted(group, key=lambda sample: _order(seed, sample.path.relative_to(root)))
         number = min(round(held_out * len(mine)), len(mine) - 1)
         if held_out and len(mine) > 1:
             number = max(number, 1)
         val += mine[:number]
         train += mine[number:]
-    return ImageFolder(classes, *(tuple(sorted(part, key=str)) for part in (train, val)))
+    return DataSet(classes, *(tuple(sorted(part, key=str)) for part in (train, val)))
+
+
+def read_to_evaluate(
+    root: str | Path, classes: int, names: Sequence[str] | None = None
+) -> tuple[Sample | Record, ...]:
+    """The images of `val`, or of `validation-*`, or all of a folder that is not split.
+
+    `classes` are those of the network.  Folders are numbered by their place in `names`, or in
+    alphabetical order where it has none.
+
+    Raises:
+        RosettaError: there is no such data, or a folder is of no class of the network.
+    """
+    root = Path(root)
+    if _holds_shards(root):
+        return read_shards(root, classes).val
+    found = read_folder(root, held_out=0.0)
+    names = found.classes if names is None else tuple(names)
+    unknown = sorted(set(found.classes) - set(names))
+    if unknown:
+        raise RosettaError(f"{root / unknown[0]}: is no class of the network; remove it")
+    if len(names) != classes:
+        raise RosettaError(
+            f"{root}: has {len(names)} classes, but the network {classes}; put class_indices.json "
+            "of its training beside the weights"
+        )
+    numbers = [names.index(name) for name in found.classes]
+    return tuple(Sample(s.path, numbers[s.label]) for s in found.val or found.train)
+
+
+def _holds_shards(root: Path) -> bool:
+    return any(path.is_file() for pattern in SHARDS.values() for path in root.glob(pattern))
 
 
 def _classes(root: Path) -> tuple[str, ...]:
@@ -158,26 +231,49 @@ def decode(content: bytes, name: str) -> np.ndarray:
 # ------------------------------------------------------------------ batches
 
 
-@dataclass
+class Batch(NamedTuple):
+    """Images (N, 3, H, W) of float32, labels (N,), and what could not be read: names and reasons.
+
+    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Batches:
-    """Batches of samples in the random order of an epoch, or in their own for evaluation."""
+    """Batches of samples in the random order of an epoch, or in their own for evaluation.
+
+    All of them are of the same size.  Training leaves out the last images of an epoch that do not
+    fill a batch; evaluation fills the last one up with `NO_IMAGE`.
+    """
 
     samples: Sequence[Sample | Record]
     size: Size
     batch: int
     augmentation: Augmentation | None = None  # None for evaluation
     seed: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)  # what cannot be read, and why
+    family: Family = OFFICIAL
+    classes: int | None = None  # labels at or above are refused
 
     def __post_init__(self) -> None:
         if not self.samples:
             raise RosettaError("there are no images to make batches of")
+        if self.batch < 1:
+            raise RosettaError(f"the batch is {self.batch}; it must have at least 1 image")
+        if self.augmentation is not None and self.batch > len(self.samples):
+            raise RosettaError(
+                f"the batch is {self.batch}, but there are {len(self.samples)} images to train on; "
+                "choose a smaller batch"
+            )
 
     def __len__(self) -> int:
-        """Batches of an epoch: whole ones in training, all images in evaluation."""
+        """Batches of an epoch."""
         if self.augmentation is None:
             return math.ceil(len(self.samples) / self.batch)
-        return max(1, len(self.samples) // self.batch)
+        return len(self.samples) // self.batch
 
     def order(self, epoch: int) -> np.ndarray:
         """Which sample comes at which place of an epoch."""
@@ -185,36 +281,57 @@ class Batches:
             return np.arange(len(self.samples))
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
 
-    def read(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The images (N, 3, H, W) of float32 and labels (N,) of a batch: a pure function.
+    def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
+        """A batch, or one of equal parts of it for one of several processes: a pure function.
 
-        In training, what cannot be read is replaced by the next image that can; in evaluation it
-        is left out.  Either way it is noted in `skipped`.
+        What cannot be read is replaced by the next image that can be in training, and by
+        `NO_IMAGE` in evaluation.
 
         Raises:
-            RosettaError: no image can be read.
+            RosettaError: in training, no image can be read; or a label is none of the classes.
         """
-        order = self.order(epoch)
-        places = range(number * self.batch, min((number + 1) * self.batch, len(order)))
-        found = [entry for entry in (self._at(order, epoch, place) for place in places) if entry]
-        if not found:
-            raise RosettaError(
-                f"{self.samples[order[places[0]]]}: no image can be read from here on"
-            )
+        order, skipped = self.order(epoch), {}
+        share = self.batch // parts
+        first = number * self.batch + part * share
+        places = range(first, first + share)
+        found = [self._at(order, epoch, place, skipped) for place in places]
         images, labels = zip(*found, strict=True)
-        return np.stack(images), np.array(labels)
+        return Batch(np.stack(images), np.array(labels, np.int64), skipped)
 
-    def _at(self, order: np.ndarray, epoch: int, place: int) -> tuple[np.ndarray, int] | None:
-        for further in range(1 if self.augmentation is None else SUBSTITUTES):
+    def _at(
+        self, order: np.ndarray, epoch: int, place: int, skipped: dict[str, str]
+    ) -> tuple[np.ndarray, int]:
+        if self.augmentation is None:
+            return self._evaluated(place, skipped)
+        for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
-            try:
-                content, label = sample.read()
-                pixels = decode(content, str(sample))
-            except RosettaError as error:
-                self.skipped[str(sample)] = str(error)
-                continue
-            if self.augmentation is None:
-                return evaluation_image(pixels, self.size), label
-            random = np.random.default_rng([self.seed, epoch, place])
-            return training_image(pixels, self.size, self.augmentation, random), label
-        return None
+            if (read := self._read(sample, skipped)) is not None:
+                random = np.random.default_rng([self.seed, epoch, place])
+                pixels, label = read
+                image = training_image(pixels, self.size, self.augmentation, random, self.family)
+                return image, label
+        raise RosettaError(f"{self.samples[order[place]]}: no image can be read from here on")
+
+    def _evaluated(self, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
+        read = None
+        if place < len(self.samples):
+            read = self._read(self.samples[place], skipped)
+        if read is None:
+            return np.zeros((3, *self.size), np.float32), NO_IMAGE
+        return evaluation_image(read[0], self.size, self.family), read[1]
+
+    def _read(
+        self, sample: Sample | Record, skipped: dict[str, str]
+    ) -> tuple[np.ndarray, int] | None:
+        try:
+            content, label = sample.read()
+            pixels = decode(content, str(sample))
+        except RosettaError as error:
+            skipped[str(sample)] = str(error)
+            return None
+        if self.classes is not None and label >= self.classes:
+            raise RosettaError(
+                f"{sample}: is of class {label}, counted from 0, but there are {self.classes}; "
+                "say --classes"
+            )
+        return pixels, label

@@ -6,6 +6,7 @@ the paper; see each class.  Steps count from 0.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -168,6 +169,12 @@ class Recipe:
     average: float | None = None
     phases: tuple[Phase, ...] = (Phase(1.0),)
 
+    def epochs_of(self, phase: int) -> range:
+        """The epochs of a phase, from 0; none where its share comes to less than half a one."""
+        ends = [0, *itertools.accumulate(part.share for part in self.phases)]
+        first, end = (round(self.epochs * ends[phase + further]) for further in (0, 1))
+        return range(first, end)
+
     def optimization(self, batch: int, steps_per_epoch: float, phase: int = 0) -> Optimization:
         """Optimizer and schedule for a batch size and an epoch of so many steps."""
         part = self.phases[phase]
@@ -175,7 +182,7 @@ class Recipe:
         if self.rate_images is not None:
             rate *= batch / self.rate_images
         warmup = self.warmup_steps + self.warmup_epochs * steps_per_epoch
-        steps = round(self.epochs * part.share * steps_per_epoch)
+        steps = round(len(self.epochs_of(phase)) * steps_per_epoch)
         schedule: Schedule
         if self.factor is None:
             schedule = Cosine(rate, steps, min(round(warmup), steps // 2))

@@ -121,8 +121,12 @@ def _initial_layer(layer: Layer, seed: int) -> Weights:
     return arrays
 
 
-def save(path: str | Path, network: Network, weights: Weights) -> None:
+def save(
+    path: str | Path, network: Network, weights: Weights, further: Mapping[str, str] | None = None
+) -> None:
     """Write canonical weights, with what it takes to rebuild their network in the metadata.
+
+    `further` goes into the metadata too.
 
     Raises:
         WeightsError: the weights are not this network's.
@@ -132,7 +136,7 @@ def save(path: str | Path, network: Network, weights: Weights) -> None:
     # safetensors writes the buffer as it lies in memory, whatever the strides say.
     tensors = {name: np.ascontiguousarray(weights[name]) for name in network.tensors}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata(network))
+        save_file(tensors, temporary, metadata={**metadata(network), **(further or {})})
 
 
 def metadata(network: Network) -> dict[str, str]:

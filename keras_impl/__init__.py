@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.backend import OPSET, check_endpoints, from_layout, to_layout
+from common.data import Batches
 from common.quiet import quiet_stderr
 from common.spec import Network
-from common.weights import check_shapes, description
+from common.training import Run, Scores, Training
+from common.weights import Weights, check_shapes, description
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():
@@ -35,7 +37,9 @@ __all__ = [
     "drop_factors",
     "dump_weights",
     "endpoints",
+    "evaluate",
     "export_onnx",
+    "fit",
     "gradients",
     "load_weights",
     "read_checkpoint",
@@ -59,7 +63,7 @@ def build(network: Network, dtype: str = "float32") -> keras.Model:
 def _floatx(dtype: str) -> Iterator[None]:
     """Layers and inputs take their dtype from these two globals when they are made."""
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(dtype)
+    keras.config.set_floatx("float32" if dtype.startswith("mixed") else dtype)
     keras.config.set_dtype_policy(dtype)
     try:
         yield
@@ -121,6 +125,28 @@ def export_onnx(
     image_shape = (*network.resolution, network.in_channels)
     selected = _functional(model.inputs, outputs, model.name)
     return export(selected, image_shape, names, metadata, opset)
+
+
+def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+    """Train from canonical weights, or go on from the state of the run.
+
+    Raises:
+        RosettaError: the loss is no number, or images cannot be read.
+    """
+    from keras_impl import loop  # what a loop needs, nothing else does
+
+    loop.fit(training, weights, run, progress)
+
+
+def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
+    """Scores of the model on all images that can be read.
+
+    Raises:
+        RosettaError: none can.
+    """
+    from keras_impl import loop
+
+    return loop.evaluate(model, batches, run, workers)
 
 
 def versions() -> dict[str, str]:

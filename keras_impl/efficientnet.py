@@ -189,11 +189,13 @@ def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
     return layers.Identity(name=layer_name(name))(x)
 
 
-def _functional(inputs: Any, outputs: Any, name: str) -> keras.Model:
+def _functional(
+    inputs: Any, outputs: Any, name: str, kind: type[keras.Model] = keras.Model
+) -> keras.Model:
     """A functional model however deep: Keras follows its graph by recursion, too far for L2."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(RECURSION)
     try:
-        return keras.Model(inputs, outputs, name=name)
+        return kind(inputs, outputs, name=name)
     finally:
         sys.setrecursionlimit(limit)

@@ -14,7 +14,7 @@ from keras import KerasTensor, losses, ops
 
 from common.recipe import Optimization, Schedule, average_decay, is_decayed
 from common.weights import Weights
-from keras_impl.weights import variables
+from keras_impl.weights import Axes, variables
 
 
 class _Optimizer(keras.optimizers.Optimizer):
@@ -40,6 +40,15 @@ class _Optimizer(keras.optimizers.Optimizer):
         self.covered = {i for i, v in enumerate(variables) if v.path in self.decayed}
         self.rate = keras.Variable(0.0, dtype=variables[0].dtype, trainable=False, name="rate")
         self.momenta = self.add_optimizer_variables(variables, "momentum")
+
+    @property
+    def learning_rate(self) -> keras.Variable:
+        """The rate of the step that comes next, which callbacks of Keras ask for by this name."""
+        return self.rate
+
+    def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
+        """What is remembered of a variable, by what it is called."""
+        return {"momentum": self.momenta[self._get_variable_index(variable)]}
 
     def begin_step(self) -> None:
         """Set the rate of the step that comes next."""
@@ -79,6 +88,11 @@ class RMSProp(_Optimizer):
         super().build(variables)
         self.squares = self.add_optimizer_variables(variables, "square", "ones")
 
+    def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
+        """What is remembered of a variable, by what it is called."""
+        square = self.squares[self._get_variable_index(variable)]
+        return {**super().slots(variable), "square": square}
+
     def update_step(self, gradient: KerasTensor, variable: keras.Variable, _: float) -> None:
         """Change a variable by its gradient."""
         gradient = self.regularised(gradient, variable)
@@ -117,6 +131,35 @@ def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | 
     )
 
 
+def trained(model: keras.Model) -> dict[str, tuple[keras.Variable, Axes]]:
+    """What is not frozen, by its canonical name, and the axes that put it in canonical order."""
+    return {name: (v, axes) for name, v, axes in variables(model) if v.trainable}
+
+
+def dump_slots(model: keras.Model, optimizer: RMSProp | SGD) -> dict[str, Weights]:
+    """What an optimizer remembers of every variable, "momentum" and "square", as canonical arrays.
+
+    Empty before its first step.
+    """
+    slots: dict[str, Weights] = {}
+    for name, (variable, axes) in trained(model).items() if optimizer.steps else ():
+        for slot, kept in optimizer.slots(variable).items():
+            array = ops.convert_to_numpy(kept).transpose(axes)
+            slots.setdefault(slot, {})[name] = np.ascontiguousarray(array)
+    return slots
+
+
+def load_slots(
+    model: keras.Model, optimizer: RMSProp | SGD, slots: dict[str, Weights], steps: int
+) -> None:
+    """Have an optimizer go on after so many steps with what it remembered."""
+    optimizer.steps = steps
+    for name, (variable, axes) in trained(model).items():
+        for slot, weights in slots.items():
+            kept = weights[name].transpose(np.argsort(axes))
+            optimizer.slots(variable)[slot].assign(kept)
+
+
 def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) -> KerasTensor:
     """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
     classes = logits.shape[-1]
@@ -142,7 +185,32 @@ class MovingAverage:
     def update(self) -> None:
         """Follow the model, after a step of its optimizer."""
         taken = 1 - average_decay(self.steps, self.decay)
+        self.follow(ops.convert_to_tensor(taken, "float64"))
+        self.steps += 1
+
+    def follow(self, taken: KerasTensor) -> None:
+        """Move every average towards its variable by a share of the way."""
         for name, variable, _ in variables(self.model):
             value = self.values[name]
-            value.assign_add((variable.value - value.value) * taken)
-        self.steps += 1
+            share = ops.cast(taken, value.dtype)
+            value.assign_add((variable.value - value.value) * share)
+
+    def swap(self) -> None:
+        """Exchange the model's variables and their averages, to use these for a while."""
+        for name, variable, _ in variables(self.model):
+            average = ops.convert_to_numpy(self.values[name])
+            self.values[name].assign(ops.convert_to_numpy(variable))
+            variable.assign(average)
+
+    def dump(self) -> Weights:
+        """The averages as canonical arrays."""
+        return {
+            name: np.ascontiguousarray(ops.convert_to_numpy(self.values[name]).transpose(axes))
+            for name, _, axes in variables(self.model)
+        }
+
+    def load(self, weights: Weights, steps: int) -> None:
+        """Go on after so many steps with these averages."""
+        self.steps = steps
+        for name, _, axes in variables(self.model):
+            self.values[name].assign(weights[name].transpose(np.argsort(axes)))

@@ -69,13 +69,7 @@ def train(
         if average:
             average.update()
         losses.append(float(loss))
-    values = None
-    if average:
-        values = {
-            name: ops.convert_to_numpy(average.values[name]).transpose(axes)
-            for name, _, axes in variables(model)
-        }
-    return Trained(tuple(losses), values)
+    return Trained(tuple(losses), average.dump() if average else None)
 
 
 def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:

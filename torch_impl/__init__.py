@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from common.backend import OPSET, check_endpoints
+from common.data import Batches
 from common.spec import Network
-from common.weights import changed, description
+from common.training import Run, Scores, Training
+from common.weights import Weights, changed, description
 from torch_impl.efficientnet import EfficientNet
 from torch_impl.files import read_checkpoint, write_checkpoint
 from torch_impl.trace import trace
@@ -26,7 +28,9 @@ __all__ = [
     "drop_factors",
     "dump_weights",
     "endpoints",
+    "evaluate",
     "export_onnx",
+    "fit",
     "gradients",
     "load_weights",
     "read_checkpoint",
@@ -87,6 +91,28 @@ def export_onnx(
     shape = (network.in_channels, *network.resolution)
     with _phase(model, training=False):
         return export(model, shape, names, metadata, opset)
+
+
+def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+    """Train from canonical weights, or go on from the state of the run.
+
+    Raises:
+        RosettaError: the loss is no number, or images cannot be read.
+    """
+    from torch_impl import loop  # what a loop needs, nothing else does
+
+    loop.fit(training, weights, run, progress)
+
+
+def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) -> Scores:
+    """Scores of the model on all images that can be read.
+
+    Raises:
+        RosettaError: none can.
+    """
+    from torch_impl import loop
+
+    return loop.evaluate(model, batches, run, workers)
 
 
 def versions() -> dict[str, str]:

@@ -5,11 +5,14 @@ The same program as `keras_impl/optimizer.py`, name for name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.recipe import Optimization, Schedule, average_decay, is_decayed
+from common.weights import Weights
 
 
 class _Optimizer(torch.optim.Optimizer):
@@ -21,8 +24,12 @@ class _Optimizer(torch.optim.Optimizer):
         self.momentum = momentum
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Change every parameter by its gradient."""
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Change every parameter by its gradient, which `closure` computes where it is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         rate = self.schedule(self.steps)
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -30,6 +37,7 @@ class _Optimizer(torch.optim.Optimizer):
                 gradient = parameter.grad + group["weight_decay"] * parameter
                 self.update_step(gradient, parameter, rate)
         self.steps += 1
+        return loss
 
 
 class RMSProp(_Optimizer):
@@ -81,7 +89,7 @@ def make_optimizer(model: nn.Module, optimization: Optimization) -> RMSProp | SG
     """The optimizer of a model, with L2 regularisation for what it covers."""
     groups = [
         {
-            "params": [p for name, p in model.named_parameters() if is_decayed(name) is decayed],
+            "params": [p for name, p in trained(model).items() if is_decayed(name) is decayed],
             "weight_decay": optimization.weight_decay if decayed else 0.0,
         }
         for decayed in (True, False)
@@ -90,6 +98,34 @@ def make_optimizer(model: nn.Module, optimization: Optimization) -> RMSProp | SG
     if optimization.rule == "sgd":
         return SGD(groups, rate, momentum)
     return RMSProp(groups, rate, optimization.decay, momentum, optimization.epsilon)
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """What is not frozen, by its canonical name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def dump_slots(model: nn.Module, optimizer: RMSProp | SGD) -> dict[str, Weights]:
+    """What an optimizer remembers of every parameter, "momentum" and "square", as canonical arrays.
+
+    Empty before its first step.
+    """
+    slots: dict[str, Weights] = {}
+    for name, parameter in trained(model).items():
+        for slot, tensor in optimizer.state[parameter].items():
+            slots.setdefault(slot, {})[name] = tensor.numpy(force=True).copy()
+    return slots
+
+
+def load_slots(
+    model: nn.Module, optimizer: RMSProp | SGD, slots: dict[str, Weights], steps: int
+) -> None:
+    """Have an optimizer go on after so many steps with what it remembered."""
+    optimizer.steps = steps
+    for name, parameter in trained(model).items():
+        optimizer.state[parameter] = {
+            slot: torch.tensor(weights[name]).to(parameter) for slot, weights in slots.items()
+        }
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -111,3 +147,21 @@ class MovingAverage:
         for name, tensor in self.model.state_dict().items():
             self.values[name] += taken * (tensor - self.values[name])
         self.steps += 1
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the model's tensors and their averages, to use these for a while."""
+        for name, tensor in self.model.state_dict().items():
+            average = self.values[name].clone()
+            self.values[name].copy_(tensor)
+            tensor.copy_(average)
+
+    def dump(self) -> Weights:
+        """The averages as canonical arrays."""
+        return {name: tensor.numpy(force=True).copy() for name, tensor in self.values.items()}
+
+    def load(self, weights: Weights, steps: int) -> None:
+        """Go on after so many steps with these averages."""
+        self.steps = steps
+        for name, tensor in self.values.items():
+            tensor.copy_(torch.tensor(weights[name]))

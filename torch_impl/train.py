@@ -58,8 +58,7 @@ def train(
         if average:
             average.update()
         found.append(loss.item())
-    values = {n: t.numpy(force=True) for n, t in average.values.items()} if average else None
-    return Trained(tuple(found), values)
+    return Trained(tuple(found), average.dump() if average else None)
 
 
 def drop_factors(model: EfficientNet, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,0 +1,396 @@
+"""Training in Keras: `fit` with callbacks, on the recipe's optimizer and batches.
+
+The same program as `torch_impl/loop.py`, name for name; it runs on TensorFlow.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, callbacks, layers, losses, metrics, ops
+
+from common.backend import to_layout
+from common.data import Batches
+from common.errors import RosettaError
+from common.recipe import Optimization
+from common.spec import Network
+from common.training import (
+    TENSORBOARD,
+    TOP,
+    Epoch,
+    Phase,
+    Run,
+    Scores,
+    State,
+    Step,
+    Training,
+    check_shares,
+    process,
+    step_seed,
+)
+from common.weights import Weights
+from keras_impl import build
+from keras_impl.efficientnet import _functional
+from keras_impl.optimizer import (
+    MovingAverage,
+    cross_entropy,
+    dump_slots,
+    load_slots,
+    make_optimizer,
+)
+from keras_impl.weights import dump_weights, layer_name, load_weights, role_of
+
+# Keras's names for the arithmetic that a model is built with.
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
+# What Keras takes from one process is the mean over the first axis, which a number has not.
+DISTRIBUTED = (1,)
+
+
+def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+    """Train from the given weights, or go on from the state of the run.
+
+    Raises:
+        RosettaError: the loss is no number, or images cannot be read.
+    """
+    strategy = _strategy(training)
+    if (parts := strategy.num_replicas_in_sync) > 1:
+        check_shares(training.train, parts)
+        check_shares(training.val, parts)
+    with strategy.scope(), _quiet():
+        model = build(training.network, PRECISIONS[training.precision])
+        load_weights(model, run.state.model if run.state else weights)
+        kept = training.recipe.average
+        average = MovingAverage(model, kept) if kept else None
+        if parts > 1:
+            synchronize(model)
+        if average:
+            # One operation at a time would take as long as a step of a small network.
+            average.follow = tf.function(average.follow)
+            if run.state:
+                average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
+    done = run.state.epochs if run.state else 0
+    for phase in training.phases:
+        if done < phase.epochs.stop:
+            _fit_phase(model, training, phase, run, average, progress, strategy)
+            done = phase.epochs.stop
+
+
+def _fit_phase(
+    model: keras.Model,
+    training: Training,
+    phase: Phase,
+    run: Run,
+    average: MovingAverage | None,
+    progress: bool,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
+    classifier = _functional(model.input, model.output, model.name, Classifier)
+    with strategy.scope(), _quiet():
+        freeze(model, training.network, phase.frozen)
+        classifier.prepare(phase.optimization, strategy.num_replicas_in_sync)
+        done = run.state.epochs if run.state else 0
+        steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
+        logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
+        with reader.reporting():
+            classifier.fit(
+                reader.dataset(training.train, range(done * steps, phase.epochs.stop * steps)),
+                epochs=phase.epochs.stop,
+                initial_epoch=done,
+                steps_per_epoch=steps,
+                validation_data=reader.dataset(training.val, range(len(training.val)), again=True),
+                validation_steps=len(training.val),
+                callbacks=[_Keeping(model, training, phase, run, average), *logs],
+                verbose=1 if progress else 0,
+            )
+
+
+def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
+    """Scores of the model on all images that can be read.
+
+    Raises:
+        RosettaError: none can.
+    """
+    classifier = _functional(model.input, model.output, model.name, Classifier)
+    classifier.prepare(None)
+    reader = _Reader(model, run, workers)
+    with _quiet(), reader.reporting():
+        classifier.evaluate(reader.dataset(batches, range(len(batches))), verbose=0)
+    return classifier.found_scores()
+
+
+class Classifier(keras.Model):
+    """What Keras trains: a model in a phase of its training, and what it is scored by."""
+
+    def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
+        """Get ready to be trained, on so many devices, or to be evaluated only."""
+        self.optimization, self.replicas = optimization, replicas
+        self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
+        self.compile(optimizer=make_optimizer(self, optimization) if optimization else None)
+        if optimization:
+            self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self) -> list[metrics.Metric]:
+        """Means over images, which Keras resets for every epoch."""
+        return self.scores
+
+    def found_scores(self) -> Scores:
+        """The scores of what was counted last.
+
+        Raises:
+            RosettaError: no image could be read.
+        """
+        if not float(self.scores[0].count):
+            raise RosettaError("no image could be read to validate on")
+        return Scores(*(float(score.result()) for score in self.scores))
+
+    def train_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
+        """A step of the optimizer; its own loss, and the scores of the epoch so far."""
+        images, labels = batch
+        with tf.GradientTape() as tape:
+            logits = self.logits(images, training=True)
+            loss = cross_entropy(logits, labels, self.optimization.label_smoothing)
+            # The optimizer adds up the gradients of all devices.
+            shared = loss / self.replicas
+        trained = self.trainable_variables
+        self.optimizer.apply(tape.gradient(shared, trained), trained)
+        self.update(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
+        return self.found(loss)
+
+    def test_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
+        """Score a batch, but for the places without an image."""
+        images, labels = batch
+        logits = self.logits(images, training=False)
+        kept = ops.maximum(labels, 0)
+        each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
+        self.update(each, logits, labels)
+        return self.found(self.scores[0].result())
+
+    def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
+        """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
+        return ops.cast(self(images, training=training), self.weights[0].dtype)
+
+    def update(self, loss: KerasTensor, logits: KerasTensor, labels: KerasTensor) -> None:
+        """Count a batch, whose losses are given, but for the places without an image."""
+        weight = ops.cast(labels >= 0, "float32")
+        kept = ops.maximum(labels, 0)
+        classes = logits.shape[-1]
+        hits = [ops.in_top_k(kept, ops.cast(logits, "float32"), min(k, classes)) for k in (1, TOP)]
+        for score, values in zip(self.scores, (loss, *hits), strict=True):
+            score.update_state(values, weight)
+
+    def found(self, loss: KerasTensor) -> dict[str, KerasTensor]:
+        """What a step returns, in the shape that Keras takes the mean over devices of."""
+        values = {score.name: score.result() for score in self.scores} | {"loss": loss}
+        if self.replicas == 1:
+            return values
+        return {name: ops.reshape(value, (1,)) for name, value in values.items()}
+
+
+class _Keeping(callbacks.Callback):
+    """What happens between the steps, and after an epoch."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        training: Training,
+        phase: Phase,
+        run: Run,
+        average: MovingAverage | None,
+    ):
+        super().__init__()
+        self.trained, self.plan, self.phase, self.run = model, training, phase, run
+        self.average = average
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Go on from the state of the run, if it ended amid this phase."""
+        state, steps = self.run.state, self.plan.steps_per_epoch
+        self.done = (state.epochs if state else 0) * steps
+        first = self.phase.epochs.start
+        if state and state.epochs > first:
+            load_slots(self.trained, self.model.optimizer, state.slots, self.done - first * steps)
+        _seed(self.trained, self.plan.seed, self.done)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start counting."""
+        self.images = 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Set the rate."""
+        self.began = time.perf_counter() if self.images == 0 else self.began
+        self.model.optimizer.begin_step()
+
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
+        """Follow with the average, and note the step."""
+        if self.average:
+            self.average.update()
+        rate = self.phase.optimization.rate(self.model.optimizer.steps - 1)
+        epoch = self.done // self.plan.steps_per_epoch
+        self.run.step(Step(self.done, epoch, rate, logs["loss"]))
+        self.done += 1
+        self.images += self.plan.train.batch
+        self.seconds = time.perf_counter() - self.began
+        logs.update(learning_rate=rate, images_per_second=self.images / self.seconds)
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """The average is what is validated."""
+        if self.average:
+            self.average.swap()
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        """Back to what is trained."""
+        if self.average:
+            self.average.swap()
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        """Log the epoch, and keep it."""
+        row = Epoch(
+            epoch + 1,
+            self.done,
+            *(logs[name] for name in Scores._fields),
+            *self.model.found_scores(),
+            self.phase.optimization.rate(self.model.optimizer.steps - 1),
+            self.images / self.seconds,
+            len(self.run.skipped),
+        )
+        # For Keras's own callbacks, which come after this one.
+        logs.update({name: value for name, value in vars(row).items() if name != "epoch"})
+        use = self.average.dump() if self.average else dump_weights(self.trained)
+        self.run.end_epoch(row, self.plan.network, use, self.state)
+
+    def state(self, best: float) -> State:
+        """What it takes to go on from here."""
+        return State(
+            self.done // self.plan.steps_per_epoch,
+            best,
+            dump_weights(self.trained),
+            self.average.dump() if self.average else {},
+            dump_slots(self.trained, self.model.optimizer),
+        )
+
+
+def freeze(model: keras.Model, network: Network, sections: frozenset[str]) -> None:
+    """Train all sections but these, which run as in inference."""
+    owners = {layer.role: part.role for part in network.sections for layer in part.layers}
+    for layer in model.layers:
+        if (role := role_of(layer)) in owners:
+            layer.trainable = owners[role] not in sections
+    for block in network.blocks:
+        if block.has_skip:
+            drop_path = model.get_layer(layer_name(f"{block.role}.drop_path"))
+            drop_path.rate = 0.0 if block.role in sections else block.drop_path_rate
+
+
+def synchronize(model: keras.Model) -> None:
+    """Have every batch norm see the batches of all processes."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.synchronized = True
+
+
+def _seed(model: keras.Model, seed: int, step: int) -> None:
+    """What is random in a step depends on the step, and so comes again when it is repeated."""
+    for layer in model.layers:
+        if isinstance(layer, layers.Dropout) and layer.rate:
+            state = layer.seed_generator.state
+            # Keras counts up the second of the two in every step.
+            numbers = [step_seed(seed, zlib.crc32(layer.name.encode())), step]
+            state.assign(np.array(numbers, state.dtype))
+
+
+# ------------------------------------------------------------------ batches
+
+
+class _Reader:
+    """Batches by epoch and number, read in threads of TensorFlow's pipeline."""
+
+    def __init__(self, model: keras.Model, run: Run, workers: int):
+        self.dtype = model.inputs[0].dtype
+        self.run, self.workers = run, workers
+        self.error: RosettaError | None = None
+
+    def dataset(self, batches: Batches, places: range, again: bool = False) -> tf.data.Dataset:
+        """The batches of one epoch after the other, each in as many parts as there are devices."""
+
+        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            parts = context.num_replicas_in_sync
+            mine = parts // context.num_input_pipelines
+            shape = (batches.batch // parts, *batches.size, 3)
+
+            def read(number: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+                place, part = divmod(int(number), mine)
+                part += context.input_pipeline_id * mine
+                return self.read(batches, places[place], part, parts)
+
+            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                images, labels = tf.numpy_function(read, [number], [self.dtype, tf.int64])
+                return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape[:1])
+
+            numbers = tf.data.Dataset.range(len(places) * mine)
+            numbers = numbers.repeat() if again else numbers
+            return numbers.map(shaped, max(1, self.workers)).prefetch(1 + self.workers)
+
+        return tf.distribute.get_strategy().distribute_datasets_from_function(pipeline)
+
+    def read(
+        self, batches: Batches, place: int, part: int, parts: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One part of a batch, (N, H, W, C)."""
+        try:
+            found = batches.read(*divmod(place, len(batches)), part, parts)
+        except RosettaError as error:
+            self.error = error  # TensorFlow hands on no more than its text
+            raise
+        self.run.note(found.skipped)
+        images = to_layout(found.images, channels_last=True)
+        return np.ascontiguousarray(images, self.dtype), found.labels
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Raise what made the pipeline fail."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self.error is None:
+                raise
+            raise self.error from None
+
+
+# ------------------------------------------------------------------ settings
+
+
+def _strategy(training: Training) -> tf.distribute.Strategy:
+    """The processes that TF_CONFIG names, or the GPUs of this machine."""
+    if process()[1] > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if training.devices == 1:
+        return tf.distribute.get_strategy()
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    if gpus < training.devices:
+        raise RosettaError(
+            f"--devices is {training.devices}, but TensorFlow sees {gpus} GPUs; "
+            "several machines, or processes without GPUs, are named in TF_CONFIG"
+        )
+    return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(training.devices)])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TensorFlow's advice on tracing, and Keras's on shuffling."""
+    logger = tf.get_logger()
+    level = logger.level
+    try:
+        logger.setLevel("ERROR")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
+            yield
+    finally:
+        logger.setLevel(level)

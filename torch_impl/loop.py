@@ -1,0 +1,419 @@
+"""Training in PyTorch: Lightning's loop, on the recipe's optimizer and batches.
+
+The same program as `keras_impl/loop.py`, name for name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from common.data import Batches
+from common.errors import RosettaError
+from common.quiet import quiet_stderr
+from common.training import (
+    TENSORBOARD,
+    TOP,
+    Epoch,
+    Phase,
+    Run,
+    Scores,
+    State,
+    Step,
+    Training,
+    check_shares,
+    process,
+    step_seed,
+)
+from common.weights import Weights
+from torch_impl.efficientnet import BatchNorm, EfficientNet
+from torch_impl.optimizer import (
+    MovingAverage,
+    cross_entropy,
+    dump_slots,
+    load_slots,
+    make_optimizer,
+)
+from torch_impl.weights import dump_weights, load_weights
+
+try:
+    with quiet_stderr():  # TensorBoard imports TensorFlow where it is installed
+        from lightning.pytorch import LightningModule, Trainer
+        from lightning.pytorch.loggers import TensorBoardLogger
+        from lightning.pytorch.strategies import DDPStrategy
+        from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - or the logger would, later
+        from torchmetrics import MeanMetric, SumMetric
+        from torchmetrics.classification import MulticlassAccuracy
+except RuntimeError as error:
+    if "torchvision" not in str(error):
+        raise
+    # torchmetrics imports torchvision wherever it is installed.
+    raise RosettaError(
+        f"torchvision was not made for PyTorch {torch.__version__} ({error}); install the one that "
+        "was, or uninstall it"
+    ) from None
+
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "32-true"}
+
+
+def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+    """Train from the given weights, or go on from the state of the run.
+
+    Raises:
+        RosettaError: the loss is no number, or images cannot be read.
+    """
+    with _quiet():
+        _fit(training, weights, run, progress)
+
+
+def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
+    model = EfficientNet(training.network).to(getattr(torch, training.dtype))
+    load_weights(model, run.state.model if run.state else weights)
+    kept = training.recipe.average
+    average = MovingAverage(model, kept) if kept else None
+    trainer = _trainer(training, run, progress)
+    if trainer.world_size > 1:
+        check_shares(training.train, trainer.world_size)
+        check_shares(training.val, trainer.world_size)
+        synchronize(model)
+    if run.state:
+        # Lightning's own way to begin later is a checkpoint of its own.
+        done = trainer.fit_loop.epoch_progress.current
+        done.ready = done.started = done.processed = done.completed = run.state.epochs
+        if average:
+            average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
+    for phase in training.phases:
+        if trainer.current_epoch < phase.epochs.stop:
+            trainer.fit_loop.max_epochs = phase.epochs.stop
+            trainer.fit(Classifier(model, training, phase, run, average))
+
+
+def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) -> Scores:
+    """Scores of the model on all images that can be read.
+
+    Raises:
+        RosettaError: none can.
+    """
+    classifier = _Evaluation(model, run)
+    with _quiet():
+        trainer = Trainer(
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            devices=1,
+        )
+        trainer.validate(classifier, _loader(batches, range(1), workers), verbose=False)
+    return classifier.scores
+
+
+class _Evaluation(LightningModule):
+    """A model that is scored on what can be read."""
+
+    def __init__(self, model: EfficientNet, run: Run):
+        super().__init__()
+        self.model, self.run = model, run
+        self.val_metrics = _metrics(model.network.num_classes)
+
+    def validation_step(self, batch: Any, number: int) -> None:
+        """Score a batch, but for the places without an image."""
+        images, labels, _ = self.readable(batch)
+        images, labels = images[labels >= 0], labels[labels >= 0]
+        if len(labels):
+            logits = self.logits(images)
+            _update(self.val_metrics, cross_entropy(logits, labels, 0.0), logits, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Reduce the scores over all batches and processes."""
+        self.scores = _scores(self.val_metrics)
+
+    def readable(self, batch: Any) -> Any:
+        """A batch, unless it could not be read; what was left out of it is noted."""
+        if isinstance(batch, RosettaError):
+            raise batch
+        self.run.note(batch[2])
+        return batch
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Of images (N, C, H, W) in the weights' own type, under autocast as well."""
+        dtype = self.model.stem.conv.weight.dtype
+        return self.model(images.to(dtype)).to(dtype)
+
+
+class Classifier(_Evaluation):
+    """What Lightning trains: a model in a phase of its training."""
+
+    def __init__(
+        self,
+        model: EfficientNet,
+        training: Training,
+        phase: Phase,
+        run: Run,
+        average: MovingAverage | None,
+    ):
+        super().__init__(model, run)
+        self.plan, self.phase, self.average = training, phase, average
+        freeze(model, phase.frozen)
+        self.optimizer = make_optimizer(model, phase.optimization)
+        self.train_metrics = _metrics(model.network.num_classes)
+        self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
+        if run.state and run.state.epochs > phase.epochs.start:
+            first = phase.epochs.start * training.steps_per_epoch
+            load_slots(model, self.optimizer, run.state.slots, self.done - first)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The recipe's."""
+        return self.optimizer
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of the epochs of this phase."""
+        training = self.plan
+        epochs = range(self.current_epoch, self.phase.epochs.stop)
+        return _loader(training.train, epochs, training.workers, *self.share)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches to validate on, the same ones after every epoch."""
+        training = self.plan
+        return _loader(training.val, range(1), training.workers, *self.share)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting; frozen sections run as in inference."""
+        for role in self.phase.frozen:
+            self.model.get_submodule(role).eval()
+        self.images, self.seconds = 0, 0.0
+
+    def on_train_batch_start(self, batch: Any, number: int) -> None:
+        """What is random in a step depends on the step, and so comes again when it is repeated."""
+        self.began = time.perf_counter() if self.images == 0 else self.began
+        torch.manual_seed(step_seed(self.plan.seed, self.done, self.trainer.global_rank))
+
+    def training_step(self, batch: Any, number: int) -> Tensor:
+        """The loss of a batch."""
+        images, labels, _ = self.readable(batch)
+        logits = self.logits(images)
+        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing)
+        _update(self.train_metrics, loss, logits, labels)
+        return loss
+
+    def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Any, number: int) -> None:
+        """Follow with the average, and note the step."""
+        if self.average:
+            self.average.update()
+        loss = self.trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean").item()
+        first = self.phase.epochs.start * self.plan.steps_per_epoch
+        rate = self.phase.optimization.rate(self.done - first)
+        self.run.step(Step(self.done, self.current_epoch, rate, loss))
+        self.done += 1
+        self.images += self.plan.train.batch
+        self.seconds = time.perf_counter() - self.began
+        values = {"loss": loss, "learning_rate": rate, "images_per_second": self.speed}
+        self.log_dict(values, prog_bar=True, logger=False, rank_zero_only=True)
+
+    @property
+    def speed(self) -> float:
+        """Images a second in this epoch, those of all processes together."""
+        return self.images / self.seconds
+
+    def on_validation_start(self) -> None:
+        """The average is what is validated."""
+        if self.average:
+            self.average.swap()
+
+    def on_validation_end(self) -> None:
+        """Back to what is trained."""
+        if self.average:
+            self.average.swap()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch, and keep it."""
+        rate = self.phase.optimization.rate(self.optimizer.steps - 1)
+        row = Epoch(
+            self.current_epoch + 1,
+            self.done,
+            *_scores(self.train_metrics),
+            *self.scores,
+            rate,
+            self.speed,
+            len(self.run.skipped),
+        )
+        logged = {name: float(value) for name, value in vars(row).items() if name != "epoch"}
+        self.log_dict(logged, rank_zero_only=True)
+        use = self.average.dump() if self.average else dump_weights(self.model)
+        self.run.end_epoch(row, self.model.network, use, self.state)
+
+    def state(self, best: float) -> State:
+        """What it takes to go on from here."""
+        return State(
+            self.current_epoch + 1,
+            best,
+            dump_weights(self.model),
+            self.average.dump() if self.average else {},
+            dump_slots(self.model, self.optimizer),
+        )
+
+
+def freeze(model: EfficientNet, sections: frozenset[str]) -> None:
+    """Train all sections but these."""
+    for section in model.network.sections:
+        model.get_submodule(section.role).requires_grad_(section.role not in sections)
+
+
+class SynchronizedBatchNorm(BatchNorm):
+    """Batch normalization over the batches of all processes, as if they were one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        values = x.to(self.mean.dtype)
+        mean = _mean(values)
+        centred = values - mean[:, None, None]
+        variance = _mean(centred.square())
+        with torch.no_grad():
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(variance, 1 - self.momentum)
+        scale = self.scale * (variance + self.epsilon).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Of every channel, over all processes, whose batches are of the same size."""
+    return all_reduce(x.mean((0, 2, 3))) / torch.distributed.get_world_size()
+
+
+def synchronize(model: EfficientNet) -> None:
+    """Have every batch norm see the batches of all processes."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.__class__ = SynchronizedBatchNorm
+
+
+# ------------------------------------------------------------------ batches
+
+
+class _Read(Dataset):
+    """Batches by epoch and number, read in worker processes."""
+
+    def __init__(self, batches: Batches, part: int, parts: int):
+        self.batches, self.part, self.parts = batches, part, parts
+
+    def __getitem__(self, place: tuple[int, int]) -> Any:
+        try:
+            images, labels, skipped = self.batches.read(*place, self.part, self.parts)
+        except RosettaError as error:
+            return error  # what is raised in a worker arrives as its whole traceback
+        return torch.from_numpy(images), torch.from_numpy(labels), skipped
+
+
+class _Places(Sampler):
+    """The batches of one epoch after the other, an epoch each time it is gone through."""
+
+    def __init__(self, batches: Batches, epochs: range):
+        self.number, self.epochs = len(batches), epochs
+        self.passes = 0
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self.epochs[self.passes % len(self.epochs)]
+        self.passes += 1
+        return iter([(epoch, number) for number in range(self.number)])
+
+
+def _loader(
+    batches: Batches, epochs: range, workers: int, part: int = 0, parts: int = 1
+) -> DataLoader:
+    return DataLoader(
+        _Read(batches, part, parts),
+        batch_size=None,
+        sampler=_Places(batches, epochs),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+# ------------------------------------------------------------------ scores and settings
+
+
+def _metrics(classes: int) -> nn.ModuleDict:
+    """Means over images, those of all processes."""
+    accuracies = {
+        f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro")
+        for k in (1, TOP)
+    }
+    return nn.ModuleDict({"loss": MeanMetric(), **accuracies, "images": SumMetric()})
+
+
+def _update(metrics: nn.ModuleDict, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    """Count a batch, whose mean loss is given."""
+    metrics["loss"].update(loss.detach(), len(labels))
+    metrics["images"].update(len(labels))
+    for k in (1, TOP):
+        metrics[f"top{k}"].update(logits.detach(), labels)
+
+
+def _scores(metrics: nn.ModuleDict) -> Scores:
+    """The means so far, after which counting starts anew.
+
+    Raises:
+        RosettaError: no image could be read.
+    """
+    *found, images = (metric.compute().item() for metric in metrics.values())
+    for metric in metrics.values():
+        metric.reset()
+    if not images:
+        raise RosettaError("no image could be read to validate on")
+    return Scores(*found)
+
+
+def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
+    """Lightning's loop; torchrun says how many processes there are, or Lightning starts them."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", training.devices))
+    nodes = max(1, process()[1] // local) if "LOCAL_WORLD_SIZE" in os.environ else 1
+    # The statistics of synchronized batch norms are the same everywhere.
+    strategy = DDPStrategy(broadcast_buffers=False) if local * nodes > 1 else "auto"
+    return Trainer(
+        devices=local,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=PRECISIONS[training.precision],
+        logger=TensorBoardLogger(run.folder, name=None, version=TENSORBOARD),
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        use_distributed_sampler=False,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice and its list of the hardware."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
