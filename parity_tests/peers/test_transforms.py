@@ -1,0 +1,249 @@
+"""The libraries' own evaluation transforms, and ours of the same family, on the same pixels.
+
+Differences are in levels, of which an image has 255.  Where both sides resize by Pillow, they are
+the same levels, up to the float32 of the normalization (`SAME`).  TensorFlow resizes in float32,
+of which 0.01 levels are the rounding where many pixels are averaged (`FLOAT`).
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from efficientnet.preprocessing import center_crop_and_resize
+from PIL import Image
+
+from common.preprocess import (
+    FAMILIES,
+    PHOTOGRAPH,
+    Interpolation,
+    Normalization,
+    Squash,
+    evaluation_image,
+    family_of,
+)
+from parity_tests.peers import operators
+
+operators.declare()
+
+import keras_hub  # noqa: E402
+import timm  # noqa: E402
+import timm.data  # noqa: E402
+import torchvision  # noqa: E402
+from transformers import EfficientNetImageProcessor  # noqa: E402
+from transformers.models.efficientnet.image_processing_pil_efficientnet import (  # noqa: E402
+    EfficientNetImageProcessorPil,
+)
+
+SAME, FLOAT = 1e-3, 1e-2
+# Of the published processors' configurations: what the processor divides by twice.
+ROOT_STD = [0.47853944, 0.4732864, 0.47434163]
+LEVELS = Normalization((0.0,), (1 / 255,))
+
+
+def noise(height, width):
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@cache
+def images():
+    """A photograph, upright and on its side, and odd sides, larger and smaller than asked for."""
+    photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))
+    return photograph, photograph.transpose(1, 0, 2).copy(), noise(333, 418), noise(91, 33)
+
+
+def levels(normalised, family):
+    """(3, h, w) as a network is given it -> (h, w, 3) from 0 to 255."""
+    mean, std = family.normalization.mean, family.normalization.std
+    return (np.asarray(normalised).transpose(1, 2, 0) * std + mean) * 255
+
+
+def ours(pixels, size, family):
+    return levels(evaluation_image(pixels, size, family), family)
+
+
+def differences(transform, size, family):
+    """The differences of all levels of all images, `transform` being of levels to levels."""
+    found = [np.abs(transform(pixels) - ours(pixels, size, family)) for pixels in images()]
+    assert all(difference.shape == (*size, 3) for difference in found)
+    return np.concatenate([difference.ravel() for difference in found])
+
+
+# ------------------------------------------------------------------ torchvision and timm
+
+TORCHVISION = [
+    weights
+    for preset in range(8)
+    for weights in torchvision.models.get_model_weights(f"efficientnet_b{preset}")
+]
+
+
+@pytest.mark.parametrize("weights", TORCHVISION, ids=str)
+def test_torchvision(weights):
+    theirs = weights.transforms()
+    second = str(weights) == "EfficientNet_B1_Weights.IMAGENET1K_V2"
+    family = FAMILIES["torchvision-b1-v2" if second else "torchvision"]
+    size = (*theirs.crop_size, *theirs.crop_size)
+    found = differences(lambda x: levels(theirs(Image.fromarray(x)), family), size, family)
+    assert found.max() < SAME
+
+
+TIMM = [
+    name
+    for pattern in ("efficientnet_b[0-8].*", "tf_efficientnet_b[0-8].*", "tf_efficientnet_l2.*")
+    for name in timm.list_pretrained(pattern)
+]
+
+
+def test_timm_lists_its_weights():
+    assert len(TIMM) > 40
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm(name):
+    """Every tag of every model, at the size it was trained at and at that of its test."""
+    configuration = timm.get_pretrained_cfg(name).to_dict()
+    for test in (False, True):
+        data = timm.data.resolve_data_config(pretrained_cfg=configuration, use_test_size=test)
+        stated = Normalization(tuple(data["mean"]), tuple(data["std"]))
+        family = family_of(("timm-tf" if name.startswith("tf_") else "timm",), stated)
+        _, _, tag = name.partition("sw_in12k")
+        if "sw_in12k" in name:
+            family = FAMILIES["timm-sw-in12k-ft" if tag else "timm-sw-in12k"]
+        if test and configuration.get("test_crop_pct"):
+            family = replace(family, fit=FAMILIES["timm-test"].fit)
+        theirs, size = timm.data.create_transform(**data), data["input_size"][1:]
+        pixels = images()[0]
+        expected = levels(theirs(Image.fromarray(pixels)), family)
+        assert np.abs(expected - ours(pixels, size, family)).max() < SAME
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b4.ra2_in1k", "tf_efficientnet_b3.ap_in1k"])
+def test_timm_on_odd_sides(name):
+    data = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    stated = Normalization(tuple(data["mean"]), tuple(data["std"]))
+    family = family_of(("timm-tf" if name.startswith("tf_") else "timm",), stated)
+    theirs = timm.data.create_transform(**data)
+    found = differences(
+        lambda x: levels(theirs(Image.fromarray(x)), family), data["input_size"][1:], family
+    )
+    assert found.max() < SAME
+
+
+# ------------------------------------------------------------------ transformers
+
+
+@pytest.mark.parametrize(
+    ("processor", "name", "largest", "mean"),
+    [
+        (EfficientNetImageProcessorPil, "transformers", SAME, SAME),
+        (EfficientNetImageProcessorPil, "transformers-nearest", SAME, SAME),
+        (EfficientNetImageProcessor, "transformers-nearest", SAME, SAME),
+        # PyTorch's bicubic of uint8 rounds its weights to 16 bits, and after either direction.
+        (EfficientNetImageProcessor, "transformers", 3.01, 0.1),
+    ],
+)
+def test_transformers(processor, name, largest, mean):
+    family = FAMILIES[name]
+    kernel = Image.Resampling[family.interpolation.kernel.upper()]
+    theirs = processor(
+        size={"height": 224, "width": 224},
+        resample=kernel,
+        image_mean=list(family.normalization.mean),
+        image_std=ROOT_STD,
+    )
+    if name == "transformers":
+        assert kernel == processor().resample
+    found = differences(
+        lambda x: levels(theirs(Image.fromarray(x))["pixel_values"][0], family), (224, 224), family
+    )
+    assert found.max() < largest
+    assert found.mean() < mean
+
+
+# ------------------------------------------------------------------ TensorFlow
+
+
+@pytest.mark.parametrize("size", [(224, 224), (301, 77), (600, 600)])
+@pytest.mark.parametrize(
+    ("how", "resize"),
+    [
+        (
+            Interpolation("tensorflow1", antialias=False),
+            lambda x, size: tf.raw_ops.ResizeBicubic(
+                images=x[None], size=size, align_corners=False, half_pixel_centers=False
+            )[0],
+        ),
+        (
+            Interpolation("tensorflow"),
+            lambda x, size: tf.image.resize(x, size, "bicubic", False, True),
+        ),
+        (
+            Interpolation("tensorflow", antialias=False),
+            lambda x, size: tf.image.resize(x, size, "bicubic"),
+        ),
+    ],
+)
+def test_tensorflows_resizing(how, resize, size):
+    family = replace(FAMILIES["tpu"], fit=Squash(), interpolation=how, normalization=LEVELS)
+    assert differences(lambda x: resize(x, size).numpy(), size, family).max() < FLOAT
+
+
+def centre(pixels, share, odd_before):
+    """What the released code cuts out, in TensorFlow's arithmetic."""
+    height, width = pixels.shape[:2]
+    side = tf.cast(share * tf.cast(tf.minimum(height, width), tf.float32), tf.int32)
+    top, left = ((length - side + odd_before) // 2 for length in (height, width))
+    return tf.image.crop_to_bounding_box(pixels, top, left, side, side)
+
+
+@pytest.mark.parametrize("size", [224, 240, 300, 380])
+@pytest.mark.parametrize("name", ["tpu", "tpu-paper", "tpu-advprop", "keras-applications"])
+def test_the_released_code(name, size):
+    """Of which there is no package: its steps, by TensorFlow's own operations."""
+    padding = 32 if name in ("tpu-paper", "keras-applications") else round(size * (1 / 0.875 - 1))
+
+    def theirs(pixels):
+        cut = centre(pixels, size / (size + padding), 1)
+        return tf.compat.v1.image.resize_bicubic([cut], [size, size])[0].numpy()
+
+    assert differences(theirs, (size, size), FAMILIES[name]).max() < FLOAT
+
+
+@pytest.mark.parametrize(
+    ("name", "padding", "odd_before"), [("efficientnet-jax", 32, 1), ("kecam", 0, 0)]
+)
+def test_those_who_antialias_in_tensorflow(name, padding, odd_before):
+    def theirs(pixels):
+        cut = centre(pixels, 300 / (300 + padding), odd_before)
+        return tf.image.resize(cut, [300, 300], "bicubic", antialias=True).numpy()
+
+    assert differences(theirs, (300, 300), FAMILIES[name]).max() < FLOAT
+
+
+# ------------------------------------------------------------------ KerasHub and qubvel
+
+
+def test_keras_hub():
+    """Of a hundred thousand levels, a few are so near to a half that float32 rounds otherwise."""
+    family = FAMILIES["keras-hub"]
+    mean, std = family.normalization.mean, family.normalization.std
+    theirs = keras_hub.layers.EfficientNetImageConverter(
+        image_size=(224, 224),
+        scale=[1 / 255 / value for value in std],
+        offset=[-m / s for m, s in zip(mean, std, strict=True)],
+        interpolation="bicubic",
+    )
+    found = differences(
+        lambda x: levels(np.asarray(theirs(x)).transpose(2, 0, 1), family), (224, 224), family
+    )
+    assert (found > SAME).mean() < 1e-4
+    assert found.max() < 1 + SAME
+
+
+@pytest.mark.parametrize("size", [224, 380])
+def test_qubvel(size):
+    """Both in float64, and we cut off the spline's tails."""
+    found = differences(lambda x: center_crop_and_resize(x, size), (size, size), FAMILIES["qubvel"])
+    assert found.max() < SAME
