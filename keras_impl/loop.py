@@ -133,6 +133,7 @@ class Classifier(keras.Model):
         """Get ready to be trained, on so many devices, or to be evaluated only."""
         self.optimization, self.replicas = optimization, replicas
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
+        self.images = metrics.Sum("images")
         self.compile(optimizer=make_optimizer(self, optimization) if optimization else None)
         if optimization:
             self.optimizer.build(self.trainable_variables)
@@ -140,7 +141,7 @@ class Classifier(keras.Model):
     @property
     def metrics(self) -> list[metrics.Metric]:
         """Means over images, which Keras resets for every epoch."""
-        return self.scores
+        return [*self.scores, self.images]
 
     def found_scores(self) -> Scores:
         """The scores of what was counted last.
@@ -148,7 +149,7 @@ class Classifier(keras.Model):
         Raises:
             RosettaError: no image could be read.
         """
-        if not float(self.scores[0].count):
+        if not float(self.images.result()):
             raise RosettaError("no image could be read to validate on")
         return Scores(*(float(score.result()) for score in self.scores))
 
@@ -186,10 +187,11 @@ class Classifier(keras.Model):
         hits = [ops.in_top_k(kept, ops.cast(logits, "float32"), min(k, classes)) for k in (1, TOP)]
         for score, values in zip(self.scores, (loss, *hits), strict=True):
             score.update_state(values, weight)
+        self.images.update_state(weight)
 
     def found(self, loss: KerasTensor) -> dict[str, KerasTensor]:
         """What a step returns, in the shape that Keras takes the mean over devices of."""
-        values = {score.name: score.result() for score in self.scores} | {"loss": loss}
+        values = {metric.name: metric.result() for metric in self.metrics} | {"loss": loss}
         if self.replicas == 1:
             return values
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}

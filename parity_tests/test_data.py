@@ -8,11 +8,14 @@ import pytest
 from PIL import Image
 
 from common.data import (
+    NO_IMAGE,
     Batches,
     Sample,
     UnreadableImageError,
     decode,
+    read_data,
     read_folder,
+    read_to_evaluate,
 )
 from common.errors import RosettaError
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD, evaluation_image, training_image
@@ -238,9 +241,9 @@ def test_a_batch_is_a_pure_function(folder, name):
     alone = [first.read(*job) for job in jobs]
     with ThreadPoolExecutor(4) as pool:  # in any order, on any number of workers
         together = list(pool.map(lambda job: second.read(*job), reversed(jobs)))[::-1]
-    for (images, labels), (others, their_labels) in zip(alone, together, strict=True):
-        assert images.tobytes() == others.tobytes()
-        assert labels.tolist() == their_labels.tolist()
+    for one, other in zip(alone, together, strict=True):
+        assert one.images.tobytes() == other.images.tobytes()
+        assert one.labels.tolist() == other.labels.tolist()
     assert alone[0][0].shape == (8, 3, *SIZE)
     assert alone[0][0].tobytes() != alone[len(first)][0].tobytes()
 
@@ -251,7 +254,30 @@ def test_an_epoch_has_every_image_once_and_seeds_differ(folder):
     assert found.order(0).tolist() != found.order(1).tolist()
     assert found.order(0).tolist() != batches(folder, seed=1).order(0).tolist()
     evaluation = batches(folder, None)
-    assert sum(len(evaluation.read(0, n)[1]) for n in range(len(evaluation))) == len(found.samples)
+    read = [evaluation.read(0, number) for number in range(len(evaluation))]
+    assert all(len(batch.labels) == 8 for batch in read)
+    labels = np.concatenate([batch.labels for batch in read])
+    assert labels[labels != NO_IMAGE].tolist() == [sample.label for sample in found.samples]
+    assert not read[-1].images[read[-1].labels == NO_IMAGE].any()
+
+
+@pytest.mark.parametrize("augmentation", [None, EVERYTHING])
+def test_the_parts_of_a_batch_are_the_batch(folder, augmentation):
+    found = batches(folder, augmentation)
+    for number in (0, len(found) - 1):
+        whole = found.read(3, number)
+        parts = [found.read(3, number, part, 4) for part in range(4)]
+        assert np.concatenate([part.images for part in parts]).tobytes() == whole.images.tobytes()
+        assert np.concatenate([part.labels for part in parts]).tolist() == whole.labels.tolist()
+
+
+def test_a_batch_that_cannot_be_filled_and_a_label_of_no_class_are_one_line(folder):
+    with pytest.raises(RosettaError, match="the batch is 99, but there are 58 images to train on"):
+        Batches(read_folder(folder).train, SIZE, 99, EVERYTHING)
+    with pytest.raises(RosettaError, match="the batch is 0; it must have at least 1 image"):
+        Batches(read_folder(folder).train, SIZE, 0)
+    with pytest.raises(RosettaError, match="is of class 2, counted from 0, but there are 2"):
+        _ = [batches(folder, classes=2).read(0, number) for number in range(7)]
 
 
 def test_a_broken_image_is_replaced_in_training_and_left_out_in_evaluation(folder):
@@ -259,16 +285,17 @@ def test_a_broken_image_is_replaced_in_training_and_left_out_in_evaluation(folde
     victim = found.samples[found.order(0)[2]]
     clean = found.read(0, 0)
     victim.path.write_bytes(b"gone")
-    images, labels = found.read(0, 0)
-    assert len(labels) == 8
-    assert list(found.skipped) == [str(victim)]
-    assert "cannot be read" in found.skipped[str(victim)]
+    read = found.read(0, 0)
+    assert list(read.skipped) == [str(victim)]
+    assert "cannot be read" in read.skipped[str(victim)]
     kept = [place for place in range(8) if place != 2]
-    assert images[kept].tobytes() == clean[0][kept].tobytes()
+    assert read.images[kept].tobytes() == clean.images[kept].tobytes()
+    assert (read.labels != NO_IMAGE).all()
     evaluation = batches(folder, None)
-    number = evaluation.samples.index(victim) // 8
-    assert len(evaluation.read(0, number)[1]) == 7
-    assert list(evaluation.skipped) == [str(victim)]
+    number, place = divmod(evaluation.samples.index(victim), 8)
+    read = evaluation.read(0, number)
+    assert np.flatnonzero(read.labels == NO_IMAGE).tolist() == [place]
+    assert list(read.skipped) == [str(victim)]
 
 
 def test_nothing_readable_is_one_line(tmp_path):
@@ -277,6 +304,38 @@ def test_nothing_readable_is_one_line(tmp_path):
         Batches((Sample(tmp_path / "x.png", 0),), SIZE, 1, EVERYTHING).read(0, 0)
     with pytest.raises(RosettaError, match="no images to make batches of"):
         Batches((), SIZE, 1)
+
+
+# ------------------------------------------------------------------ what is evaluated
+
+
+def test_what_is_evaluated_is_val_or_everything(folder, tmp_path):
+    assert len(read_to_evaluate(folder, 3)) == 61
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+        for name in ("ant", "bee", "cat"):
+            (folder / split / name).mkdir()
+            Image.fromarray(gradient()).save(folder / split / name / "x.png")
+    assert [sample.label for sample in read_to_evaluate(folder, 3)] == [0, 1, 2]
+
+
+def test_classes_are_numbered_as_the_network_was_trained(folder):
+    found = read_to_evaluate(folder, 4, ["cat", "dog", "bee", "ant"])
+    assert {sample.path.parent.name: sample.label for sample in found} == {
+        "cat": 0,
+        "bee": 2,
+        "ant": 3,
+    }
+    with pytest.raises(RosettaError, match="cat: is no class of the network; remove it"):
+        read_to_evaluate(folder, 3, ["ant", "bee", "dog"])
+    with pytest.raises(RosettaError, match="has 3 classes, but the network 1000; put class_indi"):
+        read_to_evaluate(folder, 1000)
+
+
+def test_the_classes_asked_for_are_those_of_the_folder(folder):
+    assert read_data(folder, classes=3).classes == ("ant", "bee", "cat")
+    with pytest.raises(RosettaError, match="has 3 classes, not 4; leave out --classes"):
+        read_data(folder, classes=4)
 
 
 # ------------------------------------------------------------------ TFRecord shards
@@ -316,8 +375,21 @@ def test_a_shard_gives_what_tensorflow_wrote(tmp_path):
         features = example(file.read(found[0].length), "x")
     assert features["image/class/text"] == [b"tabby"]
     assert features["image/object/bbox/xmin"] == [0.25, 0.5]
-    images, labels = Batches(found, SIZE, 3).read(0, 0)
+    images, labels, _ = Batches(found, SIZE, 3).read(0, 0)
     assert (images.shape, labels.tolist()) == ((3, 3, *SIZE), [0, 999, 2])
+
+
+def test_a_folder_of_shards_is_a_data_set(tmp_path):
+    for name, labels in (("train-0", [1, 2]), ("train-1", [3]), ("validation-0", [1000])):
+        write_shard(tmp_path / name, labels)
+    found = read_data(tmp_path)
+    assert len(found.classes) == 1000
+    assert [record.read()[1] for record in found.train] == [0, 1, 2]
+    assert [record.read()[1] for record in read_to_evaluate(tmp_path, 1000)] == [999]
+    assert [record.read()[1] for record in read_data(tmp_path, classes=1001).val] == [1000]
+    (tmp_path / "validation-0").unlink()
+    with pytest.raises(RosettaError, match=r"has no shards named validation-\*"):
+        read_data(tmp_path)
 
 
 def test_labels_of_1001_classes_keep_the_background(tmp_path):
@@ -351,11 +423,13 @@ def test_damaged_shards_are_one_line(tmp_path):
 
 def test_a_damaged_image_in_a_shard_is_named(tmp_path):
     write_shard(tmp_path / "x", [1, 2], content=b"no image")
-    found = Batches(list(read_records(tmp_path / "x")), SIZE, 2, EVERYTHING)
+    records = list(read_records(tmp_path / "x"))
     with pytest.raises(RosettaError, match="no image can be read"):
-        found.read(0, 0)
-    assert len(found.skipped) == 2
-    assert all("x at byte" in name for name in found.skipped)
+        Batches(records, SIZE, 2, EVERYTHING).read(0, 0)
+    read = Batches(records, SIZE, 2).read(0, 0)
+    assert len(read.skipped) == 2
+    assert all("x at byte" in name for name in read.skipped)
+    assert read.labels.tolist() == [NO_IMAGE, NO_IMAGE]
 
 
 def test_the_checksum_is_crc_32c():

@@ -113,7 +113,7 @@ def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) 
             enable_progress_bar=False,
             devices=1,
         )
-        trainer.validate(classifier, _loader(batches, range(1), workers), verbose=False)
+        trainer.validate(classifier, _loader(batches, workers), verbose=False)
     return classifier.scores
 
 
@@ -176,15 +176,12 @@ class Classifier(_Evaluation):
         return self.optimizer
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of the epochs of this phase."""
-        training = self.plan
-        epochs = range(self.current_epoch, self.phase.epochs.stop)
-        return _loader(training.train, epochs, training.workers, *self.share)
+        """Batches to train on, other ones in every epoch."""
+        return _loader(self.plan.train, self.plan.workers, *self.share)
 
     def val_dataloader(self) -> DataLoader:
         """Batches to validate on, the same ones after every epoch."""
-        training = self.plan
-        return _loader(training.val, range(1), training.workers, *self.share)
+        return _loader(self.plan.val, self.plan.workers, *self.share)
 
     @property
     def share(self) -> tuple[int, int]:
@@ -321,28 +318,27 @@ class _Read(Dataset):
 
 
 class _Places(Sampler):
-    """The batches of one epoch after the other, an epoch each time it is gone through."""
+    """The batches of an epoch, which Lightning sets as it does for any sampler that has one."""
 
-    def __init__(self, batches: Batches, epochs: range):
-        self.number, self.epochs = len(batches), epochs
-        self.passes = 0
+    def __init__(self, batches: Batches):
+        self.number, self.epoch = len(batches), 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on with another epoch."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.number
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch = self.epochs[self.passes % len(self.epochs)]
-        self.passes += 1
-        return iter([(epoch, number) for number in range(self.number)])
+        return iter([(self.epoch, number) for number in range(self.number)])
 
 
-def _loader(
-    batches: Batches, epochs: range, workers: int, part: int = 0, parts: int = 1
-) -> DataLoader:
+def _loader(batches: Batches, workers: int, part: int = 0, parts: int = 1) -> DataLoader:
     return DataLoader(
         _Read(batches, part, parts),
         batch_size=None,
-        sampler=_Places(batches, epochs),
+        sampler=_Places(batches),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
@@ -412,7 +408,7 @@ def _quiet() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", module="lightning|torchmetrics")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
