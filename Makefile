@@ -21,6 +21,7 @@ lint: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/port.py
+	$(BIN)/python benchmarks/train.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
