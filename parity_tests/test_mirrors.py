@@ -11,6 +11,7 @@ import pytest
 
 import common
 from common.backend import Backend
+from parity_tests.peers.operators import declare
 
 ROOT = Path(common.__file__).parent.parent
 FRAMEWORKS = {"torch", "tensorflow", "keras", "torch_impl", "keras_impl"}
@@ -50,13 +51,19 @@ ONE_SIDED = {
     "variables",  # those of a whole Keras model, by canonical name
     "Value",  # a Keras tensor in ONNX, with its channels first or last
     "layer_variables",  # a Keras layer's variables; PyTorch's are in its state dict by name
+    "SynchronizedBatchNorm",  # a setting of Keras's own layer
 }
 
 
 @pytest.mark.parametrize(
-    "module", ["", ".efficientnet", ".weights", ".onnx", ".files", ".optimizer", ".trace", ".train"]
+    "module",
+    [
+        *("", ".efficientnet", ".weights", ".onnx", ".files", ".optimizer", ".trace", ".train"),
+        ".loop",
+    ],
 )
 def test_public_names_match_in_the_same_order(module):
+    declare()  # Lightning's metrics, in `.loop`, import torchvision
     names = [
         [
             name

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from common import formats
 from common.backend import get_backend
@@ -161,6 +162,17 @@ def test_a_header_that_claims_a_terabyte_is_not_allocated(tmp_path):
     for name in ("huge", "long"):
         with pytest.raises(RosettaError, match="cannot be read as safetensors"):
             inspect(tmp_path / f"{name}.safetensors")
+
+
+def test_a_header_as_long_as_a_pickle_begins_is_no_pickle(tmp_path):
+    """Its length, a multiple of 8, ends in the byte 0x80."""
+    path, tensors = tmp_path / "x.safetensors", {"a": np.zeros(1, np.float32)}
+    for padding in range(0, 256, 8):
+        save_file(tensors, path, metadata={"format": "pt", "padding": "x" * (100 + padding)})
+        if path.read_bytes()[0] == 0x80:
+            break
+    assert path.read_bytes()[:8] == struct.pack("<Q", 0x80 + 256 * path.read_bytes()[1])
+    assert formats.read(path).format == "safetensors"
 
 
 def test_a_dataset_that_claims_a_terabyte_is_not_allocated(tmp_path):

@@ -138,10 +138,13 @@ def detect(path: str | Path) -> str:
         return "hdf5"
     if head.startswith(ZIP_SIGNATURE):
         return _zip_format(path)
+    # An eight-byte length, and JSON that starts with a brace.  A length below 4 GiB is not taken
+    # for a pickle where it begins with the same byte, as one of 32 does.
+    if head[4:9] == b"\0\0\0\0{":
+        return "safetensors"
     if head.startswith(PICKLE_SIGNATURE):
         return "torch"
-    # An eight-byte length, and JSON that starts with a brace.
-    if len(head) > 8 and head[8:9] == b"{":
+    if head[8:9] == b"{":
         return "safetensors"
     if ONNX_SIGNATURE.match(head):
         return "onnx"

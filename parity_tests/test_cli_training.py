@@ -1,0 +1,271 @@
+"""`rosetta train`, `evaluate` and `predict`: what they print, write and refuse."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from common.backend import get_backend
+from common.calibration import calibrated
+from common.cli import app
+from common.data import decode
+from common.errors import RosettaError
+from common.porting import inspect, port
+from common.prediction import activation_maps, predict
+from common.preprocess import INCEPTION, OFFICIAL, PHOTOGRAPH, evaluation_image
+from common.spec import PYTORCH, resolve
+from common.training import BEST, CLASSES, EPOCHS, LAST, SETTINGS, read_table
+from common.weights import load, save
+from parity_tests.peers.operators import declare
+from parity_tests.test_data import write_shard
+
+BACKENDS = ("torch", "keras")
+SMALL = ["--width", "0.25", "--depth", "0.5", "--image-size", "32", "--batch", "4", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _lightning():
+    """Lightning's metrics import torchvision."""
+    declare()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve photographs of two kinds, of which one each is held out."""
+    root = tmp_path / "data"
+    photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB").resize((64, 48)))
+    for name, image in (("plain", photograph), ("turned", photograph[::-1])):
+        (root / name).mkdir(parents=True)
+        for number in range(6):
+            Image.fromarray(image // (number + 1)).save(root / name / f"{number}.png")
+    return root
+
+
+def run(*arguments):
+    """What the command prints, if it ends well."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.output
+
+
+def refused(*arguments):
+    """The line that bad input gets."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert isinstance(done.exception, RosettaError), done.output + repr(done.exception)
+    line = str(done.exception)
+    assert "\n" not in line
+    return line
+
+
+# ------------------------------------------------------------------ train
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_training_evaluating_and_predicting(backend, folder, tmp_path):
+    out = tmp_path / "run"
+    printed = run("train", "--backend", backend, "--data", folder, *SMALL, "--out", out)
+    lines = printed.splitlines()
+    assert lines[0].startswith(f"{out}: EfficientNet-CUSTOM of 2 classes at 32x32 pixels in ")
+    assert "10 images to train on and 2 to validate on, 2 steps of 4 images an epoch" in lines[0]
+    assert lines[2].split()[0] == "1"
+    assert lines[-1].endswith(str(out / BEST))
+    assert json.loads((out / CLASSES).read_text()) == {"plain": 0, "turned": 1}
+    found = inspect(out / BEST)
+    assert (found.num_classes, found.layouts) == (2, ("canonical",))
+    assert "mean 0.485 0.456 0.406" in found.expects[0]
+
+    scores = json.loads(
+        run("evaluate", "--weights", out / LAST, "--data", folder, "--backend", backend, "--json")
+    )
+    assert (scores["images"], scores["skipped"]) == (12, 0)
+    image = folder / "plain" / "0.png"
+    maps = tmp_path / "maps"
+    printed = run("predict", image, "--weights", out / LAST, "--backend", backend, "--cam", maps)
+    shares = re.findall(r"(plain|turned) +([\d.]+)%", printed)
+    assert sum(float(share) for _, share in shares) == pytest.approx(100, abs=0.02)
+    written = sorted(path.name for path in maps.iterdir())
+    assert written == [f"000-0-{rank}-{name}.png" for rank, (name, _) in enumerate(shares, 1)]
+    assert Image.open(maps / written[0]).size == (32, 32)
+
+
+def test_a_run_is_never_written_over_and_resumed_only_as_it_is(folder, tmp_path):
+    out = tmp_path / "run"
+    run("train", "--backend", "torch", "--data", folder, *SMALL, "--out", out)
+    before = (out / EPOCHS).read_text()
+    again = refused("train", "--backend", "torch", "--data", folder, *SMALL, "--out", out)
+    assert again.startswith(f"{out}: holds a run; continue it with --resume {out}")
+    said = refused("train", "--resume", out, "--epochs", 3)
+    assert said == f"--epochs is the run's in {out}; leave it out"
+    assert "going on after epoch 1" in run("train", "--resume", out)
+    assert (out / EPOCHS).read_text() == before
+    settings = json.loads((out / SETTINGS).read_text())
+    del settings["seed"]
+    (out / SETTINGS).write_text(json.dumps(settings))
+    assert refused("train", "--resume", out).startswith(f"{out}: its settings lack 'seed'")
+    (out / SETTINGS).write_text("{")
+    assert "is not the settings of a run" in refused("train", "--resume", out)
+    assert "is not the settings of a run" in refused("train", "--resume", tmp_path / "none")
+
+
+def test_training_starts_from_weights_of_any_layout(folder, tmp_path):
+    """A new classifier, the network and its dialect, and the normalization come along."""
+    network = resolve("b0", resolution=32, dialect=PYTORCH)
+    save(tmp_path / "c.safetensors", network, calibrated(network))
+    port(tmp_path / "c.safetensors", tmp_path / "b0.pth", "timm", run=False)
+    out = tmp_path / "run"
+    options = ["--data", folder, "--batch", 4, "--epochs", 1, "--image-size", 32, "--out", out]
+    start = ["--weights", tmp_path / "b0.pth", "--freeze", "backbone", "--backend", "torch"]
+    unsaid = refused("train", *options, *start)
+    assert unsaid.endswith("add --dialect tensorflow or pytorch")
+    said = ["--dialect", "pytorch", "--family", "timm-ra4"]
+    run("train", *options, *start, *said)
+    found, weights = load(out / LAST)
+    assert (found.name, found.dialect.name, found.num_classes) == ("b0", "pytorch", 2)
+    started = calibrated(network)
+    for name, array in weights.items():
+        same = array.shape == started[name].shape and np.allclose(array, started[name], rtol=1e-6)
+        assert same != name.startswith("classifier."), name
+    assert inspect(out / LAST).expects == (str(INCEPTION),)
+
+
+def test_shards_are_trained_on(tmp_path):
+    data = tmp_path / "shards"
+    data.mkdir()
+    write_shard(data / "train-00000-of-00001", [1, 2, 3, 3])
+    write_shard(data / "validation-00000-of-00001", [1, 2])
+    out = tmp_path / "run"
+    run("train", "--backend", "torch", "--data", data, "--classes", 3, *SMALL, "--out", out)
+    assert load(out / LAST)[0].num_classes == 3
+    assert read_table(out / EPOCHS)[0]["step"] == 1
+    printed = run("evaluate", "--weights", out / LAST, "--data", data, "--backend", "torch")
+    assert printed.startswith("2 images: top-1 ")
+
+
+def test_what_cannot_be_trained_is_one_line(folder, tmp_path):
+    out = ["--out", tmp_path / "run"]
+    data = ["--data", folder, *out]
+    assert refused("train", *out).startswith("--data is missing; name a folder of images")
+    assert refused("train", *data, "--recipe", "adam").startswith("unknown recipe 'adam'; choose")
+    assert refused("train", *data, "--preset", "b9").startswith("unknown preset 'b9'; choose from")
+    assert refused("train", *data, "--epochs", 0) == "--epochs is 0; it must be at least 1"
+    assert refused("train", *data).startswith("the batch is 2048, but there are 10 images")
+    assert refused("train", *data, "--batch", 4, "--freeze", "all").startswith("--freeze is all;")
+    assert refused("train", *data, "--batch", 4, "--precision", "int8").startswith(
+        "unknown precision 'int8'; choose from float32, bfloat16"
+    )
+    assert refused("train", *data, "--recipe", "finetune").startswith(
+        "recipe finetune starts from trained weights; name them with --weights"
+    )
+    assert refused("train", *data, "--held-out", 0).endswith("to validate on; raise --held-out")
+    assert refused("train", *data, "--batch", 4, "--family", "mine").startswith("unknown family")
+    assert refused("train", *data, "--seed", -1).startswith("seed is -1, workers 2 and devices 1")
+    missing = refused("train", *data, "--batch", 4, "--weights", tmp_path / "no.pth")
+    assert missing.startswith(f"{tmp_path / 'no.pth'}: ")
+    assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------ predict
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A small network of five named classes."""
+    network = resolve("b0", width=0.25, depth=0.5, resolution=64, num_classes=5)
+    save(tmp_path / "w.safetensors", network, calibrated(network))
+    names = {name: number for number, name in enumerate(("ant", "bee", "cat", "dog", "elk"))}
+    (tmp_path / CLASSES).write_text(json.dumps(names))
+    return tmp_path / "w.safetensors"
+
+
+def test_both_frameworks_see_the_same_and_the_map_adds_up_to_the_logit(weights):
+    network, values = load(weights)
+    found = [
+        predict(get_backend(name), network, values, [PHOTOGRAPH], OFFICIAL)[0] for name in BACKENDS
+    ]
+    assert found[0].classes == found[1].classes
+    np.testing.assert_allclose(found[0].probabilities, found[1].probabilities, rtol=1e-4)
+    np.testing.assert_allclose(found[0].maps, found[1].maps, rtol=1e-3, atol=1e-3)
+    backend = get_backend("torch")
+    model = backend.build(network)
+    backend.load_weights(model, values)
+    pixels = decode(PHOTOGRAPH.read_bytes(), "photograph")
+    (logits,) = backend.run(model, evaluation_image(pixels, network.resolution)[None])
+    assert found[0].classes == tuple(np.argsort(-logits))
+    means = found[0].maps.mean((1, 2))
+    np.testing.assert_allclose(means, logits[list(found[0].classes)], rtol=1e-4, atol=1e-5)
+    assert np.ptp(found[0].maps, axis=(1, 2)).min() > 0.1  # and is no constant
+
+
+def test_a_map_follows_the_evidence():
+    """One channel speaks for a class, and is on in one corner."""
+    head = np.zeros((2, 4, 4))
+    head[1, 0, 3] = 16.0
+    rows = np.array([[0.0, 0.0], [0.0, 2.0]])
+    found = activation_maps(
+        head, {"classifier.weight": rows, "classifier.bias": np.array([0.5, -1.0])}, [1, 0]
+    )
+    assert found[0, 0, 3] == 31.0
+    assert found[0].mean() == 1.0  # the logit, 2 * 1 - 1
+    assert (found[1] == 0.5).all()
+
+
+def test_predictions_read_as_a_table(weights, tmp_path):
+    printed = run("predict", PHOTOGRAPH, "--weights", weights, "--top", 2, "--backend", "torch")
+    rows = [line.split() for line in printed.splitlines() if "%" in line]
+    assert len(rows) == 2
+    assert {row[-2] for row in rows} < {"ant", "bee", "cat", "dog", "elk"}
+    (weights.parent / CLASSES).unlink()
+    printed = run("predict", PHOTOGRAPH, "--weights", weights, "--top", 5, "--backend", "torch")
+    assert sorted(re.findall(r"(\d) +[\d.]+%", printed)) == ["0", "1", "2", "3", "4"]
+
+
+def test_what_cannot_be_predicted_is_one_line(weights, tmp_path):
+    no_image = tmp_path / "text.png"
+    no_image.write_text("none")
+    common = ["--weights", weights, "--backend", "torch"]
+    assert refused("predict", no_image, *common).startswith(f"{no_image}: cannot be read as an")
+    assert refused("predict", tmp_path / "no.png", *common).startswith(f"{tmp_path / 'no.png'}: ")
+    assert refused("predict", PHOTOGRAPH, *common, "--top", 0).startswith("--top is 0; it must be")
+    (tmp_path / CLASSES).write_text('{"a": 0}')
+    assert "has 5 classes, but class_indices.json beside it 1" in refused(
+        "predict", PHOTOGRAPH, *common
+    )
+    (tmp_path / CLASSES).write_text('{"a": 1}')
+    assert refused("predict", PHOTOGRAPH, *common).endswith("does not number its classes from 0 on")
+    (tmp_path / CLASSES).write_text("[")
+    assert "is not a table of classes" in refused("predict", PHOTOGRAPH, *common)
+    network = resolve("b0", width=0.25, depth=0.5, resolution=64, num_classes=None)
+    headless = tmp_path / "h.safetensors"
+    save(headless, network, calibrated(network))
+    assert "has no classifier; train one" in refused(
+        "predict", PHOTOGRAPH, "--weights", headless, "--backend", "torch"
+    )
+
+
+# ------------------------------------------------------------------ evaluate
+
+
+def test_both_frameworks_score_alike(weights, folder):
+    for name in ("ant", "bee", "elk"):
+        shutil.copytree(folder / "plain", folder.parent / "five" / name)
+    data = folder.parent / "five"
+    broken = next((data / "ant").iterdir())
+    broken.write_bytes(b"none")
+    common = ["evaluate", "--weights", weights, "--data", data, "--batch", 7]
+    found = [json.loads(run(*common, "--json", "--backend", name)) for name in BACKENDS]
+    assert (found[0]["images"], found[0]["skipped"]) == (17, 1)
+    for key, value in found[0].items():
+        assert found[1][key] == pytest.approx(value, rel=1e-4), key
+    printed = run(*common, "--backend", "torch")
+    assert re.match(r"17 images: top-1 [\d.]+%, top-5 100.00%, cross-entropy [\d.]+\n", printed)
+    assert f"left out: 1 images that cannot be read\n  {broken}: " in printed
+
+
+def test_what_cannot_be_evaluated_is_one_line(weights, folder):
+    common = ["evaluate", "--weights", weights, "--backend", "torch", "--data"]
+    assert "plain: is no class of the network; remove it" in refused(*common, folder)
+    assert "is no folder; name one with a folder of images" in refused(*common, folder / "none")
