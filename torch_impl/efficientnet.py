@@ -66,12 +66,18 @@ class BatchNorm(nn.Module):
             return F.batch_norm(
                 x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon
             )
+        # With a momentum of 1, the pass that normalises leaves the batch's own statistics in these.
+        mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
+        y = F.batch_norm(
+            x, mean, variance, self.scale, self.bias, training=True, momentum=1.0, eps=self.epsilon
+        )
         with torch.no_grad():
-            values = x.to(self.mean.dtype)  # under autocast x is narrower
-            variance, mean = torch.var_mean(values, dim=(0, 2, 3), correction=0)
+            samples, _, height, width = x.shape
+            count = samples * height * width
+            biased = variance.mul(count - 1).div(count)  # F.batch_norm divides by count - 1
             self.mean.lerp_(mean, 1 - self.momentum)
-            self.variance.lerp_(variance, 1 - self.momentum)
-        return F.batch_norm(x, None, None, self.scale, self.bias, training=True, eps=self.epsilon)
+            self.variance.lerp_(biased, 1 - self.momentum)
+        return y
 
 
 class PointwiseConv(nn.Conv2d):
