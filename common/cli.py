@@ -22,7 +22,15 @@ from rich.table import Table
 from common import __version__, cli_training
 from common.errors import RosettaError
 from common.files import finite
-from common.spec import DIALECTS, PRESETS, TABLE_1, TENSORFLOW, Network, resolve
+from common.spec import (
+    DIALECTS,
+    DROP_PATH_RATE,
+    PRESETS,
+    TABLE_1,
+    TENSORFLOW,
+    Network,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from common.claims import Claim
@@ -180,8 +188,19 @@ def recipe(
     for item, source in found.sources.items():
         value = _recipe_value(getattr(found, item)) + RECIPE_UNITS.get(item, "")
         grid.add_row(item.replace("_", " "), value, source)
-    grid.add_row("dropout, drop path", "the preset's: 0.2 to 0.5, 0.2", "rosetta table")
+    for row in _network_rows():
+        grid.add_row(*row)
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
+
+
+def _network_rows() -> Iterator[tuple[str, str, str]]:
+    """What training needs beside a recipe: numbers that are the network's own, by default."""
+    paper = "the network's; arXiv 1905.11946, section 5.2"
+    rates = [preset.dropout for preset in PRESETS.values()]
+    yield "batch norm", f"{TENSORFLOW.momentum:g} of the statistics kept", paper
+    yield "activation", "swish", paper
+    yield "stochastic depth", f"survival {1 - DROP_PATH_RATE:g} of the last block", paper
+    yield "dropout", f"{min(rates):g} to {max(rates):g}, by preset", paper
 
 
 def _recipe_value(value: object) -> str:

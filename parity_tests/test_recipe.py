@@ -1,6 +1,6 @@
 """Recipes are whole, say where their numbers come from, and become the right schedules."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from typer.testing import CliRunner
@@ -57,6 +57,14 @@ def test_the_cosine_ends_with_the_epochs_and_warms_up_over_1000_steps():
     assert get_recipe("cosine").optimization(256, steps_per_epoch=1).rate == Cosine(0.1, 120, 60)
 
 
+def test_phases_share_the_epochs_out():
+    recipe = get_recipe("finetune")
+    assert [recipe.epochs_of(number) for number in (0, 1)] == [range(10), range(10, 20)]
+    odd = replace(recipe, epochs=5)
+    assert [odd.epochs_of(number) for number in (0, 1)] == [range(2), range(2, 5)]
+    assert [odd.optimization(32, 10, number).rate.steps for number in (0, 1)] == [20, 30]
+
+
 def test_finetuning_trains_the_head_and_then_everything_at_a_tenth():
     recipe = get_recipe("finetune")
     assert [phase.trains for phase in recipe.phases] == ["head", "all"]
@@ -73,6 +81,9 @@ def test_a_recipe_reads_as_a_table():
     assert "rate 0.016 tensorflow/tpu, efficientnet/main.py" in rows
     assert "warmup epochs 5 tensorflow/tpu, efficientnet/main.py" in rows
     assert any(row.startswith("augmentation crop area 0.08 to 1") for row in rows)
+    assert any(row.startswith("batch norm 0.99 of the statistics kept") for row in rows)
+    assert any(row.startswith("stochastic depth survival 0.8 of the last block") for row in rows)
+    assert any(row.startswith("dropout 0.2 to 0.5, by preset") for row in rows)
 
 
 def test_recipes_are_listed_and_an_unknown_one_is_one_line():

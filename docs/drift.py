@@ -1,0 +1,63 @@
+"""Measures how far the losses of both frameworks drift apart in one epoch of the official recipe.
+
+python examples/digits.py digits
+python docs/drift.py digits
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from common.backend import get_backend
+from common.calibration import calibrated
+from common.data import Batches, read_folder
+from common.recipe import get_recipe
+from common.spec import resolve
+from common.training import STEPS, Run, Training, read_table
+
+RESULT = Path(__file__).parent / "results" / "drift.json"
+BACKENDS, PRECISIONS = ("torch", "keras"), ("float64", "float32")
+BATCH, SIDE = 8, 64
+
+
+def losses(folder: Path, backend: str, precision: str) -> list[float]:
+    """Of every step: the same weights and batches for all, nothing dropped."""
+    found = read_folder(folder)
+    classes = len(found.classes)
+    scaling = {"width": 0.25, "depth": 0.5, "resolution": SIDE}
+    network = resolve(**scaling, num_classes=classes, dropout=0.0, drop_path_rate=0.0)
+    recipe = replace(get_recipe("official"), batch=BATCH, epochs=1)
+    training = Training(
+        network,
+        recipe,
+        Batches(found.train, network.resolution, BATCH, recipe.augmentation, classes=classes),
+        Batches(found.val, network.resolution, BATCH, classes=classes),
+        precision=precision,
+    )
+    with TemporaryDirectory() as out:
+        get_backend(backend).fit(training, calibrated(network), Run(out))
+        return [row["loss"] for row in read_table(Path(out, STEPS))]
+
+
+def main() -> None:
+    """Measure, and keep the losses."""
+    folder = Path(sys.argv[1])
+    found = {
+        f"{backend} {precision}": losses(folder, backend, precision)
+        for backend in BACKENDS
+        for precision in PRECISIONS
+    }
+    versions = {}
+    for backend in BACKENDS:
+        versions |= get_backend(backend).versions()
+    RESULT.write_text(json.dumps({"schema": 1, "versions": versions, "losses": found}) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main()
