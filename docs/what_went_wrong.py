@@ -120,6 +120,8 @@ The program is [`examples/what_went_wrong.py`](../examples/what_went_wrong.py).
 
 ## epsilon=1.0
 
+**The setting:** `RMSprop(..., epsilon=1.0)`, or `eps`.
+
 **The code says** 0.001 (`utils.py` of the released code; the paper does not say). 1.0 is
 Inception's (arXiv 1512.00567, section 8), where it goes with a rate of 0.045.
 
@@ -143,11 +145,11 @@ we have not tried.
 **The setting:** `RMSprop(..., decay=0.9)` in Keras 2, for the paper's "decay 0.9".
 
 **The code says** that 0.9 is the decay of the mean squared gradient, which Keras calls `rho`.
-In the optimizers of Keras 2 up to 2.10, `legacy` since, `decay` divides the learning rate by 1
-+ 0.9 x step: by 91 after 100 steps.
+In the optimizers of Keras 2 up to 2.10, `legacy` since, `decay` divides the learning rate by
+1 + 0.9 x step: by 91 after 100 steps.
 
-**What happens.** It {decay}, or nearly: {decay_top1}, and a loss of {decay_loss:.2f}. Ten equal shares
-have 2.30.
+**What happens.** It {decay}, or nearly: {decay_top1}, and a loss of {decay_loss:.2f}. Ten equal
+shares have 2.30.
 
 **Why.** The rates of all {all_steps:,} steps add up to {decay_rates:.4f}. The recipe's come to
 {recipe_rates:.2f}, {decay_less:.0f} times as much. It is less than {decay_steps:.0f} steps of
