@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from common import __version__, cli_training
-from common.errors import RosettaError
+from common.errors import RosettaError, needs_extra
 from common.files import finite
 from common.spec import (
     DIALECTS,
@@ -93,18 +93,6 @@ def _resolve(preset: str, **arguments) -> Network:
         return resolve(preset, **arguments)
     except ValueError as error:
         raise RosettaError(str(error)) from None
-
-
-@contextmanager
-def _needs_extra(extra: str) -> Iterator[None]:
-    """Turn a missing library into the line that installs it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise RosettaError(
-            f"this needs {error.name}, which is not installed; "
-            f"run: pip install 'efficientnet-rosetta[{extra}]'"
-        ) from None
 
 
 # ------------------------------------------------------------------ rosetta table
@@ -249,7 +237,7 @@ def export(
     size: SizeOption = None,
 ) -> None:
     """Write a network to ONNX, with a dynamic batch and its description in the metadata."""
-    with _needs_extra("onnx"):
+    with needs_extra("onnx"):
         from common.backend import OPSET, get_backend
         from common.files import replacing
 
@@ -513,7 +501,7 @@ def compare(
 
     Operations are paired by what they compute.  Exit status 0 if the outputs agree, 1 if not.
     """
-    with _needs_extra("all"), ExitStack() as stack:
+    with needs_extra("all"), ExitStack() as stack:
         from common import programs
         from common.files import replacing
 
@@ -610,7 +598,7 @@ def parity(
     networks = [
         _resolve(preset, resolution=size, dialect=dialect) for preset in presets or PARITY_PRESETS
     ]
-    with _needs_extra("all"):
+    with needs_extra("all"):
         from common import parity as job
         from common import report
         from common.files import replacing
@@ -714,7 +702,7 @@ def trace(
     if not.
     """
     network = _resolve(preset, resolution=size, dialect=dialect)
-    with _needs_extra("all"):
+    with needs_extra("all"):
         from common import parity as job
         from common.diagnosis import operation_sentences
 
@@ -742,7 +730,7 @@ def mutants(
 
     Exit status 0 if all are caught, 1 if any is not.
     """
-    with _needs_extra("all"):
+    with needs_extra("all"):
         from common.claims import CLAIMS
         from common.files import replacing
         from parity_tests.mutations import MUTATIONS, study

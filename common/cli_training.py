@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from common.errors import RosettaError
+from common.errors import RosettaError, needs_extra
 from common.spec import DIALECTS, Network, resolve
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from common.weights import Weights
 
 EVALUATED = 32  # images at a time
+CHANNELS = 3  # of images: red, green and blue
 FROM_THE_RUN = (
     *("preset", "width", "depth", "dialect", "recipe", "weights", "freeze", "classes"),
     *("image_size", "batch", "epochs", "precision", "seed", "held_out", "family", "out"),
@@ -123,7 +124,8 @@ def train(
     run.restore()
     if run.first:
         _print_start(training, name, run.folder, run.state.epochs if run.state else 0)
-    framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
+    with needs_extra(f"{name},train"):
+        framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
     if run.first:
         _print_end(run)
 
@@ -321,11 +323,13 @@ def evaluate(
     batches = Batches(
         samples, network.resolution, batch, family=chosen, classes=network.num_classes
     )
-    framework = _framework(backend or _installed())
+    name = backend or _installed()
+    framework = _framework(name)
     model = framework.build(network)
     framework.load_weights(model, values)
     run = Run(Path())
-    scores = framework.evaluate(model, batches, run, workers)
+    with needs_extra(f"{name},train"):
+        scores = framework.evaluate(model, batches, run, workers)
     read = len(samples) - len(run.skipped)
     if as_json:
         found = {**scores._asdict(), "images": read, "skipped": len(run.skipped)}
@@ -421,6 +425,8 @@ def _read(path: Path, dialect: str | None, image_size: int | None) -> tuple[Netw
         raise RosettaError(f"{path}: does not say its dialect; add --dialect {names}")
     if dialect not in (None, found.dialect.name):
         raise RosettaError(f"{path}: is of the {found.dialect.name} dialect; leave out --dialect")
+    if found.network.in_channels != CHANNELS:
+        raise RosettaError(f"{path}: takes {found.network.in_channels} channels, and not RGB")
     network = changed(found.network, dialect=asdict(found.dialect))
     if image_size is not None:
         network = changed(network, resolution=image_size)

@@ -12,6 +12,18 @@ class RosettaError(ValueError):
 
 
 @contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn a missing library into the line that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise RosettaError(
+            f"this needs {error.name}, which is not installed; "
+            f"run: pip install 'efficientnet-rosetta[{extra}]'"
+        ) from None
+
+
+@contextmanager
 def reading(path: str | Path, what: str) -> Iterator[None]:
     """Report whatever a parser raises on a damaged file, which is anything at all, as one line."""
     try:

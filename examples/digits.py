@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn, real scans that its wheel contains, as a folder of images.
+"""The digits of scikit-learn, real scans that its wheel contains, as a folder of images.
 
 Usage: python examples/digits.py FOLDER
 """

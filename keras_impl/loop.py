@@ -47,6 +47,9 @@ from keras_impl.optimizer import (
 )
 from keras_impl.weights import dump_weights, layer_name, load_weights, role_of
 
+if (_backend := keras.config.backend()) != "tensorflow":
+    raise RosettaError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")
+
 # Keras's names for the arithmetic that a model is built with.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
 # What Keras takes from one process is the mean over the first axis, which a number has not.

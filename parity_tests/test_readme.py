@@ -14,6 +14,7 @@ from common.cli import app
 from common.counting import count
 from common.porting import port
 from common.spec import PRESETS, resolve
+from common.training import read_table
 from common.weights import save
 from parity_tests.mutations import MUTATIONS
 from parity_tests.support import LARGEST, weights_of
@@ -78,3 +79,17 @@ def test_the_page_of_claims_is_what_its_results_say():
     mistakes = json.loads((results / "mutants.json").read_text())["mistakes"]
     assert [row["mistake"] for row in mistakes] == [m.name for m in MUTATIONS]
     assert all(row["caught_by"] for row in mistakes)
+
+
+def test_the_page_on_training_is_what_its_results_say():
+    program = runpy.run_path(str(ROOT / "docs" / "training.py"))
+    page = (ROOT / "docs" / "training.md").read_text()
+    assert program["filled"](page) == page
+    for name in ("torch", "keras"):
+        rows = read_table(ROOT / "docs" / "results" / f"digits-{name}.csv")
+        assert max(row["val_top1"] for row in rows) >= 0.97
+    losses = json.loads((ROOT / "docs" / "results" / "drift.json").read_text())["losses"]
+    pairs = zip(losses["torch float64"], losses["keras float64"], strict=True)
+    assert all(abs(ours - theirs) < 1e-8 for ours, theirs in list(pairs)[:50])
+    for path in re.findall(r"\]\((?!https?:)([^)]+)\)", page):
+        assert (ROOT / "docs" / path).exists(), path

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from common.data import Batches
@@ -204,7 +203,7 @@ class Classifier(_Evaluation):
         images, labels, _ = self.readable(batch)
         logits = self.logits(images)
         loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing)
-        _update(self.train_metrics, loss, logits, labels)
+        self.accuracies = _update(self.train_metrics, loss, logits, labels)
         return loss
 
     def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Any, number: int) -> None:
@@ -219,6 +218,7 @@ class Classifier(_Evaluation):
         self.images += self.plan.train.batch
         self.seconds = time.perf_counter() - self.began
         values = {"loss": loss, "learning_rate": rate, "images_per_second": self.speed}
+        values |= self.accuracies
         self.log_dict(values, prog_bar=True, logger=False, rank_zero_only=True)
 
     @property
@@ -288,9 +288,23 @@ class SynchronizedBatchNorm(BatchNorm):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient.contiguous())
+
+
 def _mean(x: Tensor) -> Tensor:
     """Of every channel, over all processes, whose batches are of the same size."""
-    return all_reduce(x.mean((0, 2, 3))) / torch.distributed.get_world_size()
+    return _Sum.apply(x.mean((0, 2, 3))) / torch.distributed.get_world_size()
 
 
 def synchronize(model: EfficientNet) -> None:
@@ -357,12 +371,13 @@ def _metrics(classes: int) -> nn.ModuleDict:
     return nn.ModuleDict({"loss": MeanMetric(), **accuracies, "images": SumMetric()})
 
 
-def _update(metrics: nn.ModuleDict, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-    """Count a batch, whose mean loss is given."""
+def _update(
+    metrics: nn.ModuleDict, loss: Tensor, logits: Tensor, labels: Tensor
+) -> dict[str, Tensor]:
+    """Count a batch, whose mean loss is given; its own accuracies, those of this process."""
     metrics["loss"].update(loss.detach(), len(labels))
     metrics["images"].update(len(labels))
-    for k in (1, TOP):
-        metrics[f"top{k}"].update(logits.detach(), labels)
+    return {f"top{k}": metrics[f"top{k}"](logits.detach(), labels) for k in (1, TOP)}
 
 
 def _scores(metrics: nn.ModuleDict) -> Scores:
@@ -409,6 +424,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning|torchmetrics")
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
