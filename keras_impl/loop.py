@@ -52,8 +52,6 @@ if (_backend := keras.config.backend()) != "tensorflow":
 
 # Keras's names for the arithmetic that a model is built with.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
-# What Keras takes from one process is the mean over the first axis, which a number has not.
-DISTRIBUTED = (1,)
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -157,7 +155,7 @@ class Classifier(keras.Model):
         return Scores(*(float(score.result()) for score in self.scores))
 
     def train_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
-        """A step of the optimizer; its own loss, and the scores of the epoch so far."""
+        """A step of the optimizer."""
         images, labels = batch
         with tf.GradientTape() as tape:
             logits = self.logits(images, training=True)
@@ -193,10 +191,11 @@ class Classifier(keras.Model):
         self.images.update_state(weight)
 
     def found(self, loss: KerasTensor) -> dict[str, KerasTensor]:
-        """What a step returns, in the shape that Keras takes the mean over devices of."""
+        """What a step returns: the scores so far, but its own loss."""
         values = {metric.name: metric.result() for metric in self.metrics} | {"loss": loss}
         if self.replicas == 1:
             return values
+        # Keras takes the mean over devices along the first axis, which a number has not.
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
 
 

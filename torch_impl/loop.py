@@ -76,11 +76,13 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
 
 
 def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
-    model = EfficientNet(training.network).to(getattr(torch, training.dtype))
+    trainer = _trainer(training, run, progress)
+    model = EfficientNet(training.network)
+    # On its device from the beginning: so is then what the average and the optimizer keep.
+    model.to(trainer.strategy.root_device, getattr(torch, training.dtype))
     load_weights(model, run.state.model if run.state else weights)
     kept = training.recipe.average
     average = MovingAverage(model, kept) if kept else None
-    trainer = _trainer(training, run, progress)
     if trainer.world_size > 1:
         check_shares(training.train, trainer.world_size)
         check_shares(training.val, trainer.world_size)
