@@ -8,8 +8,9 @@ INSTALLED := .venv/.installed
 parity: $(INSTALLED)
 	$(BIN)/rosetta parity
 
+# Two workers of one thread each: most tests are of small networks, and more threads than cores wait.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m slow
