@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from common.weights import Weights
 
 EVALUATED = 32  # images at a time
+INTERRUPTED = 130  # exit status, as shells have it
 CHANNELS = 3  # of images: red, green and blue
 FROM_THE_RUN = (
     *("preset", "width", "depth", "dialect", "recipe", "weights", "freeze", "classes"),
@@ -124,8 +125,12 @@ def train(
     run.restore()
     if run.first:
         _print_start(training, name, run.folder, run.state.epochs if run.state else 0)
-    with needs_extra(f"{name},train"):
-        framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
+    try:
+        with needs_extra(f"{name},train"):
+            framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; go on with: rosetta train --resume {run.folder}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if run.first:
         _print_end(run)
 

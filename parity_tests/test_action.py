@@ -62,7 +62,7 @@ def test_the_job_fails_where_it_should_and_runs_nothing_from_an_input(runner):
 
 def test_it_installs_what_is_tested_and_keeps_the_report_of_a_failure():
     assert '--constraint "$GITHUB_ACTION_PATH/constraints.txt"' in STEPS["Install"]["run"]
-    assert '"$GITHUB_ACTION_PATH[all]"' in STEPS["Install"]["run"]
+    assert '"$GITHUB_ACTION_PATH[torch,keras,onnx]"' in STEPS["Install"]["run"]
     assert STEPS["Keep the report"]["if"] == "${{ !cancelled() }}"
     used = " ".join(step.get("run", "") for step in ACTION["runs"]["steps"])
     assert "${{" not in used

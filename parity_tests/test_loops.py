@@ -385,6 +385,22 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(backend, folder, tmp_pa
     assert one[-1]["val_loss"] == pytest.approx(other[-1]["val_loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupted_run_says_how_to_go_on(backend, folder, tmp_path):
+    out = tmp_path / "run"
+    process = rosetta(*arguments(folder, backend, out))
+    end = time.monotonic() + 200
+    while not (out / STEPS).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == f"stopped; go on with: rosetta train --resume {out}"
+    assert "Traceback" not in err
+
+
 def two_processes(backend, folder, out):
     """Two processes of a training in which nothing is random but the images."""
     options = arguments(folder, backend, out, "--weights", str(folder.parent / "start.safetensors"))

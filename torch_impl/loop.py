@@ -96,7 +96,10 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
     for phase in training.phases:
         if trainer.current_epoch < phase.epochs.stop:
             trainer.fit_loop.max_epochs = phase.epochs.stop
-            trainer.fit(Classifier(model, training, phase, run, average))
+            try:
+                trainer.fit(Classifier(model, training, phase, run, average))
+            except SystemExit:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from None
 
 
 def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) -> Scores:
