@@ -22,11 +22,12 @@ from common.spec import DIALECTS, Network, resolve
 if TYPE_CHECKING:
     from common.backend import Backend
     from common.preprocess import Family
-    from common.training import Epoch, Training
+    from common.training import Epoch, Run, Training
     from common.weights import Weights
 
 EVALUATED = 32  # images at a time
 INTERRUPTED = 130  # exit status, as shells have it
+FAMILY = "family"  # key of the metadata of weights that were trained here
 CHANNELS = 3  # of images: red, green and blue
 FROM_THE_RUN = (
     *("preset", "width", "depth", "dialect", "recipe", "weights", "freeze", "classes"),
@@ -48,7 +49,9 @@ DialectOption = Annotated[
 SizeOption = Annotated[
     int | None, typer.Option(metavar="PIXELS", help="Side of the image; the network's by default.")
 ]
-WorkersOption = Annotated[int, typer.Option(help="Processes (Keras: threads) that read images.")]
+WorkersOption = Annotated[
+    int, typer.Option(min=0, help="Processes (Keras: threads) that read images.")
+]
 FamilyOption = Annotated[
     str | None,
     typer.Option(help="Whose transforms of images, where not those of the layout; see the docs."),
@@ -103,26 +106,22 @@ def train(
     given = {name: value for name, value in locals().items() if name in FROM_THE_RUN}
     from common.training import Run
 
-    if resume is not None:
-        taken = [name for name, value in given.items() if value is not None]
-        if taken:
-            option = taken[0].replace("_", "-")
-            raise RosettaError(f"--{option} is the run's in {resume}; leave it out")
-        run = Run(resume, _print_epoch)
-        settings = run.settings()
-    else:
+    if resume is None:
         settings = _settings(given, backend, data)
         run = Run(settings["out"], _print_epoch)
-    if data is not None:
-        settings["data"] = str(data.resolve())
-    with _damaged(run.folder):
-        name = backend or settings["backend"]
         training, start, class_indices = _plan(settings, workers, devices)
-    framework = _framework(name)
-    if resume is None:
-        run.create(settings, class_indices)
-    run.metadata = _normalization(training.train.family)
+        framework = _framework(settings["backend"])
+        run.create({**settings, **_counts(training)}, class_indices)
+    else:
+        run = Run(resume, _print_epoch)
+        settings = _continued(run, given, backend, data)
+        with _damaged(resume):
+            training, start, class_indices = _plan(settings, workers, devices)
+            _check_data(run, settings, training, class_indices)
+        framework = _framework(settings["backend"])
+    run.metadata = _seen(training.train.family)
     run.restore()
+    name = settings["backend"]
     if run.first:
         _print_start(training, name, run.folder, run.state.epochs if run.state else 0)
     try:
@@ -159,13 +158,47 @@ def _settings(given: dict[str, Any], backend: str | None, data: Path | None) -> 
     return {"schema": 1, "backend": name, "data": str(data.resolve()), **chosen}
 
 
+def _continued(
+    run: Run, given: dict[str, Any], backend: str | None, data: Path | None
+) -> dict[str, Any]:
+    """The settings of a run to continue; only where it goes on may be another place."""
+    taken = [name for name, value in given.items() if value is not None]
+    if taken:
+        option = taken[0].replace("_", "-")
+        raise RosettaError(f"--{option} is the run's in {run.folder}; leave it out")
+    moved = {"backend": backend, "data": None if data is None else str(data.resolve())}
+    return {**run.settings(), **{name: value for name, value in moved.items() if value is not None}}
+
+
 @contextmanager
 def _damaged(folder: Path) -> Iterator[None]:
-    """Settings that lack something are reported as such."""
+    """Settings that lack something, or have it as something else, are reported as such."""
     try:
         yield
-    except KeyError as error:
-        raise RosettaError(f"{folder}: its settings lack {error}; start the run again") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RosettaError(
+            f"{folder}: its settings are damaged ({error!r}); start the run again"
+        ) from None
+
+
+def _counts(training: Training) -> dict[str, int]:
+    return {"train": len(training.train.samples), "val": len(training.val.samples)}
+
+
+def _check_data(
+    run: Run, settings: dict[str, Any], training: Training, class_indices: dict[str, int]
+) -> None:
+    """A run goes on with the data that it began with, or its epochs would be other ones."""
+    from common.training import LAST, class_names
+
+    if class_names(run.folder / LAST) != sorted(class_indices, key=class_indices.__getitem__):
+        raise RosettaError(f"{settings['data']}: has other classes than the run began with")
+    counts = _counts(training)
+    if any(settings[part] != count for part, count in counts.items()):
+        raise RosettaError(
+            f"{settings['data']}: has {counts['train']:,} and {counts['val']:,} images, where the "
+            f"run began with {settings['train']:,} and {settings['val']:,}"
+        )
 
 
 def _plan(
@@ -196,7 +229,7 @@ def _plan(
     found = read_data(settings["data"], settings["held_out"], seed, settings["classes"])
     if not found.val:
         raise RosettaError(f"{settings['data']}: has no images to validate on; raise --held-out")
-    network, start, family = _start(settings, len(found.classes))
+    network, start, family = _start(settings, found.classes)
     options = {"seed": seed, "family": family, "classes": len(found.classes)}
     training = Training(
         network,
@@ -212,7 +245,7 @@ def _plan(
     return training, start, found.class_indices
 
 
-def _start(settings: dict[str, Any], classes: int) -> tuple[Network, Weights, Family]:
+def _start(settings: dict[str, Any], classes: tuple[str, ...]) -> tuple[Network, Weights, Family]:
     """The network to train, its first weights, and how it is to see images."""
     from common.preprocess import OFFICIAL
     from common.weights import initial
@@ -225,7 +258,7 @@ def _start(settings: dict[str, Any], classes: int) -> tuple[Network, Weights, Fa
             network = resolve(
                 settings["preset"],
                 resolution=settings["image_size"],
-                num_classes=classes,
+                num_classes=len(classes),
                 **given,
             )
         except ValueError as error:
@@ -239,19 +272,21 @@ def _start(settings: dict[str, Any], classes: int) -> tuple[Network, Weights, Fa
     network, weights, family = _read(path, settings["dialect"], settings["image_size"])
     if settings["preset"] not in (None, network.name):
         raise RosettaError(f"{path}: holds {network.name}, not {settings['preset']}")
-    network, weights = _with_classes(network, weights, classes, settings["seed"])
+    network, weights = _with_classes(path, network, weights, classes, settings["seed"])
     return network, weights, _family(settings["family"]) or family
 
 
 def _with_classes(
-    network: Network, weights: Weights, classes: int, seed: int
+    path: Path, network: Network, weights: Weights, classes: tuple[str, ...], seed: int
 ) -> tuple[Network, Weights]:
-    """A new classifier where the weights have none, or one of other classes."""
+    """A new classifier where the weights have none, or one of other classes, as far as is known."""
+    from common.training import class_names
     from common.weights import changed, initial
 
-    if network.num_classes == classes:
+    names = class_names(path) or classes
+    if network.num_classes == len(classes) and tuple(names) == classes:
         return network, weights
-    network = changed(network, num_classes=classes)
+    network = changed(network, num_classes=len(classes))
     fresh = initial(network, seed)
     return network, {
         name: fresh[name] if name.startswith("classifier.") else weights[name]
@@ -287,7 +322,7 @@ def _print_epoch(row: Epoch) -> None:
     )
 
 
-def _print_end(run: Any) -> None:
+def _print_end(run: Run) -> None:
     from common.training import BEST
 
     for line in _skipped_lines(run.skipped):
@@ -312,18 +347,21 @@ def evaluate(
     dialect: DialectOption = None,
     image_size: SizeOption = None,
     batch: Annotated[int, typer.Option(help="Images at a time.")] = EVALUATED,
+    held_out: Annotated[
+        float, typer.Option(help="Only the share that a training with this option held out.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="That training's.")] = 0,
     family: FamilyOption = None,
     workers: WorkersOption = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score weights on the validation part of a data set, or on all of a folder of images."""
+    """Score weights on the validation part of a data set, or on a folder that is not split."""
     from common.data import Batches, read_to_evaluate
     from common.training import Run, class_names
 
     network, values, own = _read(weights, dialect, image_size)
-    if network.classifier is None:
-        raise RosettaError(f"{weights}: has no classifier; train one, or port with --classes")
-    samples = read_to_evaluate(data, network.num_classes, class_names(weights))
+    _check_classes(weights, network)
+    samples = read_to_evaluate(data, network.num_classes, class_names(weights), held_out, seed)
     chosen = _family(family) or own
     batches = Batches(
         samples, network.resolution, batch, family=chosen, classes=network.num_classes
@@ -371,8 +409,7 @@ def predict(
     if top < 1:
         raise RosettaError(f"--top is {top}; it must be at least 1")
     network, values, own = _read(weights, dialect, image_size)
-    if network.classifier is None:
-        raise RosettaError(f"{weights}: has no classifier; train one, or port with --classes")
+    _check_classes(weights, network)
     names = class_names(weights) or [str(number) for number in range(network.num_classes)]
     if len(names) != network.num_classes:
         raise RosettaError(
@@ -418,7 +455,7 @@ def _paint(folder: Path, found: list, names: list[str]) -> Iterator[str]:
 
 def _read(path: Path, dialect: str | None, image_size: int | None) -> tuple[Network, Weights, Any]:
     """The network of a file at a size, its weights in float32, and the family they belong to."""
-    from common.preprocess import family_of
+    from common.preprocess import FAMILIES, family_of
     from common.recognition import match
     from common.weights import changed
 
@@ -436,8 +473,18 @@ def _read(path: Path, dialect: str | None, image_size: int | None) -> tuple[Netw
     if image_size is not None:
         network = changed(network, resolution=image_size)
     weights = {name: stored.astype("float32").read() for name, stored in found.weights.items()}
+    said = FAMILIES.get(found.checkpoint.metadata.get(FAMILY, ""))
+    if said is not None:
+        return network, weights, replace(said, normalization=found.normalization)
     layouts = [layout.name for layout in found.layouts]
     return network, weights, family_of(layouts, found.normalization)
+
+
+def _check_classes(path: Path, network: Network) -> None:
+    if network.classifier is None:
+        raise RosettaError(f"{path}: has no classifier; train one, or port with --classes")
+    if network.num_classes < 2:
+        raise RosettaError(f"{path}: has one class only; there is nothing to tell it from")
 
 
 def _family(name: str | None) -> Family | None:
@@ -448,11 +495,11 @@ def _family(name: str | None) -> Family | None:
     return FAMILIES.get(name)
 
 
-def _normalization(family: Family) -> dict[str, str]:
-    """What files of weights say of what they were trained on."""
+def _seen(family: Family) -> dict[str, str]:
+    """What files of weights say of how the images were that they were trained on."""
     from common.recognition import NORMALIZATION
 
-    return {NORMALIZATION: json.dumps(asdict(family.normalization))}
+    return {NORMALIZATION: json.dumps(asdict(family.normalization)), FAMILY: family.name}
 
 
 def _installed() -> str:

@@ -18,8 +18,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import RosettaError
-from common.preprocess import OFFICIAL, Family, evaluation_image, training_image
+from common.errors import RosettaError, UnreadableImageError
+from common.preprocess import (
+    OFFICIAL,
+    Family,
+    evaluation_image,
+    training_image,
+    unreadable,
+    upright,
+)
 from common.recipe import Augmentation
 from common.records import Record, read_records
 from common.spec import IMAGENET_CLASSES, Size
@@ -29,11 +36,7 @@ SPLITS = ("train", "val")
 HELD_OUT = 0.05  # of each class, where the folder has no split of its own
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
 NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
-SHARDS = {"train": "train-*", "val": "validation-*"}  # of ImageNet as TFRecords
-
-
-class UnreadableImageError(RosettaError):
-    """A file is no image, or is damaged."""
+SHARDS = {"train": "train-*-of-*", "val": "validation-*-of-*"}  # of ImageNet as TFRecords
 
 
 # ------------------------------------------------------------------ data sets
@@ -98,20 +101,21 @@ def read_data(
 
 
 def read_shards(root: str | Path, classes: int = IMAGENET_CLASSES) -> DataSet:
-    """The records of `train-*` and `validation-*`, as ImageNet's are named.
+    """The records of `train-*-of-*` and `validation-*-of-*`, as ImageNet's are named.
 
     Raises:
         RosettaError: one of the two is not there, or a shard is damaged.
     """
-    root = Path(root)
-    background = classes == IMAGENET_CLASSES + 1
-    parts = []
-    for pattern in SHARDS.values():
-        paths = sorted(path for path in root.glob(pattern) if path.is_file())
-        if not paths:
-            raise RosettaError(f"{root}: has no shards named {pattern}")
-        parts.append(tuple(r for path in paths for r in read_records(path, background)))
+    parts = (_records(Path(root), SHARDS[split], classes) for split in SPLITS)
     return DataSet(tuple(map(str, range(classes))), *parts)
+
+
+def _records(root: Path, pattern: str, classes: int) -> tuple[Record, ...]:
+    paths = sorted(path for path in root.glob(pattern) if path.is_file())
+    if not paths:
+        raise RosettaError(f"{root}: has no shards named {pattern}")
+    background = classes == IMAGENET_CLASSES + 1
+    return tuple(record for path in paths for record in read_records(path, background))
 
 
 def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> DataSet:
@@ -135,6 +139,10 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
             tuple(_samples(root / split, classes, required=split == "train")) for split in SPLITS
         )
         return DataSet(classes, train, val)
+    for split in SPLITS:
+        if (root / split).is_dir() and any(path.is_dir() for path in (root / split).iterdir()):
+            (other,) = set(SPLITS) - {split}
+            raise RosettaError(f"{root}: has {split} but no {other}; name both parts so")
     if not 0 <= held_out < 1:
         raise RosettaError(f"the share held out is {held_out}; it must be at least 0 and below 1")
     classes = _classes(root)
@@ -146,24 +154,29 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
             number = max(number, 1)
         val += mine[:number]
         train += mine[number:]
-    return DataSet(classes, *(tuple(sorted(part, key=str)) for part in (train, val)))
+    return DataSet(classes, *(tuple(sorted(part, key=_by_name)) for part in (train, val)))
 
 
 def read_to_evaluate(
-    root: str | Path, classes: int, names: Sequence[str] | None = None
+    root: str | Path,
+    classes: int,
+    names: Sequence[str] | None = None,
+    held_out: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Sample | Record, ...]:
-    """The images of `val`, or of `validation-*`, or all of a folder that is not split.
+    """The images of `val`, or of `validation-*-of-*`, or of a folder that is not split.
 
-    `classes` are those of the network.  Folders are numbered by their place in `names`, or in
-    alphabetical order where it has none.
+    Of the last it is what a training held out of it, or all if that is 0.  `classes` are those of
+    the network.  Folders are numbered by their place in `names`, or in alphabetical order where it
+    has none.
 
     Raises:
         RosettaError: there is no such data, or a folder is of no class of the network.
     """
     root = Path(root)
     if _holds_shards(root):
-        return read_shards(root, classes).val
-    found = read_folder(root, held_out=0.0)
+        return _records(root, SHARDS["val"], classes)
+    found = read_folder(root, held_out, seed)
     names = found.classes if names is None else tuple(names)
     unknown = sorted(set(found.classes) - set(names))
     if unknown:
@@ -190,10 +203,15 @@ def _classes(root: Path) -> tuple[str, ...]:
 
 def _samples(root: Path, classes: tuple[str, ...], required: bool) -> Iterator[Sample]:
     for label, name in enumerate(classes):
-        paths = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in SUFFIXES)
-        if required and not paths:
+        paths = (root / name).rglob("*")
+        found = [Sample(path, label) for path in paths if path.suffix.lower() in SUFFIXES]
+        if required and not found:
             raise RosettaError(f"{root / name}: has no images; remove it, or fill it")
-        yield from (Sample(path, label) for path in paths)
+        yield from sorted(found, key=_by_name)
+
+
+def _by_name(sample: Sample) -> str:
+    return sample.path.as_posix()  # paths compare in another way on Windows
 
 
 def _order(seed: int, path: Path) -> bytes:
@@ -209,11 +227,11 @@ def decode(content: bytes, name: str) -> np.ndarray:
     Raises:
         UnreadableImageError: it is no image, is cut off, or is too large to decode.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
-        with Image.open(BytesIO(content)) as image:
-            image = ImageOps.exif_transpose(image)
+        with Image.open(BytesIO(content)) as opened:
+            image = upright(opened)
             if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
                 values = np.asarray(image).astype(np.int64) // 257
                 grey = np.clip(values, 0, 255).astype(np.uint8)
@@ -223,9 +241,8 @@ def decode(content: bytes, name: str) -> np.ndarray:
                 black = Image.new("RGBA", image.size, (0, 0, 0, 255))
                 image = Image.alpha_composite(black, image)
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(f"{name}: cannot be read as an image ({reason})") from None
+    except Exception as error:
+        raise unreadable(name, error) from None
 
 
 # ------------------------------------------------------------------ batches
@@ -310,7 +327,7 @@ class Batches:
                 pixels, label = read
                 image = training_image(pixels, self.size, self.augmentation, random, self.family)
                 return image, label
-        raise RosettaError(f"{self.samples[order[place]]}: no image can be read from here on")
+        raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
     def _evaluated(self, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
         read = None
@@ -326,7 +343,7 @@ class Batches:
         try:
             content, label = sample.read()
             pixels = decode(content, str(sample))
-        except RosettaError as error:
+        except UnreadableImageError as error:
             skipped[str(sample)] = str(error)
             return None
         if self.classes is not None and label >= self.classes:

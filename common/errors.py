@@ -11,6 +11,10 @@ class RosettaError(ValueError):
     """Bad input.  The message is one line: what is wrong, with which file, and what to do."""
 
 
+class UnreadableImageError(RosettaError):
+    """A file is no image, or is damaged: one to leave out, and not a reason to stop."""
+
+
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
     """Turn a missing library into the line that installs it."""

@@ -10,13 +10,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from common.errors import RosettaError
+from common.errors import RosettaError, UnreadableImageError
 from common.recipe import Augmentation
 from common.spec import Network, Size
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PHOTOGRAPH = Path(__file__).parent / "assets" / "photograph.jpg"  # see assets/README.md
 # Of ImageNet's red, green and blue, on a scale of 0 to 1.
@@ -25,6 +28,7 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225])
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
+ORIENTATION = 0x0112  # of EXIF
 CROP_ATTEMPTS = 10  # preprocessing.py of the released code
 CROP_FRACTION = 0.875  # of evaluation, there
 CROP_PADDING = 32  # pixels of evaluation, in that code when the paper came out
@@ -75,6 +79,34 @@ def photograph(path: str | Path, network: Network) -> np.ndarray:
     return image[np.arange(network.in_channels) % len(image)]
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """An image turned and mirrored as its EXIF says; the rest of that is not looked at."""
+    from PIL import Image
+
+    turns = Image.Transpose
+    ways = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }
+    way = ways.get(image.getexif().get(ORIENTATION))
+    return image if way is None else image.transpose(way)
+
+
+def unreadable(name: str | Path, error: Exception) -> UnreadableImageError:
+    """What to say of whatever a decoder raised on a damaged file, which is anything at all."""
+    from PIL import UnidentifiedImageError
+
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):  # names an object in memory
+        reason = "in no known format"
+    return UnreadableImageError(f"{name}: cannot be read as an image ({reason})")
+
+
 def load_image(path: str | Path, size: Size) -> np.ndarray:
     """Centre crop of the shape of `size`, bicubic resize, normalization: (3, H, W), float64.
 
@@ -90,11 +122,11 @@ def load_image(path: str | Path, size: Size) -> np.ndarray:
     if not Path(path).is_file():
         raise RosettaError(f"{path}: no such file")
     try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image).convert("RGB")
+        with Image.open(path) as opened:
+            image = upright(opened).convert("RGB")
             pixels = np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RosettaError(f"{path}: cannot be read as an image ({error})") from None
+    except Exception as error:
+        raise unreadable(path, error) from None
     return ((pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1)
 
 

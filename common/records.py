@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.errors import RosettaError
+from common.errors import RosettaError, UnreadableImageError
 
 HEADER, FOOTER = 12, 4  # bytes: length and its checksum, checksum of the content
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, reversed
@@ -40,18 +40,25 @@ class Record:
         """The encoded image, and its label from 0.
 
         Raises:
-            RosettaError: the record is damaged, or has no image or label.
+            UnreadableImageError: the record is damaged or gone, or has no image or label.
+            RosettaError: the label is that of the background class.
         """
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            features = example(file.read(self.length), str(self))
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                features = example(file.read(self.length), str(self))
+        except OSError as error:
+            raise UnreadableImageError(f"{self}: cannot be read ({error.strerror})") from None
         image, label = (_first(features, keys, str(self)) for keys in (IMAGE_KEYS, LABEL_KEYS))
         if not isinstance(image, bytes) or not isinstance(label, int):
-            raise RosettaError(f"{self}: its image is not bytes, or its label no whole number")
+            raise UnreadableImageError(f"{self}: has no image of bytes, or no whole label")
         if not self.background:
             label -= 1
         if label < 0:
-            raise RosettaError(f"{self}: is of the background class; ask for 1,001 classes")
+            raise RosettaError(
+                f"{self}: is of the background class, 0; say --classes 1001 if the shards have it, "
+                "or number their classes from 1"
+            )
         return image, label
 
     def __str__(self) -> str:
@@ -115,14 +122,14 @@ def example(content: bytes, name: str) -> dict[str, list]:
     """The features of a serialised `tf.train.Example`.
 
     Raises:
-        RosettaError: it is none.
+        UnreadableImageError: it is none.
     """
     from google.protobuf.message import DecodeError
 
     try:
         parsed = _message().FromString(content)
     except DecodeError as error:
-        raise RosettaError(f"{name}: is no tf.train.Example ({error})") from None
+        raise UnreadableImageError(f"{name}: is no tf.train.Example ({error})") from None
     features = {}
     for key, feature in parsed.features.feature.items():
         kind = feature.WhichOneof("kind")
@@ -134,7 +141,9 @@ def _first(features: dict[str, list], keys: tuple[str, ...], name: str) -> Any:
     for key in keys:
         if features.get(key):
             return features[key][0]
-    raise RosettaError(f"{name}: has neither {' nor '.join(keys)}, but {', '.join(features)}")
+    raise UnreadableImageError(
+        f"{name}: has neither {' nor '.join(keys)}, but {', '.join(features)}"
+    )
 
 
 REPEATED = ("value", "feature")  # the fields of lists, and the map

@@ -28,7 +28,6 @@ from common.weights import Weights, save
 
 PRECISIONS = ("float32", "bfloat16", "float64")
 BACKBONE = "backbone"  # everything but the classifier
-NORMALIZATION = "normalization"  # key of the metadata of canonical weights
 TOP = 5
 
 SETTINGS, CLASSES = "run.json", "class_indices.json"
@@ -73,6 +72,8 @@ class Training:
             )
         if self.network.classifier is None:
             raise RosettaError("the network has no classifier to train; give it classes")
+        if self.network.num_classes < 2:
+            raise RosettaError("there is one class only; there must be another to tell it from")
         frozen_sections(self.network, self.freeze)
 
     @property
@@ -131,7 +132,12 @@ def process() -> tuple[int, int]:
     if "TF_CONFIG" in environment:
         try:
             config = json.loads(environment["TF_CONFIG"])
-            return int(config["task"]["index"]), len(config["cluster"]["worker"])
+            cluster, task = config["cluster"], config["task"]
+            if set(cluster) != {"worker"} or task["type"] != "worker":
+                raise RosettaError("TF_CONFIG has other tasks than workers; make them workers")
+            return int(task["index"]), len(cluster["worker"])
+        except RosettaError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             raise RosettaError(
                 f"TF_CONFIG is not as TensorFlow wants it ({error!r}); see its guide"
@@ -177,7 +183,7 @@ class Epoch:
     val_top5: float
     learning_rate: float
     images_per_second: float
-    skipped: int  # images that could not be read
+    skipped: int  # images that the first process could not read
 
 
 @dataclass(frozen=True)
@@ -237,7 +243,8 @@ class Run:
             raise RosettaError(f"{self.folder}: cannot be made ({error.strerror})") from None
         for name, content in ((CLASSES, class_indices), (SETTINGS, settings)):
             with replacing(self.folder / name) as temporary:
-                temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+                text = json.dumps(content, indent=1, ensure_ascii=False)
+                temporary.write_text(text + "\n", encoding="utf-8")
 
     def settings(self) -> dict:
         """What `create` was given.
@@ -247,8 +254,8 @@ class Run:
         """
         path = self.folder / SETTINGS
         try:
-            return dict(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise RosettaError(
                 f"{path}: is not the settings of a run ({error}); name the folder of one"
             ) from None
@@ -367,7 +374,8 @@ def class_names(weights: str | Path) -> Sequence[str] | None:
     if not path.exists():
         return None
     try:
-        indices = {str(name): int(index) for name, index in json.loads(path.read_text()).items()}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        indices = {str(name): int(index) for name, index in found.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RosettaError(f"{path}: is not a table of classes ({error})") from None
     if sorted(indices.values()) != list(range(len(indices))):

@@ -135,7 +135,11 @@ class Classifier(keras.Model):
         self.optimization, self.replicas = optimization, replicas
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
         self.images = metrics.Sum("images")
-        self.compile(optimizer=make_optimizer(self, optimization) if optimization else None)
+        self.compile(
+            optimizer=make_optimizer(self, optimization) if optimization else None,
+            # Keras would see to this itself in a model made under a strategy.
+            jit_compile="auto" if replicas == 1 else False,
+        )
         if optimization:
             self.optimizer.build(self.trainable_variables)
 
@@ -193,9 +197,9 @@ class Classifier(keras.Model):
     def found(self, loss: KerasTensor) -> dict[str, KerasTensor]:
         """What a step returns: the scores so far, but its own loss."""
         values = {metric.name: metric.result() for metric in self.metrics} | {"loss": loss}
-        if self.replicas == 1:
+        if process()[1] == 1:
             return values
-        # Keras takes the mean over devices along the first axis, which a number has not.
+        # Keras takes the mean over processes along the first axis, which a number has not.
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
 
 
@@ -301,12 +305,15 @@ def synchronize(model: keras.Model) -> None:
 
 
 def _seed(model: keras.Model, seed: int, step: int) -> None:
-    """What is random in a step depends on the step, and so comes again when it is repeated."""
+    """What is random in a step depends on the step, and so comes again when it is repeated.
+
+    It differs between processes, but not between the GPUs of one.
+    """
     for layer in model.layers:
         if isinstance(layer, layers.Dropout) and layer.rate:
             state = layer.seed_generator.state
             # Keras counts up the second of the two in every step.
-            numbers = [step_seed(seed, zlib.crc32(layer.name.encode())), step]
+            numbers = [step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step]
             state.assign(np.array(numbers, state.dtype))
 
 

@@ -102,10 +102,25 @@ def test_a_run_is_never_written_over_and_resumed_only_as_it_is(folder, tmp_path)
     assert said == f"--epochs is the run's in {out}; leave it out"
     assert "going on after epoch 1" in run("train", "--resume", out)
     assert (out / EPOCHS).read_text() == before
+    (folder / "plain" / "0.png").rename(folder / "gone.png")
+    assert "has 9 and 2 images, where the run began with 10 and 2" in refused(
+        "train", "--resume", out
+    )
+    (folder / "gone.png").rename(folder / "plain" / "0.png")
+    (folder / "plain").rename(folder / "other")
+    assert "has other classes than the run began with" in refused("train", "--resume", out)
+    (folder / "other").rename(folder / "plain")
     settings = json.loads((out / SETTINGS).read_text())
+    for wrong in ({"seed": "x"}, {"width": [1]}):
+        (out / SETTINGS).write_text(json.dumps({**settings, **wrong}))
+        assert refused("train", "--resume", out).startswith(f"{out}: ") or "width is" in refused(
+            "train", "--resume", out
+        )
     del settings["seed"]
     (out / SETTINGS).write_text(json.dumps(settings))
-    assert refused("train", "--resume", out).startswith(f"{out}: its settings lack 'seed'")
+    assert "its settings are damaged (KeyError('seed'))" in refused("train", "--resume", out)
+    (out / SETTINGS).write_text("[1]")
+    assert "is not the settings of a run" in refused("train", "--resume", out)
     (out / SETTINGS).write_text("{")
     assert "is not the settings of a run" in refused("train", "--resume", out)
     assert "is not the settings of a run" in refused("train", "--resume", tmp_path / "none")
@@ -130,6 +145,35 @@ def test_training_starts_from_weights_of_any_layout(folder, tmp_path):
         same = array.shape == started[name].shape and np.allclose(array, started[name], rtol=1e-6)
         assert same != name.startswith("classifier."), name
     assert inspect(out / LAST).expects == (str(INCEPTION),)
+
+
+def test_a_family_goes_along_with_the_weights(folder, tmp_path):
+    """What is evaluated is fitted and normalised as it was in the training."""
+    out = tmp_path / "run"
+    options = ["--backend", "torch", "--data", folder, *SMALL, "--out", out]
+    run("train", *options, "--family", "tpu-advprop")
+    row = read_table(out / EPOCHS)[0]
+    common = ["evaluate", "--weights", out / LAST, "--data", folder, "--backend", "torch", "--json"]
+    held_out = ["--held-out", 0.05]
+    found = json.loads(run(*common, *held_out))
+    assert found["images"] == 2
+    assert found["loss"] == pytest.approx(row["val_loss"], rel=1e-6)
+    other = json.loads(run(*common, *held_out, "--family", "official"))
+    assert abs(other["loss"] - row["val_loss"]) > 1e-6
+
+
+def test_a_head_of_other_classes_is_replaced(folder, tmp_path):
+    """Also where they are as many."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    common = ["train", "--backend", "torch", "--data", folder]
+    run(*common, *SMALL, "--out", first)
+    start = ["--weights", first / LAST, "--batch", 4, "--epochs", 1, "--seed", 7]
+    run(*common, *start, "--out", second)
+    (folder / "plain").rename(folder / "other")
+    run(*common, *start, "--out", third)
+    rows = [load(out / LAST)[1]["classifier.weight"].ravel() for out in (first, second, third)]
+    like = [np.corrcoef(rows[0], row)[0, 1] for row in rows[1:]]
+    assert like[0] > 0.9 > like[1]
 
 
 def test_shards_are_trained_on(tmp_path):
@@ -160,6 +204,10 @@ def test_what_cannot_be_trained_is_one_line(folder, tmp_path):
     assert refused("train", *data, "--recipe", "finetune").startswith(
         "recipe finetune starts from trained weights; name them with --weights"
     )
+    one = tmp_path / "one"
+    shutil.copytree(folder / "plain", one / "plain")
+    alone = refused("train", "--data", one, *out, "--batch", 2)
+    assert alone.startswith("there is one class only; there must be another")
     assert refused("train", *data, "--held-out", 0).endswith("to validate on; raise --held-out")
     assert refused("train", *data, "--batch", 4, "--family", "mine").startswith("unknown family")
     assert refused("train", *data, "--seed", -1).startswith("seed is -1, workers 2 and devices 1")

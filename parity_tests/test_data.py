@@ -5,19 +5,18 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from common.data import (
     NO_IMAGE,
     Batches,
     Sample,
-    UnreadableImageError,
     decode,
     read_data,
     read_folder,
     read_to_evaluate,
 )
-from common.errors import RosettaError
+from common.errors import RosettaError, UnreadableImageError
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD, evaluation_image, training_image
 from common.recipe import RECIPES, Augmentation, get_recipe
 from common.records import Record, crc32c, example, read_records
@@ -89,6 +88,9 @@ def test_what_is_no_data_set_is_one_line(tmp_path):
     (tmp_path / "val" / "dog").rename(tmp_path / "val" / "cat")
     with pytest.raises(RosettaError, match="cat: has no images; remove it, or fill it"):
         read_folder(tmp_path)
+    (tmp_path / "val").rename(tmp_path / "test")
+    with pytest.raises(RosettaError, match="has train but no val; name both parts so"):
+        read_folder(tmp_path)
 
 
 # ------------------------------------------------------------------ any image
@@ -139,6 +141,39 @@ def test_a_photograph_is_turned_upright(tmp_path):
     assert np.array_equal(read(tmp_path / "turned.png"), np.rot90(gradient(), -1))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_whatever_the_exif_says_is_no_reason_to_stop(tmp_path):
+    """Damage in it leaves the image as it is; that in a decoder, of any kind, is one line."""
+    image = Image.fromarray(gradient())
+    exif = image.getexif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    whole = (tmp_path / "turned.jpg").read_bytes()
+    start, end = whole.index(b"Exif"), whole.index(b"maker") + 5
+    random = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(2000):
+        damaged = bytearray(whole)
+        for place in random.integers(start + 6, end, 3):
+            damaged[place] = random.integers(256)
+        try:
+            outcomes.add(decode(bytes(damaged), "damaged").shape)
+        except UnreadableImageError:
+            outcomes.add("unreadable")
+    assert outcomes >= {(48, 64, 3), (64, 48, 3)}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_orientations_are_those_of_pillow(tmp_path, orientation):
+    image = Image.fromarray(gradient())
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.array_equal(read(tmp_path / "turned.png"), expected)
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path):
     whole = tmp_path / "whole.jpg"
     Image.fromarray(np.random.default_rng(0).integers(255, size=(64, 64, 3), dtype=np.uint8)).save(
@@ -155,6 +190,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
         with pytest.raises(UnreadableImageError, match=f"{name}: cannot be read as an image") as e:
             read(tmp_path / name)
         assert "\n" not in str(e.value)
+        assert "0x" not in str(e.value)  # the address of an object
     with pytest.raises(UnreadableImageError):
         read(tmp_path / "nothing.png")
 
@@ -319,6 +355,12 @@ def test_what_is_evaluated_is_val_or_everything(folder, tmp_path):
     assert [sample.label for sample in read_to_evaluate(folder, 3)] == [0, 1, 2]
 
 
+def test_what_a_training_held_out_is_evaluated_alone(folder):
+    held_out = read_to_evaluate(folder, 3, held_out=0.1, seed=4)
+    assert held_out == read_folder(folder, 0.1, 4).val
+    assert len(held_out) == 6
+
+
 def test_classes_are_numbered_as_the_network_was_trained(folder):
     found = read_to_evaluate(folder, 4, ["cat", "dog", "bee", "ant"])
     assert {sample.path.parent.name: sample.label for sample in found} == {
@@ -380,15 +422,18 @@ def test_a_shard_gives_what_tensorflow_wrote(tmp_path):
 
 
 def test_a_folder_of_shards_is_a_data_set(tmp_path):
-    for name, labels in (("train-0", [1, 2]), ("train-1", [3]), ("validation-0", [1000])):
+    shards = {"train-0-of-2": [1, 2], "train-1-of-2": [3], "validation-0-of-1": [1000]}
+    for name, labels in shards.items():
         write_shard(tmp_path / name, labels)
     found = read_data(tmp_path)
     assert len(found.classes) == 1000
     assert [record.read()[1] for record in found.train] == [0, 1, 2]
     assert [record.read()[1] for record in read_to_evaluate(tmp_path, 1000)] == [999]
     assert [record.read()[1] for record in read_data(tmp_path, classes=1001).val] == [1000]
-    (tmp_path / "validation-0").unlink()
-    with pytest.raises(RosettaError, match=r"has no shards named validation-\*"):
+    for path in tmp_path.glob("train-*"):
+        path.unlink()
+    assert len(read_to_evaluate(tmp_path, 1000)) == 1
+    with pytest.raises(RosettaError, match=r"has no shards named train-\*-of-\*"):
         read_data(tmp_path)
 
 
@@ -396,8 +441,14 @@ def test_labels_of_1001_classes_keep_the_background(tmp_path):
     write_shard(tmp_path / "x", [0, 1000], ("image", "label"))
     assert [record.read()[1] for record in read_records(tmp_path / "x", True)] == [0, 1000]
     first, _ = read_records(tmp_path / "x")
-    with pytest.raises(RosettaError, match="is of the background class; ask for 1,001 classes"):
+    with pytest.raises(RosettaError, match="is of the background class, 0; say --classes 1001"):
         first.read()
+    # It is no damaged image, which would be left out.
+    with pytest.raises(RosettaError, match="is of the background class"):
+        Batches([first], SIZE, 1).read(0, 0)
+    vanished = Record(tmp_path / "gone", 0, 1)
+    with pytest.raises(UnreadableImageError, match="gone at byte 0: cannot be read"):
+        vanished.read()
 
 
 def test_damaged_shards_are_one_line(tmp_path):

@@ -1,7 +1,9 @@
 """Both training loops: the same losses, the same when interrupted, and on several processes."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import common
 from common.backend import get_backend
 from common.calibration import calibrated
 from common.data import Batches, read_folder
@@ -30,7 +33,9 @@ from common.training import (
     TENSORBOARD,
     Run,
     Training,
+    check_shares,
     frozen_sections,
+    process,
     read_table,
 )
 from common.weights import load, save
@@ -43,6 +48,7 @@ IMAGES = 120  # of which every sixth is held out
 # One thread each: many small processes on few cores wait for each other's otherwise.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 COMMAND = [sys.executable, "-m", "parity_tests.peers.operators"]
+ROOT = Path(common.__file__).parent.parent
 ROSETTA = str(Path(sys.executable).with_name("rosetta"))
 
 
@@ -185,6 +191,38 @@ def test_finetuning_trains_the_head_and_then_everything(backend, folder, tmp_pat
     }
     for name in set(net.tensors) - without_gradient(net):
         assert (run.state.model[name] != middle[name]).any(), name
+
+
+def test_phases_are_the_same_in_both_whole_or_in_parts(folder, tmp_path):
+    """All that is frozen in the first phase is trained, and in training mode, in the second."""
+    # At the recipe's own rate so small a network amplifies rounding to 1e-3 within these steps.
+    plan = training(folder, recipe="finetune", epochs=4, changes={"rate": 0.001})
+    assert [phase.epochs for phase in plan.phases] == [range(2), range(2, 4)]
+    for backend in BACKENDS:
+        fitted(backend, plan, tmp_path / backend)
+    np.testing.assert_allclose(losses(tmp_path / "keras"), losses(tmp_path / "torch"), atol=1e-8)
+    for done in (2, 3):  # between the phases, and amid the second
+        parts = tmp_path / f"after-{done}"
+        shutil.copytree(tmp_path / "torch", parts)
+        (parts / STATE).unlink()
+        interrupted = Interrupting(parts, done)
+        with pytest.raises(KeyboardInterrupt):
+            get_backend("torch").fit(plan, calibrated(plan.network), interrupted)
+        fitted("torch", plan, parts)
+        np.testing.assert_array_equal(losses(parts), losses(tmp_path / "torch"))
+
+
+class Interrupting(Run):
+    """A run that is interrupted after some epochs."""
+
+    def __init__(self, folder, epochs):
+        super().__init__(folder, self.interrupt)
+        self.epochs = epochs
+        self.restore()
+
+    def interrupt(self, row):
+        if row.epoch == self.epochs:
+            raise KeyboardInterrupt
 
 
 def without_gradient(net):
@@ -332,11 +370,12 @@ def test_scores_are_those_of_the_logits(backend, folder, tmp_path):
 # ------------------------------------------------------------------ processes
 
 
-def arguments(folder, backend, out, *further):
-    """A training of three epochs with everything random in it."""
+def arguments(folder, backend, out, *further, epochs=3):
+    """A training with everything random in it."""
     return [
         *("train", "--backend", backend, "--width", "0.25", "--depth", "0.5", "--batch", "8"),
-        *("--image-size", "32", "--data", str(folder), "--held-out", str(1 / 6), "--epochs", "3"),
+        *("--image-size", "32", "--data", str(folder), "--held-out", str(1 / 6)),
+        *("--epochs", str(epochs)),
         *("--workers", "0", "--out", str(out), *further),
     ]
 
@@ -388,28 +427,40 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(backend, folder, tmp_pa
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interrupted_run_says_how_to_go_on(backend, folder, tmp_path):
     out = tmp_path / "run"
-    process = rosetta(*arguments(folder, backend, out))
+    process = rosetta(*arguments(folder, backend, out, epochs=1000))
     end = time.monotonic() + 200
     while not (out / STEPS).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=100)
+    while process.poll() is None:  # Python ignores what interrupts a callback of its collector
+        assert time.monotonic() < end
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+    _, err = process.communicate()
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == f"stopped; go on with: rosetta train --resume {out}"
     assert "Traceback" not in err
 
 
-def two_processes(backend, folder, out):
+def two_processes(launcher, folder, out, site):
     """Two processes of a training in which nothing is random but the images."""
+    backend = "keras" if launcher == "TF_CONFIG" else "torch"
     options = arguments(folder, backend, out, "--weights", str(folder.parent / "start.safetensors"))
     options = [o for o in options if o not in ("--width", "--depth", "0.25", "0.5")]
     options += ["--precision", "float64"]
-    if backend == "torch":
-        launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    if launcher == "torchrun":
+        torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
         port = ("--master-port", str(free_port()))
-        return [rosetta(*options, prefix=(*launcher, *port))]
+        return [rosetta(*options, prefix=(*torchrun, *port))]
+    if launcher == "Lightning":
+        # It starts the command once more, which has to find torchvision's operators as well.
+        site.mkdir()
+        declares = "from parity_tests.peers.operators import declare\ndeclare()\n"
+        (site / "sitecustomize.py").write_text(declares)
+        found = f"{site}{os.pathsep}{ROOT}"
+        return [rosetta(*options, "--devices", "2", PYTHONPATH=found)]
     workers = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     return [
         rosetta(
@@ -428,16 +479,73 @@ def free_port():
         return found.getsockname()[1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_two_processes_give_the_losses_of_one(backend, folder, tmp_path):
+@pytest.mark.parametrize("launcher", ["torchrun", "Lightning", "TF_CONFIG"])
+def test_two_processes_give_the_losses_of_one(launcher, folder, tmp_path):
     """For the same global batch: batch norms see all of it, gradients are the mean of both."""
     net = network()
     save(folder.parent / "start.safetensors", net, calibrated(net))
     plan = training(folder, epochs=3)
-    fitted(backend, plan, tmp_path / "one")
-    printed = [finished(process) for process in two_processes(backend, folder, tmp_path / "two")]
+    fitted("keras" if launcher == "TF_CONFIG" else "torch", plan, tmp_path / "one")
+    processes = two_processes(launcher, folder, tmp_path / "two", tmp_path / "site")
+    printed = [finished(process) for process in processes]
     assert sum(text.count("best: ") for text in printed) == 1  # the first process speaks
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-8)
     one, two = (read_table(tmp_path / name / EPOCHS)[-1] for name in ("one", "two"))
     for column in ("loss", "top1", "val_loss", "val_top1"):
         assert one[column] == pytest.approx(two[column], rel=1e-5), column
+
+
+MIRRORED = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+import keras_impl.loop
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+keras_impl.loop._strategy = lambda training: strategy
+from parity_tests.test_loops import fitted, training
+fitted("keras", training(Path(sys.argv[1]), epochs=2), Path(sys.argv[2]))
+"""
+
+
+def test_two_devices_of_one_process_give_the_losses_of_one(folder, tmp_path):
+    """Keras's way with several GPUs, here with two halves of a CPU."""
+    fitted("keras", training(folder, epochs=2), tmp_path / "one")
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, str(folder), str(tmp_path / "two")],
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-8)
+
+
+def test_processes_are_counted(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "TF_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    assert process() == (0, 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert process() == (1, 2)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert process() == (3, 4)
+    cluster = {"worker": ["a:1", "b:1"]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert process() == (1, 2)
+    cluster["chief"] = ["c:1"]
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(RosettaError, match="TF_CONFIG has other tasks than workers"):
+        process()
+    monkeypatch.setenv("TF_CONFIG", "{")
+    with pytest.raises(RosettaError, match="TF_CONFIG is not as TensorFlow wants it"):
+        process()
+
+
+def test_a_batch_must_come_out_even(folder):
+    with pytest.raises(RosettaError, match="a batch of 8 images is not divisible by 3 devices"):
+        check_shares(training(folder).train, 3)

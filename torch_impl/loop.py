@@ -193,7 +193,8 @@ class Classifier(_Evaluation):
         return self.trainer.global_rank, self.trainer.world_size
 
     def on_train_epoch_start(self) -> None:
-        """Start counting; frozen sections run as in inference."""
+        """Start counting; frozen sections run as in inference, all others do not."""
+        self.model.train()
         for role in self.phase.frozen:
             self.model.get_submodule(role).eval()
         self.images, self.seconds = 0, 0.0
