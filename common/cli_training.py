@@ -127,6 +127,10 @@ def train(
     try:
         with needs_extra(f"{name},train"):
             framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
+    except RosettaError:
+        if resume is None:
+            run.discard()
+        raise
     except KeyboardInterrupt:
         typer.echo(f"stopped; go on with: rosetta train --resume {run.folder}", err=True)
         raise typer.Exit(INTERRUPTED) from None

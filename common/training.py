@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -245,6 +246,14 @@ class Run:
             with replacing(self.folder / name) as temporary:
                 text = json.dumps(content, indent=1, ensure_ascii=False)
                 temporary.write_text(text + "\n", encoding="utf-8")
+
+    def discard(self) -> None:
+        """Take back what `create` wrote, unless a step was made since."""
+        if self.first and not (self.folder / STEPS).exists():
+            for name in (SETTINGS, CLASSES):
+                (self.folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # something else is in it
+                self.folder.rmdir()
 
     def settings(self) -> dict:
         """What `create` was given.

@@ -213,6 +213,9 @@ def test_what_cannot_be_trained_is_one_line(folder, tmp_path):
     assert refused("train", *data, "--seed", -1).startswith("seed is -1, workers 2 and devices 1")
     missing = refused("train", *data, "--batch", 4, "--weights", tmp_path / "no.pth")
     assert missing.startswith(f"{tmp_path / 'no.pth'}: ")
+    # Found only when the loop is put together.
+    devices = refused("train", *data, "--batch", 4, "--backend", "keras", "--devices", 2)
+    assert devices.startswith("--devices is 2, but TensorFlow sees 0 GPUs")
     assert not (tmp_path / "run").exists()
 
 
