@@ -154,7 +154,9 @@ def test_model_files_compute_no_numbers_of_the_architecture(package):
     assert not {"math", "numpy"} & set(imports(ROOT / package / "efficientnet.py"))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["parity", "--help"], ["table", "b4"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["parity", "--help"], ["train", "--help"], ["table", "b4"]]
+)
 def test_the_command_line_imports_no_framework_until_it_runs_one(arguments):
     program = f"""
 import sys
