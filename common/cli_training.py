@@ -54,7 +54,7 @@ WorkersOption = Annotated[
 ]
 FamilyOption = Annotated[
     str | None,
-    typer.Option(help="Whose transforms of images, where not those of the layout; see the docs."),
+    typer.Option(help="Whose transforms of images, such as timm-tf-ap; by default the weights'."),
 ]
 
 

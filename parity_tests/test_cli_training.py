@@ -176,16 +176,17 @@ def test_a_head_of_other_classes_is_replaced(folder, tmp_path):
     assert like[0] > 0.9 > like[1]
 
 
-def test_shards_are_trained_on(tmp_path):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shards_are_trained_on(backend, tmp_path):
     data = tmp_path / "shards"
     data.mkdir()
     write_shard(data / "train-00000-of-00001", [1, 2, 3, 3])
     write_shard(data / "validation-00000-of-00001", [1, 2])
     out = tmp_path / "run"
-    run("train", "--backend", "torch", "--data", data, "--classes", 3, *SMALL, "--out", out)
+    run("train", "--backend", backend, "--data", data, "--classes", 3, *SMALL, "--out", out)
     assert load(out / LAST)[0].num_classes == 3
     assert read_table(out / EPOCHS)[0]["step"] == 1
-    printed = run("evaluate", "--weights", out / LAST, "--data", data, "--backend", "torch")
+    printed = run("evaluate", "--weights", out / LAST, "--data", data, "--backend", backend)
     assert printed.startswith("2 images: top-1 ")
 
 

@@ -155,6 +155,14 @@ def test_another_recipe_gives_other_losses(folder, tmp_path, changes, why):
     assert apart > 1e-7, why
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_number_of_workers_changes_nothing(backend, folder, tmp_path):
+    for workers in (0, 2):
+        plan = training(folder, epochs=2, workers=workers)
+        fitted(backend, plan, tmp_path / str(workers))
+    np.testing.assert_array_equal(losses(tmp_path / "0"), losses(tmp_path / "2"))
+
+
 def test_a_run_is_continued_by_the_other_framework(folder, tmp_path):
     """Its state is in canonical names: three epochs here are two here and one there."""
     plan = training(folder, epochs=3)
