@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from common.backend import Backend
-from common.data import UnreadableImageError, decode
+from common.data import Sample, decode
 from common.files import replacing
 from common.preprocess import Family, evaluation_image
 from common.spec import Network
 from common.weights import Weights
 
 MAP, LOGITS = "head", "logits"  # endpoints
+TOGETHER = 32  # images
 # From no to much evidence: dark blue, cyan, yellow, red.
 HEAT = np.array([[0, 0, 128], [0, 200, 255], [255, 230, 0], [200, 0, 0]], np.float64)
 
@@ -50,36 +51,25 @@ def predict(
     """
     model = backend.build(network)
     backend.load_weights(model, weights)
-    found = []
-    for path in map(Path, paths):
-        image = evaluation_image(read_image(path), network.resolution, family)
-        values = backend.endpoints(model, image[None], (MAP, LOGITS))
-        (logits,), (head,) = values[LOGITS].astype(np.float64), values[MAP].astype(np.float64)
-        probabilities = np.exp(logits - logits.max())
-        probabilities /= probabilities.sum()
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        found.append(
-            Prediction(
-                path,
-                tuple(map(int, best)),
-                tuple(map(float, probabilities[best])),
-                activation_maps(head, weights, best),
-                _pixels(image, family),
-            )
-        )
+    found: list[Prediction] = []
+    for first in range(0, len(paths), TOGETHER):
+        some = [Path(path) for path in paths[first : first + TOGETHER]]
+        images = [evaluation_image(_read(path), network.resolution, family) for path in some]
+        values = backend.endpoints(model, np.stack(images), (MAP, LOGITS))
+        for path, image, logits, head in zip(
+            some, images, values[LOGITS], values[MAP], strict=True
+        ):
+            best = np.argsort(-logits, kind="stable")[:top]
+            shares = np.exp(logits.astype(np.float64) - logits.max())
+            shares /= shares.sum()
+            maps = activation_maps(head.astype(np.float64), weights, best)
+            seen = _pixels(image, family)
+            found.append(Prediction(path, tuple(best.tolist()), tuple(shares[best]), maps, seen))
     return found
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image file as (H, W, 3) of uint8.
-
-    Raises:
-        UnreadableImageError: it is none, or may not be read.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"{path}: cannot be read ({error.strerror})") from None
+def _read(path: Path) -> np.ndarray:
+    content, _ = Sample(path, 0).read()
     return decode(content, str(path))
 
 
