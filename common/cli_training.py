@@ -459,16 +459,13 @@ def _paint(folder: Path, found: list, names: list[str]) -> Iterator[str]:
 
 def _read(path: Path, dialect: str | None, image_size: int | None) -> tuple[Network, Weights, Any]:
     """The network of a file at a size, its weights in float32, and the family they belong to."""
+    from common.porting import told, undecided
     from common.preprocess import FAMILIES, family_of
-    from common.recognition import match
     from common.weights import changed
 
-    found = match(path)
-    if dialect is not None and found.dialect is None:
-        found = match(path, dialect)
+    found = told(path, dialect)
     if found.dialect is None:
-        names = " or ".join(possible.name for possible in found.possible)
-        raise RosettaError(f"{path}: does not say its dialect; add --dialect {names}")
+        raise RosettaError(undecided(found))
     if dialect not in (None, found.dialect.name):
         raise RosettaError(f"{path}: is of the {found.dialect.name} dialect; leave out --dialect")
     if found.network.in_channels != CHANNELS:

@@ -188,7 +188,7 @@ def port(
     layout, kind = _target(destination, to, force)
     found = match(source, dialect, raw)
     if found.dialect is None:
-        raise RosettaError(_undecided(found))
+        raise RosettaError(undecided(found))
     network = _target_network(found, layout, drop_head, classes)
     faithful = layout.runs(network.name, found.dialect)
     if not faithful and not force:
@@ -236,7 +236,8 @@ def _target(destination: Path, to: str, force: bool) -> tuple[Layout, str]:
     return layout, kind
 
 
-def _undecided(found: Match) -> str:
+def undecided(found: Match) -> str:
+    """What to say of a file that leaves its dialect open."""
     names = " or ".join(dialect.name for dialect in found.possible)
     layouts = " and ".join(layout.name for layout in found.layouts)
     what = "have the same keys" if len(found.layouts) > 1 else "runs several dialects"

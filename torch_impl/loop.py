@@ -62,6 +62,7 @@ except RuntimeError as error:
         "was, or uninstall it"
     ) from None
 
+# Lightning's names for the arithmetic; "32-true" leaves the weights what they are.
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "32-true"}
 
 
@@ -271,7 +272,7 @@ class Classifier(_Evaluation):
 
 
 def freeze(model: EfficientNet, sections: frozenset[str]) -> None:
-    """Train all sections but these."""
+    """Train all sections but these, which `Classifier` has run as in inference."""
     for section in model.network.sections:
         model.get_submodule(section.role).requires_grad_(section.role not in sections)
 
