@@ -22,8 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():
     import keras
 
-from keras_impl.efficientnet import EfficientNet, _functional
+from keras_impl.efficientnet import EfficientNet
 from keras_impl.files import read_checkpoint, write_checkpoint
+from keras_impl.layers import functional
 from keras_impl.trace import trace
 from keras_impl.train import drop_factors, gradients, train
 from keras_impl.weights import dump_weights, layer_name, load_weights, role_of, tensor_shapes
@@ -89,7 +90,7 @@ def endpoints(
     if not names:
         return {}
     outputs = {name: model.get_layer(layer_name(name)).output for name in names}
-    values = _predict(_functional(model.inputs, outputs, model.name), images)
+    values = _predict(functional(model.inputs, outputs, model.name), images)
     return {name: from_layout(values[name], True) for name in names}
 
 
@@ -123,7 +124,7 @@ def export_onnx(
     outputs = [model.get_layer(layer_name(name)).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")
     image_shape = (*network.resolution, network.in_channels)
-    selected = _functional(model.inputs, outputs, model.name)
+    selected = functional(model.inputs, outputs, model.name)
     return export(selected, image_shape, names, metadata, opset)
 
 

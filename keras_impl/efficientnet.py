@@ -8,78 +8,26 @@ without this package.
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import keras
 from keras import KerasTensor, initializers, layers, ops
 
-from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_bound, symmetric_padding
+from common.spec import Block, ConvBlock, Dialect, Network, conv_std
+from keras_impl.layers import (
+    CHANNELS_LAST,
+    BatchNorm,
+    Classifier,
+    Conv,
+    DepthwiseConv,
+    endpoint,
+    functional,
+    global_average_pool,
+)
 from keras_impl.weights import layer_name
-
-# Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
-CHANNELS_LAST = "channels_last"
-RECURSION = 50_000  # frames; Python stops at 1,000 by default, and L2 needs more
 
 
 def swish(x: KerasTensor) -> KerasTensor:
     """x * sigmoid(x), elementwise (section 4; arXiv 1710.05941)."""
     return ops.silu(x)
-
-
-class Conv:
-    """Convolution without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
-
-    def __init__(self, filters: int, kernel: int, stride: int, dialect: Dialect, name: str):
-        self.pad, padding = _padding(kernel, dialect, name)
-        self.conv = layers.Conv2D(
-            filters,
-            kernel,
-            stride,
-            padding,
-            data_format=CHANNELS_LAST,
-            use_bias=False,
-            kernel_initializer=initializers.RandomNormal(stddev=conv_std(kernel, filters)),
-            name=layer_name(name),
-        )
-
-    def __call__(self, x: KerasTensor) -> KerasTensor:
-        return self.conv(self.pad(x) if self.pad else x)
-
-
-class DepthwiseConv(Conv):
-    """One filter per channel, without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)."""
-
-    def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
-        self.pad, padding = _padding(kernel, dialect, name)
-        self.conv = layers.DepthwiseConv2D(
-            kernel,
-            stride,
-            padding,
-            data_format=CHANNELS_LAST,
-            use_bias=False,
-            depthwise_initializer=initializers.RandomNormal(stddev=conv_std(kernel, 1)),
-            name=layer_name(name),
-        )
-
-
-def _padding(kernel: int, dialect: Dialect, name: str) -> tuple[layers.Layer | None, str]:
-    """The layer that pads before a convolution, if any, and the convolution's own padding."""
-    if dialect.padding == "same":  # Keras pads a map of any size by itself
-        return None, "same"
-    if kernel == 1:
-        return None, "valid"
-    zeros = symmetric_padding(kernel)
-    return layers.ZeroPadding2D(
-        (zeros, zeros), CHANNELS_LAST, name=layer_name(f"{name}_pad")
-    ), "valid"
-
-
-def BatchNorm(dialect: Dialect, name: str) -> layers.Layer:
-    """Batch normalization over N, H and W of (N, H, W, C)."""
-    return layers.BatchNormalization(
-        momentum=dialect.momentum, epsilon=dialect.epsilon, name=layer_name(name)
-    )
 
 
 def PointwiseConv(filters: int, name: str) -> layers.Layer:
@@ -91,12 +39,6 @@ def PointwiseConv(filters: int, name: str) -> layers.Layer:
         kernel_initializer=initializers.RandomNormal(stddev=conv_std(1, filters)),
         name=layer_name(name),
     )
-
-
-def global_average_pool(x: KerasTensor, keepdims: bool = False) -> KerasTensor:
-    """Mean over height and width: (N, H, W, C) -> (N, C), or (N, 1, 1, C)."""
-    # Rows first: TensorFlow adds up float32 one by one, which costs a digit at 190 x 190.
-    return ops.mean(ops.mean(x, 1, keepdims=True), (1, 2), keepdims=keepdims)
 
 
 def squeeze_and_excitation(
@@ -159,43 +101,18 @@ class ConvBnSwish:
         return swish(self.bn(self.conv(x)))
 
 
-def Classifier(num_classes: int, name: str) -> layers.Layer:
-    """Dense layer on the pooled features: (N, C) -> (N, classes)."""
-    bound = dense_bound(num_classes)
-    return layers.Dense(
-        num_classes, kernel_initializer=initializers.RandomUniform(-bound, bound), name=name
-    )
-
-
 def EfficientNet(network: Network) -> keras.Model:
     """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C')."""
     dialect = network.dialect
     x = image = keras.Input((None, None, network.in_channels), name="image")
-    x = _endpoint(ConvBnSwish(network.stem, dialect)(x), "stem")
+    x = endpoint(ConvBnSwish(network.stem, dialect)(x), "stem")
     for block in network.blocks:
-        x = _endpoint(MBConv(block, dialect)(x), block.role)
+        x = endpoint(MBConv(block, dialect)(x), block.role)
         if block.reduction:
-            x = _endpoint(x, block.reduction)
-    x = _endpoint(ConvBnSwish(network.head, dialect)(x), "head")
-    x = _endpoint(global_average_pool(x), "features")
+            x = endpoint(x, block.reduction)
+    x = endpoint(ConvBnSwish(network.head, dialect)(x), "head")
+    x = endpoint(global_average_pool(x), "features")
     if network.classifier is not None:
         x = layers.Dropout(network.classifier.dropout, name="dropout")(x)
-        x = _endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")
-    return _functional(image, x, f"efficientnet_{network.name}")
-
-
-def _endpoint(x: KerasTensor, name: str) -> KerasTensor:
-    """Give a value a name to ask for it by: a layer that changes nothing."""
-    return layers.Identity(name=layer_name(name))(x)
-
-
-def _functional(
-    inputs: Any, outputs: Any, name: str, kind: type[keras.Model] = keras.Model
-) -> keras.Model:
-    """A functional model however deep: Keras follows its graph by recursion, too far for L2."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(RECURSION)
-    try:
-        return kind(inputs, outputs, name=name)
-    finally:
-        sys.setrecursionlimit(limit)
+        x = endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")
+    return functional(image, x, f"efficientnet_{network.name}")

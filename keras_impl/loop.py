@@ -37,7 +37,7 @@ from common.training import (
 )
 from common.weights import Weights
 from keras_impl import build
-from keras_impl.efficientnet import _functional
+from keras_impl.layers import functional
 from keras_impl.optimizer import (
     MovingAverage,
     cross_entropy,
@@ -93,7 +93,7 @@ def _fit_phase(
     strategy: tf.distribute.Strategy,
 ) -> None:
     # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
-    classifier = _functional(model.input, model.output, model.name, Classifier)
+    classifier = functional(model.input, model.output, model.name, Classifier)
     with strategy.scope(), _quiet():
         freeze(model, training.network, phase.frozen)
         classifier.prepare(phase.optimization, strategy.num_replicas_in_sync)
@@ -119,7 +119,7 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     Raises:
         RosettaError: none can.
     """
-    classifier = _functional(model.input, model.output, model.name, Classifier)
+    classifier = functional(model.input, model.output, model.name, Classifier)
     classifier.prepare(None)
     reader = _Reader(model, run, workers)
     with _quiet(), reader.reporting():

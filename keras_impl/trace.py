@@ -8,7 +8,7 @@ from keras import KerasTensor, layers, ops
 
 from common.backend import from_layout, to_layout
 from common.tracing import Trace
-from keras_impl.efficientnet import _functional
+from keras_impl.layers import functional
 from keras_impl.weights import layer_name, role_of
 
 # What hands on its input, amid zeros at most, in inference.
@@ -21,7 +21,7 @@ def trace(model: keras.Model, endpoint: str, value: np.ndarray) -> Trace:
     Inference; `value` is (N, C, H, W), or the images for the first endpoint.
     """
     end = model.get_layer(layer_name(endpoint))
-    section = _functional(_before(model, end), end.output, "section")
+    section = functional(_before(model, end), end.output, "section")
     found = Trace()
 
     def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:

@@ -26,7 +26,7 @@ from common.calibration import structured_images
 from common.recipe import Exponential
 from common.spec import Network, resolve
 from common.weights import WeightsError, initial
-from torch_impl import efficientnet, optimizer
+from torch_impl import efficientnet, layers, optimizer
 from torch_impl.efficientnet import MBConv
 
 Apply = Callable[[ExitStack], None]
@@ -342,13 +342,13 @@ def _same_lower(self: spec.Dialect, size: int, kernel: int, stride: int) -> tupl
 
 @mutation("SAME_LOWER for SAME_UPPER", "forward")
 def _(stack: ExitStack) -> None:
-    right = efficientnet.Conv.forward
+    right = layers.Conv.forward
 
     def forward(self, x):
         with patch.object(spec.Dialect, "pad", _same_lower):
             return right(self, x)
 
-    stack.enter_context(patch.object(efficientnet.Conv, "forward", forward))
+    stack.enter_context(patch.object(layers.Conv, "forward", forward))
 
 
 add("ReLU for swish", "forward", other_code(efficientnet, "swish", F.relu))
@@ -489,13 +489,13 @@ add(
 
 @mutation("convolutions with bias", "forward")
 def _(stack: ExitStack) -> None:
-    right = efficientnet.Conv.__init__
+    right = layers.Conv.__init__
 
     def init(self, *args):
         right(self, *args)
         self.bias = nn.Parameter(torch.zeros(self.out_channels))
 
-    stack.enter_context(patch.object(efficientnet.Conv, "__init__", init))
+    stack.enter_context(patch.object(layers.Conv, "__init__", init))
 
 
 # ------------------------------------------------------------------ weights
@@ -548,7 +548,7 @@ add("blue, green, red", "forward", _each("stem.conv.weight", lambda kernel: kern
 
 @mutation("running variance with n / (n - 1)", "batch_norm")
 def _(stack: ExitStack) -> None:
-    right = efficientnet.BatchNorm.forward
+    right = layers.BatchNorm.forward
 
     def forward(self, x):
         if not self.training:
@@ -556,7 +556,7 @@ def _(stack: ExitStack) -> None:
         tensors = (self.mean, self.variance, self.scale, self.bias)
         return F.batch_norm(x, *tensors, True, 1 - self.momentum, self.epsilon)
 
-    stack.enter_context(patch.object(efficientnet.BatchNorm, "forward", forward))
+    stack.enter_context(patch.object(layers.BatchNorm, "forward", forward))
 
 
 @mutation("running statistics used in training", "gradients")
@@ -564,7 +564,7 @@ def _(stack: ExitStack) -> None:
     def forward(self, x):
         return F.batch_norm(x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon)
 
-    stack.enter_context(patch.object(efficientnet.BatchNorm, "forward", forward))
+    stack.enter_context(patch.object(layers.BatchNorm, "forward", forward))
 
 
 def _dropping(forward: Callable) -> Apply:
@@ -741,12 +741,12 @@ def _drawn(change: Callable[[nn.Module], None], kind: type) -> Apply:
 add(
     "fan-out of depthwise kernels without groups",
     "initialisation",
-    _drawn(lambda m: nn.init.kaiming_normal_(m.weight, mode="fan_out"), efficientnet.DepthwiseConv),
+    _drawn(lambda m: nn.init.kaiming_normal_(m.weight, mode="fan_out"), layers.DepthwiseConv),
 )
 add(
     "normal with standard deviation 0.02 everywhere",
     "initialisation",
-    _drawn(lambda m: nn.init.normal_(m.weight, std=0.02), efficientnet.Conv),
+    _drawn(lambda m: nn.init.normal_(m.weight, std=0.02), layers.Conv),
 )
 add(
     "PyTorch's default initialisation",
@@ -756,10 +756,10 @@ add(
 add(
     "kernels drawn by fan-in",
     "initialisation",
-    _drawn(lambda m: nn.init.kaiming_normal_(m.weight, mode="fan_in"), efficientnet.Conv),
+    _drawn(lambda m: nn.init.kaiming_normal_(m.weight, mode="fan_in"), layers.Conv),
 )
 add(
     "classifier drawn with the fan-in's bound",
     "initialisation",
-    _drawn(lambda m: m.reset_parameters(), efficientnet.Classifier),
+    _drawn(lambda m: m.reset_parameters(), layers.Classifier),
 )

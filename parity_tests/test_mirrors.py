@@ -58,7 +58,17 @@ ONE_SIDED = {
 @pytest.mark.parametrize(
     "module",
     [
-        *("", ".efficientnet", ".weights", ".onnx", ".files", ".optimizer", ".trace", ".train"),
+        *(
+            "",
+            ".efficientnet",
+            ".layers",
+            ".weights",
+            ".onnx",
+            ".files",
+            ".optimizer",
+            ".trace",
+            ".train",
+        ),
         ".loop",
     ],
 )

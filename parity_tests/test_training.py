@@ -9,7 +9,8 @@ from common.backend import get_backend
 from common.calibration import structured_images
 from keras_impl.weights import layer_name
 from parity_tests.support import images_for, small, weights_of
-from torch_impl.efficientnet import BatchNorm, StochasticDepth
+from torch_impl.efficientnet import StochasticDepth
+from torch_impl.layers import BatchNorm
 
 RATE = 0.2
 SAMPLES = 4000

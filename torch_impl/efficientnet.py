@@ -11,73 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.spec import Block, ConvBlock, Dialect, Network, conv_std, dense_bound
+from common.spec import Block, ConvBlock, Dialect, Network, conv_std
+from torch_impl.layers import (
+    BatchNorm,
+    Classifier,
+    Conv,
+    DepthwiseConv,
+    endpoint,
+    global_average_pool,
+)
 
 
 def swish(x: Tensor) -> Tensor:
     """x * sigmoid(x), elementwise (section 4; arXiv 1710.05941)."""
     return F.silu(x)
-
-
-class Conv(nn.Conv2d):
-    """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
-
-    def __init__(self, channels: int, filters: int, kernel: int, stride: int, dialect: Dialect):
-        super().__init__(channels, filters, kernel, stride, bias=False)
-        self.dialect = dialect
-        nn.init.normal_(self.weight, std=conv_std(kernel, filters))
-
-    def forward(self, x: Tensor) -> Tensor:
-        (kernel, _), (stride, _) = self.kernel_size, self.stride
-        # PyTorch has no SAME padding for strided convolutions: it depends on the size of the map.
-        (top, bottom), (left, right) = (self.dialect.pad(n, kernel, stride) for n in x.shape[2:])
-        even = (top, left) == (bottom, right)  # F.conv2d pads evenly by itself, without a copy
-        x = x if even else F.pad(x, (left, right, top, bottom))
-        padding = (top, left) if even else 0
-        return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
-
-
-class DepthwiseConv(Conv):
-    """One filter per channel, without bias: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
-
-    def __init__(self, channels: int, kernel: int, stride: int, dialect: Dialect):
-        nn.Conv2d.__init__(self, channels, channels, kernel, stride, groups=channels, bias=False)
-        self.dialect = dialect
-        nn.init.normal_(self.weight, std=conv_std(kernel, 1))
-
-
-class BatchNorm(nn.Module):
-    """Batch normalization over N, H and W of (N, C, H, W).
-
-    Unlike `nn.BatchNorm2d` it keeps the *biased* batch variance in its running statistics, as
-    the paper's code and Keras do, and names its tensors canonically.
-    """
-
-    def __init__(self, channels: int, dialect: Dialect):
-        super().__init__()
-        self.epsilon, self.momentum = dialect.epsilon, dialect.momentum
-        self.scale = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("variance", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return F.batch_norm(
-                x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon
-            )
-        # With a momentum of 1, the pass that normalises leaves the batch's own statistics in these.
-        mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
-        y = F.batch_norm(
-            x, mean, variance, self.scale, self.bias, training=True, momentum=1.0, eps=self.epsilon
-        )
-        with torch.no_grad():
-            samples, _, height, width = x.shape
-            count = samples * height * width
-            biased = variance.mul(count - 1).div(count)  # F.batch_norm divides by count - 1
-            self.mean.lerp_(mean, 1 - self.momentum)
-            self.variance.lerp_(biased, 1 - self.momentum)
-        return y
 
 
 class PointwiseConv(nn.Conv2d):
@@ -87,11 +34,6 @@ class PointwiseConv(nn.Conv2d):
         super().__init__(channels, filters, 1)
         nn.init.normal_(self.weight, std=conv_std(1, filters))
         nn.init.zeros_(self.bias)
-
-
-def global_average_pool(x: Tensor, keepdims: bool = False) -> Tensor:
-    """Mean over height and width: (N, C, H, W) -> (N, C), or (N, C, 1, 1)."""
-    return x.mean((2, 3), keepdim=keepdims)
 
 
 def squeeze_and_excitation(x: Tensor, reduce: PointwiseConv, expand: PointwiseConv) -> Tensor:
@@ -160,16 +102,6 @@ class ConvBnSwish(nn.Module):
         return swish(self.bn(self.conv(x)))
 
 
-class Classifier(nn.Linear):
-    """Dense layer on the pooled features: (N, C) -> (N, classes)."""
-
-    def __init__(self, channels: int, num_classes: int):
-        super().__init__(channels, num_classes)
-        bound = dense_bound(num_classes)
-        nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.zeros_(self.bias)
-
-
 class _Stage(nn.Module):
     """The blocks of one row of Table 1, so that their keys read `stages.3.blocks.0`."""
 
@@ -197,22 +129,15 @@ class EfficientNet(nn.Module):
 
     def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
         """`endpoints`, where given, is filled with the value of every endpoint."""
-        x = _endpoint(self.stem(x), "stem", endpoints)
+        x = endpoint(self.stem(x), "stem", endpoints)
         for stage in self.stages.values():
             for mbconv in stage.blocks:
-                x = _endpoint(mbconv(x), mbconv.block.role, endpoints)
+                x = endpoint(mbconv(x), mbconv.block.role, endpoints)
                 if mbconv.block.reduction:
-                    x = _endpoint(x, mbconv.block.reduction, endpoints)
-        x = _endpoint(self.head(x), "head", endpoints)
-        x = _endpoint(global_average_pool(x), "features", endpoints)
+                    x = endpoint(x, mbconv.block.reduction, endpoints)
+        x = endpoint(self.head(x), "head", endpoints)
+        x = endpoint(global_average_pool(x), "features", endpoints)
         if self.network.classifier is not None:
             x = self.dropout(x)
-            x = _endpoint(self.classifier(x), "logits", endpoints)
+            x = endpoint(self.classifier(x), "logits", endpoints)
         return x
-
-
-def _endpoint(x: Tensor, name: str, endpoints: dict[str, Tensor] | None) -> Tensor:
-    """Keep a value under the name that it can be asked for by."""
-    if endpoints is not None:
-        endpoints[name] = x
-    return x

@@ -35,7 +35,8 @@ from common.training import (
     step_seed,
 )
 from common.weights import Weights
-from torch_impl.efficientnet import BatchNorm, EfficientNet
+from torch_impl.efficientnet import EfficientNet
+from torch_impl.layers import BatchNorm
 from torch_impl.optimizer import (
     MovingAverage,
     cross_entropy,

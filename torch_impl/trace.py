@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from common.tracing import Trace
-from torch_impl.efficientnet import EfficientNet, global_average_pool
+from torch_impl.efficientnet import EfficientNet
+from torch_impl.layers import global_average_pool
 from torch_impl.train import _phase
 
 

@@ -1,0 +1,96 @@
+"""Layers that the networks share, in PyTorch.
+
+The same program as `keras_impl/layers.py`, name for name.  Maps are (N, C, H, W), and the keys of
+`state_dict()` are the canonical tensor names.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.spec import Dialect, conv_std, dense_bound
+
+
+class Conv(nn.Conv2d):
+    """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
+
+    def __init__(self, channels: int, filters: int, kernel: int, stride: int, dialect: Dialect):
+        super().__init__(channels, filters, kernel, stride, bias=False)
+        self.dialect = dialect
+        nn.init.normal_(self.weight, std=conv_std(kernel, filters))
+
+    def forward(self, x: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        # PyTorch has no SAME padding for strided convolutions: it depends on the size of the map.
+        (top, bottom), (left, right) = (self.dialect.pad(n, kernel, stride) for n in x.shape[2:])
+        even = (top, left) == (bottom, right)  # F.conv2d pads evenly by itself, without a copy
+        x = x if even else F.pad(x, (left, right, top, bottom))
+        padding = (top, left) if even else 0
+        return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
+
+
+class DepthwiseConv(Conv):
+    """One filter per channel, without bias: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, dialect: Dialect):
+        nn.Conv2d.__init__(self, channels, channels, kernel, stride, groups=channels, bias=False)
+        self.dialect = dialect
+        nn.init.normal_(self.weight, std=conv_std(kernel, 1))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization over N, H and W of (N, C, H, W).
+
+    Unlike `nn.BatchNorm2d` it keeps the *biased* batch variance in its running statistics, as
+    the paper's code and Keras do, and names its tensors canonically.
+    """
+
+    def __init__(self, channels: int, dialect: Dialect):
+        super().__init__()
+        self.epsilon, self.momentum = dialect.epsilon, dialect.momentum
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return F.batch_norm(
+                x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon
+            )
+        # With a momentum of 1, the pass that normalises leaves the batch's own statistics in these.
+        mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
+        y = F.batch_norm(
+            x, mean, variance, self.scale, self.bias, training=True, momentum=1.0, eps=self.epsilon
+        )
+        with torch.no_grad():
+            samples, _, height, width = x.shape
+            count = samples * height * width
+            biased = variance.mul(count - 1).div(count)  # F.batch_norm divides by count - 1
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(biased, 1 - self.momentum)
+        return y
+
+
+def global_average_pool(x: Tensor, keepdims: bool = False) -> Tensor:
+    """Mean over height and width: (N, C, H, W) -> (N, C), or (N, C, 1, 1)."""
+    return x.mean((2, 3), keepdim=keepdims)
+
+
+class Classifier(nn.Linear):
+    """Dense layer on the pooled features: (N, C) -> (N, classes)."""
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__(channels, num_classes)
+        bound = dense_bound(num_classes)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.zeros_(self.bias)
+
+
+def endpoint(x: Tensor, name: str, endpoints: dict[str, Tensor] | None) -> Tensor:
+    """Keep a value under the name that it can be asked for by."""
+    if endpoints is not None:
+        endpoints[name] = x
+    return x
