@@ -51,6 +51,7 @@ ONE_SIDED = {
     "variables",  # those of a whole Keras model, by canonical name
     "Value",  # a Keras tensor in ONNX, with its channels first or last
     "layer_variables",  # a Keras layer's variables; PyTorch's are in its state dict by name
+    "functional",  # a graph of Keras, however deep
     "SynchronizedBatchNorm",  # a setting of Keras's own layer
 }
 
