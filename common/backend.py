@@ -7,14 +7,16 @@ is imported before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from common.architectures import ARCHITECTURES
 from common.errors import RosettaError
 from common.recipe import Optimization
 from common.spec import Network
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from common.training import Run, Scores, Training
 
 GROUP = "rosetta.backends"
+DROPOUT = "dropout"  # that before the classifier, where masks are given by role
 OPSET = 18  # of ONNX; the exporters use nothing newer, and onnxruntime has had it since 1.14
 
 
@@ -117,9 +120,10 @@ class Backend(Protocol):
         """Scores of the model on all images that can be read; `RosettaError` if none can."""
 
     def drop_factors(self, model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-        """What each block's branch is multiplied by in training, for each sample: (N,) by role.
+        """What is multiplied by what in training: (N,) of each block's branch, by its role.
 
-        0 for a sample that is dropped, and not a number where its values differ in that.
+        0 for a sample that is dropped, and not a number where its values differ in that.  Of
+        "dropout" it is one factor for each feature of each sample that is not 0.
         """
 
     def read_checkpoint(self, path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -165,6 +169,12 @@ def get_backend(name: str) -> Backend:
         ) from None
 
 
+def model_maker(package: str, network: Network) -> Callable[[Network], Any]:
+    """What makes a model of a network's architecture in a backend's package."""
+    architecture = ARCHITECTURES[network.architecture]
+    return getattr(import_module(f"{package}.{architecture.name}"), architecture.model)
+
+
 def check_endpoints(known: Iterable[str], names: Iterable[str] | None) -> list[str]:
     """The names asked for, all of them if none were.
 
@@ -189,7 +199,18 @@ def from_layout(value: np.ndarray, channels_last: bool) -> np.ndarray:
     return value.transpose(0, 3, 1, 2) if channels_last and value.ndim == 4 else value
 
 
-def common_factors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def drop_factors_of(role: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The factors of `Backend.drop_factors` from values (N, ...) before and after dropping."""
+    before, after = (
+        values.reshape(len(values), -1).astype(np.float64) for values in (before, after)
+    )
+    if role != DROPOUT:
+        return _common_factors(before, after)
+    alive = before != 0
+    return after[alive] / before[alive]
+
+
+def _common_factors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """The factor that turns each row of `before` (N, values) into that of `after`; NaN if none."""
     # The largest value of a row has the most certain ratio.
     rows, largest = np.arange(len(before)), np.abs(before).argmax(1)

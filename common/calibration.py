@@ -13,9 +13,22 @@ an image of any kind and size at order one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import reduce
+
 import numpy as np
 
-from common.spec import Block, ConvBlock, Dialect, Layer, Network
+from common.spec import (
+    Activation,
+    Dialect,
+    Gate,
+    Layer,
+    MaxPool,
+    Network,
+    Operation,
+    Padding,
+    Section,
+)
 from common.weights import Weights, generator
 
 IMAGES, SIDE = 4, 96  # enough for statistics at stride 32, few enough for L2
@@ -35,9 +48,10 @@ def calibrated(network: Network, seed: int = 0) -> Weights:
     weights = {
         name: array for layer in network.layers for name, array in _draw(layer, seed).items()
     }
-    for block in network.blocks:
-        if block.has_skip:
-            weights[f"{block.role}.project_bn.scale"] *= np.float32(SKIP_GAIN)
+    for section in network.sections:
+        if section.shortcut is not None:
+            last = [layer for layer in section.path if isinstance(layer, Layer)][-1]
+            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN)
     _Calibration(network.dialect, weights, seed).run(network)
     return weights
 
@@ -91,34 +105,35 @@ class _Calibration:
 
     def run(self, network: Network) -> None:
         x = structured_images(IMAGES, network.in_channels, (SIDE, SIDE), self.seed)
-        x = self.conv_bn_swish(x, network.stem)
-        for block in network.blocks:
-            x = self.mbconv(x, block)
-        x = self.conv_bn_swish(x, network.head)
+        for section in network.maps:
+            x = self.section(x, section)
         if network.classifier is not None:
             self.classifier(x.mean((2, 3)), network.classifier.role)
 
-    def conv_bn_swish(self, x: np.ndarray, part: ConvBlock) -> np.ndarray:
-        return _swish(self.conv_bn(x, f"{part.role}.conv", part.stride))
+    def section(self, x: np.ndarray, section: Section) -> np.ndarray:
+        y = self.through(x, section.path)
+        return y if section.shortcut is None else y + self.through(x, section.shortcut)
 
-    def mbconv(self, x: np.ndarray, block: Block) -> np.ndarray:
-        skip, role = x, block.role
-        if block.has_expansion:
-            x = _swish(self.conv_bn(x, f"{role}.expand_conv"))
-        x = _swish(self.conv_bn(x, f"{role}.depthwise_conv", block.stride))
-        x = x * self.gate(x.mean((2, 3), keepdims=True), role)
-        x = self.conv_bn(x, f"{role}.project_conv")
-        return x + skip if block.has_skip else x
+    def through(self, x: np.ndarray, operations: tuple[Operation, ...]) -> np.ndarray:
+        for operation in operations:
+            x = self.operation(x, operation)
+        return x
 
-    def conv_bn(self, x: np.ndarray, role: str, stride: int = 1) -> np.ndarray:
-        (weight,) = self.values(role, "weight")
-        return self.batch_norm(
-            _conv(x, weight, stride, self.dialect), role.removesuffix("conv") + "bn"
-        )
+    def operation(self, x: np.ndarray, operation: Operation) -> np.ndarray:
+        if isinstance(operation, Activation):
+            return ACTIVATIONS[operation.function](x)
+        if isinstance(operation, MaxPool):
+            return _max_pool(x, operation, self.dialect)
+        if isinstance(operation, Gate):
+            means = x.mean((2, 3), keepdims=True)
+            return x * self.gate(means, operation.reduce.role, operation.expand.role)
+        if operation.kind == "batch_norm":
+            return self.batch_norm(x, operation.role)
+        (weight,) = self.values(operation.role, "weight")
+        return _conv(x, weight, operation.stride, self.dialect.pad if operation.padded else _no_pad)
 
-    def gate(self, means: np.ndarray, role: str) -> np.ndarray:
+    def gate(self, means: np.ndarray, reduce: str, expand: str) -> np.ndarray:
         """The squeeze adds up activity, the excitation falls with it, and is centred on zero."""
-        reduce, expand = f"{role}.se_reduce", f"{role}.se_expand"
         inner, squeezed = means.shape[1], len(self.weights[f"{reduce}.weight"])
         activity = max(means.mean(), FLOOR)
         self.weights[f"{reduce}.weight"] += _rounded(1 / (inner * activity))
@@ -130,7 +145,7 @@ class _Calibration:
 
     def biased_conv(self, x: np.ndarray, role: str) -> np.ndarray:
         weight, bias = self.values(role, "weight", "bias")
-        return _conv(x, weight, 1, self.dialect) + bias[:, None, None]
+        return _conv(x, weight, 1, _no_pad) + bias[:, None, None]
 
     def values(self, role: str, *names: str) -> tuple[np.ndarray, ...]:
         return tuple(self.weights[f"{role}.{name}"].astype(np.float64) for name in names)
@@ -171,22 +186,50 @@ def _swish(x: np.ndarray) -> np.ndarray:
     return x * _sigmoid(x)
 
 
-def _conv(x: np.ndarray, weight: np.ndarray, stride: int, dialect: Dialect) -> np.ndarray:
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS = {"swish": _swish, "relu": _relu}
+
+
+def _no_pad(size: int, kernel: int, stride: int) -> Padding:
+    return 0, 0
+
+
+def _windows(
+    x: np.ndarray, kernel: int, stride: int, pad: Callable[[int, int, int], Padding], border: float
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """What each place of a kernel sees of a map (N, C, H, W): row, column, (N, C, H', W')."""
+    zeros = [pad(side, kernel, stride) for side in x.shape[2:]]
+    x = np.pad(x, [(0, 0), (0, 0), *zeros], constant_values=border)
+    height, width = ((side - kernel) // stride + 1 for side in x.shape[2:])
+    for i in range(kernel):
+        for j in range(kernel):
+            rows = slice(i, i + stride * height, stride)
+            columns = slice(j, j + stride * width, stride)
+            yield i, j, x[:, :, rows, columns]
+
+
+def _max_pool(x: np.ndarray, pool: MaxPool, dialect: Dialect) -> np.ndarray:
+    windows = _windows(x, pool.kernel, pool.stride, dialect.pad, -np.inf)
+    return reduce(np.maximum, (window for _, _, window in windows))
+
+
+def _conv(
+    x: np.ndarray, weight: np.ndarray, stride: int, pad: Callable[[int, int, int], Padding]
+) -> np.ndarray:
     """Convolution, depthwise where the kernel has one input channel per filter of a map's own."""
     filters, fan_in, kernel, _ = weight.shape
     if kernel == 1:
+        x = x[:, :, ::stride, ::stride]
         flat = x.reshape(*x.shape[:2], -1)
         return (weight[:, :, 0, 0] @ flat).reshape(len(x), filters, *x.shape[2:])
     depthwise = fan_in == 1 and x.shape[1] == filters
-    height, width = (-(-side // stride) for side in x.shape[2:])
-    zeros = [dialect.pad(side, kernel, stride) for side in x.shape[2:]]
-    x = np.pad(x, [(0, 0), (0, 0), *zeros])
-    result = np.zeros((len(x), filters, height, width))
-    for i in range(kernel):
-        for j in range(kernel):
-            tap = x[:, :, i : i + stride * height : stride, j : j + stride * width : stride]
-            if depthwise:
-                result += tap * weight[:, 0, i, j, None, None]
-            else:
-                result += np.einsum("oc,nchw->nohw", weight[:, :, i, j], tap)
+    result = 0
+    for i, j, window in _windows(x, kernel, stride, pad, 0):
+        if depthwise:
+            result += window * weight[:, 0, i, j, None, None]
+        else:
+            result += np.einsum("oc,nchw->nohw", weight[:, :, i, j], window)
     return result

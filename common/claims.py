@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from common.backend import Backend, get_backend
+from common.backend import DROPOUT, Backend, get_backend
 from common.calibration import calibrated, structured_images
 from common.compare import TOLERANCES, compare
 from common.elsewhere import KerasOn
@@ -183,12 +183,12 @@ def stochastic_depth(network: Network, seed: int) -> Iterator[Claim]:
     network = _small(network)
     random = np.random.default_rng(seed)
     masks = {
-        block.role: (random.random(BATCH) >= block.drop_path_rate).astype(float)
-        for block in network.blocks
+        role: (random.random(BATCH) >= rate).astype(float)
+        for role, rate in network.drop_path_rates.items()
     }
     if network.classifier is not None:
         shape = (BATCH, network.classifier.in_channels)
-        masks["dropout"] = (random.random(shape) >= network.classifier.dropout).astype(float)
+        masks[DROPOUT] = (random.random(shape) >= network.classifier.dropout).astype(float)
     yield from _against_reference(
         "dropping, given masks",
         network,
@@ -197,13 +197,15 @@ def stochastic_depth(network: Network, seed: int) -> Iterator[Claim]:
         1e-10,
     )
     tiny = _small(network, 32)
+    added = {section.role for section in tiny.sections if section.shortcut is not None}
+    rates = {role: rate for role, rate in tiny.drop_path_rates.items() if role in added}
+    if tiny.classifier is not None:
+        rates[DROPOUT] = tiny.classifier.dropout
     images = structured_images(SAMPLES, tiny.in_channels, tiny.resolution, seed)
     for name, backend, model in _models(tiny, seed, "float32"):
         factors = backend.drop_factors(model, images)
         size, where = max(
-            (_surprise(factors.get(block.role), block.drop_path_rate), block.role)
-            for block in tiny.blocks
-            if block.has_skip
+            (_surprise(factors.get(role), rate), role) for role, rate in rates.items()
         )
         yield Claim("dropping, frequency", name, size, DEVIATIONS, f"sigmas, {where}")
 

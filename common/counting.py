@@ -49,9 +49,10 @@ def count(network: Network) -> Count:
 
 
 def count_stages(network: Network) -> dict[int, Count]:
-    """Cost of each stage of Table 1, 1 (the stem) to 9 (head and classifier)."""
-    stages: dict[int, Count] = {}
-    for section in network.sections:
-        cost = sum(map(count_layer, section.layers), Count())
-        stages[section.stage] = stages.get(section.stage, Count()) + cost
-    return stages
+    """Cost of each row of the paper's table, 1 (the stem) to the last (head and classifier)."""
+    return {
+        stage: sum(
+            (count_layer(layer) for section in sections for layer in section.layers), Count()
+        )
+        for stage, sections in network.stages.items()
+    }

@@ -19,7 +19,7 @@ from common.preprocess import Family, evaluation_image
 from common.spec import Network
 from common.weights import Weights
 
-MAP, LOGITS = "head", "logits"  # endpoints
+LOGITS = "logits"  # an endpoint
 TOGETHER = 32  # images
 # From no to much evidence: dark blue, cyan, yellow, red.
 HEAT = np.array([[0, 0, 128], [0, 200, 255], [255, 230, 0], [200, 0, 0]], np.float64)
@@ -51,13 +51,14 @@ def predict(
     """
     model = backend.build(network)
     backend.load_weights(model, weights)
+    pooled = network.maps[-1].role
     found: list[Prediction] = []
     for first in range(0, len(paths), TOGETHER):
         some = [Path(path) for path in paths[first : first + TOGETHER]]
         images = [evaluation_image(_read(path), network.resolution, family) for path in some]
-        values = backend.endpoints(model, np.stack(images), (MAP, LOGITS))
+        values = backend.endpoints(model, np.stack(images), (pooled, LOGITS))
         for path, image, logits, head in zip(
-            some, images, values[LOGITS], values[MAP], strict=True
+            some, images, values[LOGITS], values[pooled], strict=True
         ):
             best = np.argsort(-logits, kind="stable")[:top]
             shares = np.exp(logits.astype(np.float64) - logits.max())

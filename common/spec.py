@@ -3,6 +3,8 @@
 Nothing here knows a framework: the module imports the standard library only.  `resolve()`
 turns a preset, or any other scaling, into a `Network` in which every channel count, size,
 stride and rate is a plain number, so that a backend connects layers and computes nothing.
+What a network is made of, `Layer`, `Section` and `Network`, is what other architectures are
+described with too (`common/xception.py`).
 
 Sizes are (height, width) in pixels; rates are probabilities.
 """
@@ -10,10 +12,12 @@ Sizes are (height, width) in pixels; rates are probabilities.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Size = tuple[int, int]
 Padding = tuple[int, int]
@@ -24,20 +28,35 @@ Padding = tuple[int, int]
 LARGEST = 100  # multiplier of width or depth; L2, the largest there is, has 4.3 and 5.3
 
 
-def _look_up(what: str, name: str, table: dict[str, Any]) -> Any:
+def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
+    """The entry of a table by its name, in small letters.
+
+    Raises:
+        ValueError: there is none.
+    """
     found = table.get(name.lower()) if isinstance(name, str) else None
     if found is None:
         raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
     return found
 
 
-def _positive(what: str, value: float) -> float:
+def positive(what: str, value: float) -> float:
+    """A number that must be above 0, and of a size that a network can have.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not (isinstance(value, Real) and 0 < value <= LARGEST):
         raise ValueError(f"{what} is {value}; it must be a positive number, at most {LARGEST}")
     return float(value)
 
 
-def _rate(what: str, value: float) -> float:
+def rate(what: str, value: float) -> float:
+    """A share of 1, of which something must be left.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not (isinstance(value, Real) and 0 <= value < 1):
         raise ValueError(f"{what} is {value}; it must be at least 0 and below 1")
     return float(value)
@@ -48,7 +67,12 @@ def _whole(value: int) -> int | None:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
-def _count(what: str, value: int, otherwise: str = "") -> int:
+def whole_count(what: str, value: int, otherwise: str = "") -> int:
+    """A whole number of at least 1; `otherwise` is what else the message may allow.
+
+    Raises:
+        ValueError: it is none.
+    """
     count = _whole(value)
     if count is None or count < 1:
         raise ValueError(f"{what} is {value}; it must be a whole number of at least 1{otherwise}")
@@ -85,8 +109,8 @@ class Dialect:
     def __post_init__(self) -> None:
         if self.padding not in ("same", "symmetric"):
             raise ValueError(f"padding is {self.padding!r}; it must be 'same' or 'symmetric'")
-        _positive("epsilon", self.epsilon)
-        _rate("momentum", self.momentum)
+        positive("epsilon", self.epsilon)
+        rate("momentum", self.momentum)
 
     def pad(self, size: int, kernel: int, stride: int) -> Padding:
         """Zeros (before, after) an axis of `size` pixels for a convolution."""
@@ -231,16 +255,18 @@ class Layer:
     """A layer with weights: `role` names it in every file and backend.
 
     Batch norms have `kernel` 0.  `output_size` is the map its outputs cover, (1, 1) once pooled.
+    A "pointwise_conv" is the second half of a separable convolution, after its depthwise half.
     """
 
     role: str
-    kind: Literal["conv", "depthwise_conv", "batch_norm", "dense"]
+    kind: Literal["conv", "depthwise_conv", "pointwise_conv", "batch_norm", "dense"]
     in_channels: int
     out_channels: int
     output_size: Size
     kernel: int = 0
     stride: int = 1
     bias: bool = False
+    padded: bool = True  # as the dialect pads; or not at all, whatever the dialect
 
     @property
     def tensors(self) -> dict[str, tuple[int, ...]]:
@@ -257,8 +283,75 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class ConvBlock:
-    """Stem or head: convolution, batch norm, swish."""
+class Activation:
+    """An elementwise function."""
+
+    function: Literal["swish", "relu"]
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest value under each window; a padded border is never the largest."""
+
+    kernel: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Squeeze-and-excitation (arXiv 1709.01507): channels weighed by what their means say."""
+
+    reduce: Layer
+    expand: Layer
+
+
+Operation = Layer | Activation | MaxPool | Gate
+SWISH, RELU = Activation("swish"), Activation("relu")
+
+
+class Section(ABC):
+    """A part of a network with a value of its own: what its operations are, in forward order.
+
+    `role` is the prefix of its layers' roles and the name of its output; `stage` is the row of
+    the paper's table that it belongs to, from 1; `reduction` is a second name of that output
+    where the section is the last of its resolution.
+    """
+
+    role: str
+    stage: int
+    in_channels: int
+    reduction: str | None = None
+
+    @property
+    @abstractmethod
+    def operator(self) -> str:
+        """What the paper's table calls it."""
+
+    @property
+    @abstractmethod
+    def path(self) -> tuple[Operation, ...]:
+        """The operations on the way through it."""
+
+    @property
+    def shortcut(self) -> tuple[Operation, ...] | None:
+        """The operations beside it, whose value is added to that of `path`; None adds nothing."""
+        return None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers with weights, those of the shortcut last."""
+        found: list[Layer] = []
+        for operation in (*self.path, *(self.shortcut or ())):
+            if isinstance(operation, Layer):
+                found.append(operation)
+            elif isinstance(operation, Gate):
+                found += (operation.reduce, operation.expand)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class ConvBlock(Section):
+    """Convolution, batch norm, activation: stem and head."""
 
     role: str
     stage: int
@@ -268,10 +361,16 @@ class ConvBlock:
     stride: int
     input_size: Size
     output_size: Size
+    activation: Activation = SWISH
+    padded: bool = True
+    reduction: str | None = None
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers with weights, in forward order."""
+    def operator(self) -> str:
+        return f"Conv{self.kernel}x{self.kernel}"
+
+    @property
+    def path(self) -> tuple[Operation, ...]:
         conv = Layer(
             f"{self.role}.conv",
             "conv",
@@ -280,17 +379,16 @@ class ConvBlock:
             self.output_size,
             self.kernel,
             self.stride,
+            padded=self.padded,
         )
-        return _with_bn(conv)
+        return (*with_bn(conv), self.activation)
 
 
 @dataclass(frozen=True)
-class Block:
+class Block(Section):
     """One MBConv: inverted bottleneck with squeeze-and-excitation.
 
     `index` counts blocks through the whole network and `repeat` within the stage, both from 0.
-    `role` is the prefix of its layers' roles and the name of its output; `reduction` is a second
-    name of that output where the block is the last of its resolution.
     """
 
     role: str
@@ -316,8 +414,11 @@ class Block:
         return self.expand_ratio != 1
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers with weights, in forward order."""
+    def operator(self) -> str:
+        return f"MBConv{self.expand_ratio}, k{self.kernel}x{self.kernel}"
+
+    @property
+    def path(self) -> tuple[Operation, ...]:
         role, size = self.role, self.output_size
         inner, squeezed, outer = self.expanded_channels, self.squeezed_channels, self.out_channels
         expand = Layer(f"{role}.expand_conv", "conv", self.in_channels, inner, self.input_size, 1)
@@ -326,21 +427,29 @@ class Block:
         )
         project = Layer(f"{role}.project_conv", "conv", inner, outer, size, 1)
         return (
-            *(_with_bn(expand) if self.has_expansion else ()),
-            *_with_bn(depthwise),
-            Layer(f"{role}.se_reduce", "conv", inner, squeezed, (1, 1), 1, bias=True),
-            Layer(f"{role}.se_expand", "conv", squeezed, inner, (1, 1), 1, bias=True),
-            *_with_bn(project),
+            *((*with_bn(expand), SWISH) if self.has_expansion else ()),
+            *with_bn(depthwise),
+            SWISH,
+            Gate(
+                Layer(f"{role}.se_reduce", "conv", inner, squeezed, (1, 1), 1, bias=True),
+                Layer(f"{role}.se_expand", "conv", squeezed, inner, (1, 1), 1, bias=True),
+            ),
+            *with_bn(project),
         )
 
+    @property
+    def shortcut(self) -> tuple[Operation, ...] | None:
+        return () if self.has_skip else None
 
-def _with_bn(conv: Layer) -> tuple[Layer, Layer]:
-    role, channels = conv.role.removesuffix("conv") + "bn", conv.out_channels
-    return conv, Layer(role, "batch_norm", channels, channels, conv.output_size)
+
+def with_bn(conv: Layer, bn: str | None = None) -> tuple[Layer, Layer]:
+    """A convolution and its batch norm, which is called as it is: `conv`, `bn`."""
+    role = conv.role.removesuffix("conv") + "bn" if bn is None else bn
+    return conv, Layer(role, "batch_norm", conv.out_channels, conv.out_channels, conv.output_size)
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Section):
     """Dropout and one dense layer on the pooled features; `num_classes` logits, no softmax."""
 
     role: str
@@ -350,34 +459,65 @@ class Classifier:
     dropout: float
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers with weights, in forward order."""
+    def operator(self) -> str:
+        return "pooling, FC"
+
+    @property
+    def path(self) -> tuple[Operation, ...]:
         return (Layer(self.role, "dense", self.in_channels, self.num_classes, (1, 1), bias=True),)
 
 
 @dataclass(frozen=True)
-class Network:
-    """A fully resolved EfficientNet; `name` is a preset's, or "custom"."""
+class Network(ABC):
+    """A fully resolved network; `name` is a preset's, or "custom".
+
+    What every architecture has, and what the code that is not of one architecture asks for.
+    """
 
     name: str
-    width: float
-    depth: float
     resolution: Size
     in_channels: int
     num_classes: int | None
     dropout: float
-    drop_path_rate: float
     dialect: Dialect
-    stem: ConvBlock
-    blocks: tuple[Block, ...]
-    head: ConvBlock
+    blocks: tuple[Section, ...]
     classifier: Classifier | None
 
+    architecture: ClassVar[str]  # the name of an `Architecture`
+
     @property
-    def sections(self) -> tuple[ConvBlock | Block | Classifier, ...]:
-        """Stem, blocks, head and classifier in forward order."""
-        classifier = () if self.classifier is None else (self.classifier,)
-        return (self.stem, *self.blocks, self.head, *classifier)
+    @abstractmethod
+    def title(self) -> str:
+        """Its name in full."""
+
+    @property
+    @abstractmethod
+    def sections(self) -> tuple[Section, ...]:
+        """All of it in forward order, the classifier last."""
+
+    @property
+    @abstractmethod
+    def scaling(self) -> dict[str, float]:
+        """The arguments of `resolve` by which a network is a preset or "custom"."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `resolve` that make this network again, its dialect apart."""
+        names = ("resolution", "dropout", "num_classes", "in_channels")
+        return {**self.scaling, **{name: getattr(self, name) for name in names}}
+
+    @property
+    def drop_path_rates(self) -> dict[str, float]:
+        """How often stochastic depth drops the branch of a section, by its role."""
+        return {}
+
+    @cached_property
+    def stages(self) -> dict[int, tuple[Section, ...]]:
+        """The sections of each row of the paper's table."""
+        found: dict[int, tuple[Section, ...]] = {}
+        for section in self.sections:
+            found[section.stage] = (*found.get(section.stage, ()), section)
+        return found
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -389,29 +529,77 @@ class Network:
         """Every canonical tensor name with its shape, in forward order."""
         return {name: shape for layer in self.layers for name, shape in layer.tensors.items()}
 
+    @property
+    def maps(self) -> tuple[Section, ...]:
+        """All sections but the classifier: those whose value is a map."""
+        return self.sections if self.classifier is None else self.sections[:-1]
+
     @cached_property
     def endpoints(self) -> tuple[str, ...]:
         """Every place whose value can be asked for, in forward order."""
-        names = [self.stem.role]
-        for block in self.blocks:
-            names += [block.role] + ([block.reduction] if block.reduction else [])
-        return (
-            *names,
-            self.head.role,
-            "features",
-            *(() if self.classifier is None else ("logits",)),
-        )
+        names = []
+        for section in self.maps:
+            names += [section.role] + ([section.reduction] if section.reduction else [])
+        return (*names, "features", *(() if self.classifier is None else ("logits",)))
 
     @property
     def computed_endpoints(self) -> tuple[str, ...]:
-        """The endpoints that operations lead to; a reduction is the value of the block before."""
-        reductions = {block.reduction for block in self.blocks}
+        """The endpoints that operations lead to; a reduction is the value of the section before."""
+        reductions = {section.reduction for section in self.maps}
         return tuple(name for name in self.endpoints if name not in reductions)
 
     @property
     def output(self) -> str:
         """The last endpoint: "logits", or "features" without a classifier."""
         return self.endpoints[-1]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of networks: `name` is that of its modules in `torch_impl` and `keras_impl` too.
+
+    `model` is what makes a network in these modules, and `resolve` what describes one; the first
+    of the presets is the one that a network of another scaling is made from.
+    """
+
+    name: str
+    model: str
+    presets: tuple[str, ...]
+    resolve: Callable[..., Network]
+
+
+@dataclass(frozen=True)
+class EfficientNetSpec(Network):
+    """A fully resolved EfficientNet."""
+
+    width: float
+    depth: float
+    drop_path_rate: float
+    stem: ConvBlock
+    head: ConvBlock
+
+    architecture: ClassVar[str] = "efficientnet"
+
+    @property
+    def title(self) -> str:
+        return f"EfficientNet-{self.name.upper()}"
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        classifier = () if self.classifier is None else (self.classifier,)
+        return (self.stem, *self.blocks, self.head, *classifier)
+
+    @property
+    def scaling(self) -> dict[str, float]:
+        return {"width": self.width, "depth": self.depth}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments, "drop_path_rate": self.drop_path_rate}
+
+    @property
+    def drop_path_rates(self) -> dict[str, float]:
+        return {block.role: block.drop_path_rate for block in self.blocks}
 
 
 def resolve(
@@ -425,7 +613,7 @@ def resolve(
     in_channels: int = 3,
     drop_path_rate: float = DROP_PATH_RATE,
     dialect: str | Dialect = TENSORFLOW,
-) -> Network:
+) -> EfficientNetSpec:
     """Resolve a preset, or any scaling of B0, to a network in which every number is stated.
 
     What is not given comes from `preset`.  `resolution` is a side in pixels or (height, width);
@@ -434,23 +622,24 @@ def resolve(
     Raises:
         ValueError: unknown preset or dialect, or a value outside its range.
     """
-    base = _look_up("preset", preset, PRESETS)
-    if isinstance(dialect, str):
-        dialect = _look_up("dialect", dialect, DIALECTS)
-    width = _positive("width", base.width if width is None else width)
-    depth = _positive("depth", base.depth if depth is None else depth)
-    dropout = _rate("dropout", base.dropout if dropout is None else dropout)
-    drop_path_rate = _rate("drop_path_rate", drop_path_rate)
-    in_channels = _count("in_channels", in_channels)
-    if num_classes is not None:
-        num_classes = _count("num_classes", num_classes, ", or None for no classifier")
-    size = _image_size(base.resolution if resolution is None else resolution)
+    base = look_up("preset", preset, PRESETS)
+    shared = shared_fields(
+        resolution=base.resolution if resolution is None else resolution,
+        dropout=base.dropout if dropout is None else dropout,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        dialect=dialect,
+    )
+    width = positive("width", base.width if width is None else width)
+    depth = positive("depth", base.depth if depth is None else depth)
+    drop_path_rate = rate("drop_path_rate", drop_path_rate)
 
-    stem_size = _after(size, STEM_STRIDE)
+    size = shared["resolution"]
+    stem_size = size_after(size, STEM_STRIDE)
     stem = ConvBlock(
         role="stem",
         stage=1,
-        in_channels=in_channels,
+        in_channels=shared["in_channels"],
         out_channels=scale_channels(STEM_CHANNELS, width),
         kernel=STEM_KERNEL,
         stride=STEM_STRIDE,
@@ -469,25 +658,21 @@ def resolve(
         input_size=last.output_size,
         output_size=last.output_size,
     )
-    classifier = None
-    if num_classes is not None:
-        classifier = Classifier("classifier", head.stage, head.out_channels, num_classes, dropout)
     is_preset = (width, depth) == (base.width, base.depth)
-    return Network(
+    return EfficientNetSpec(
         name=base.name if is_preset else "custom",
         width=width,
         depth=depth,
-        resolution=size,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        dropout=dropout,
         drop_path_rate=drop_path_rate,
-        dialect=dialect,
         stem=stem,
         blocks=blocks,
         head=head,
-        classifier=classifier,
+        classifier=resolve_classifier(head.stage, head.out_channels, shared),
+        **shared,
     )
+
+
+EFFICIENTNET = Architecture("efficientnet", "EfficientNet", tuple(PRESETS), resolve)
 
 
 def _resolve_blocks(
@@ -501,7 +686,7 @@ def _resolve_blocks(
     channels, size, reductions = stem.out_channels, stem.output_size, 0
     for index, (stage, repeat) in enumerate(rows):
         out_channels = scale_channels(stage.channels, width)
-        output_size = _after(size, strides[index])
+        output_size = size_after(size, strides[index])
         # A reduction is the last map of its resolution: the next block halves it, or there is none.
         is_reduction = index + 1 == len(rows) or strides[index + 1] > 1
         reductions += is_reduction
@@ -530,12 +715,51 @@ def _resolve_blocks(
     return tuple(blocks)
 
 
-def _after(size: Size, stride: int) -> Size:
+# ------------------------------------------------------------------ what architectures share
+
+
+def shared_fields(
+    *,
+    resolution: int | Size,
+    dropout: float,
+    num_classes: int | None,
+    in_channels: int,
+    dialect: str | Dialect,
+) -> dict[str, Any]:
+    """The arguments of any `resolve` that are fields of a `Network` once they are checked.
+
+    Raises:
+        ValueError: unknown dialect, or a value outside its range.
+    """
+    if num_classes is not None:
+        num_classes = whole_count("num_classes", num_classes, ", or None for no classifier")
+    return {
+        "resolution": image_size(resolution),
+        "dropout": rate("dropout", dropout),
+        "num_classes": num_classes,
+        "in_channels": whole_count("in_channels", in_channels),
+        "dialect": look_up("dialect", dialect, DIALECTS) if isinstance(dialect, str) else dialect,
+    }
+
+
+def resolve_classifier(stage: int, in_channels: int, shared: dict[str, Any]) -> Classifier | None:
+    """The classifier on so many features, if the network is to have one."""
+    if shared["num_classes"] is None:
+        return None
+    return Classifier("classifier", stage, in_channels, shared["num_classes"], shared["dropout"])
+
+
+def size_after(size: Size, stride: int) -> Size:
     """The map after a padded convolution: both padding rules give ceil(size / stride)."""
     return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
 
 
-def _image_size(resolution: int | Size) -> Size:
+def image_size(resolution: int | Size) -> Size:
+    """A side in pixels, or (height, width), as the latter.
+
+    Raises:
+        ValueError: a side is below the stride of the whole network.
+    """
     sides = resolution if isinstance(resolution, tuple | list) else (resolution, resolution)
     size = tuple(_whole(side) for side in sides)
     if len(size) != 2 or any(side is None or side < TOTAL_STRIDE for side in size):

@@ -105,14 +105,14 @@ class Training:
 
 
 def frozen_sections(network: Network, freeze: str | int) -> frozenset[str]:
-    """The roles of the sections of the first `freeze` stages of Table 1, or of the backbone.
+    """The roles of the sections of the first `freeze` stages, or of the backbone.
 
     Raises:
         RosettaError: it is neither "backbone" nor the number of a stage.
     """
-    stages = network.head.stage - 1
+    stages = max(network.stages) - 1
     if freeze == BACKBONE:
-        return frozenset(section.role for section in network.sections[:-1])
+        return frozenset(section.role for section in network.maps)
     number = int(freeze) if str(freeze).isdecimal() else -1
     if not 0 <= number <= stages:
         raise RosettaError(f"--freeze is {freeze}; it must be {BACKBONE} or 0 to {stages} stages")

@@ -19,9 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from common import __version__
+from common.architectures import ARCHITECTURES, resolve
 from common.errors import RosettaError
 from common.files import replacing
-from common.spec import Dialect, Layer, Network, conv_std, dense_bound, resolve
+from common.spec import EFFICIENTNET, Dialect, Layer, Network, conv_std, dense_bound
 
 Weights = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -143,6 +144,7 @@ def metadata(network: Network) -> dict[str, str]:
     """What a file says about the network in it; `network` alone rebuilds it."""
     return {
         "format": FORMAT,
+        "architecture": network.architecture,
         "preset": network.name,
         "dialect": network.dialect.name,
         "classes": str(network.num_classes or "none"),
@@ -151,13 +153,8 @@ def metadata(network: Network) -> dict[str, str]:
 
 
 def _arguments(network: Network) -> dict:
-    """What `resolve` needs to make this network again, the base preset's name apart."""
-    names = (
-        *("width", "depth", "resolution", "dropout"),
-        *("num_classes", "in_channels", "drop_path_rate"),
-    )
-    arguments = {name: getattr(network, name) for name in names}
-    return {**arguments, "dialect": dataclasses.asdict(network.dialect)}
+    """What `resolve` needs to make this network again, the preset's name apart."""
+    return {**network.arguments, "dialect": dataclasses.asdict(network.dialect)}
 
 
 def changed(network: Network, **arguments) -> Network:
@@ -167,14 +164,16 @@ def changed(network: Network, **arguments) -> Network:
         RosettaError: a value is outside its range.
     """
     try:
-        return _rebuilt(network.name, {**_arguments(network), **arguments})
+        return _rebuilt(network.architecture, network.name, {**_arguments(network), **arguments})
     except ValueError as error:
         raise RosettaError(str(error)) from None
 
 
-def _rebuilt(name: str, arguments: dict) -> Network:
+def _rebuilt(architecture: str, name: str, arguments: dict) -> Network:
+    presets = ARCHITECTURES[architecture].presets
     dialect = Dialect(**arguments["dialect"])
-    return resolve("b0" if name == "custom" else name, **{**arguments, "dialect": dialect})
+    preset = presets[0] if name == "custom" else name
+    return resolve(preset, **{**arguments, "dialect": dialect})
 
 
 def description(network: Network, layout: str, framework: str) -> dict[str, str]:
@@ -194,7 +193,9 @@ def network_from(path: str | Path, found: Mapping[str, str] | None) -> Network:
             f"{path}: has no {FORMAT} metadata; write canonical weights with common.weights.save"
         )
     try:
-        return _rebuilt(found["preset"], json.loads(found["network"]))
+        # Files from before there was a second architecture do not name theirs.
+        architecture = found.get("architecture", EFFICIENTNET.name)
+        return _rebuilt(architecture, found["preset"], json.loads(found["network"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise RosettaError(f"{path}: its {FORMAT} metadata is damaged ({error})") from None
 

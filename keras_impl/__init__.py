@@ -1,4 +1,4 @@
-"""EfficientNet in Keras; this module keeps the protocol of `common.backend.Backend`."""
+"""The networks in Keras; this module keeps the protocol of `common.backend.Backend`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.backend import OPSET, check_endpoints, from_layout, to_layout
+from common.backend import OPSET, check_endpoints, from_layout, model_maker, to_layout
 from common.data import Batches
 from common.quiet import quiet_stderr
 from common.spec import Network
@@ -22,7 +22,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():
     import keras
 
-from keras_impl.efficientnet import EfficientNet
 from keras_impl.files import read_checkpoint, write_checkpoint
 from keras_impl.layers import functional
 from keras_impl.trace import trace
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = [
-    "EfficientNet",
     "build",
     "drop_factors",
     "dump_weights",
@@ -57,7 +55,7 @@ LAYOUT = "NHWC"
 def build(network: Network, dtype: str = "float32") -> keras.Model:
     """A functional model with the official initialisation."""
     with _floatx(dtype):
-        return EfficientNet(network)
+        return model_maker(__name__, network)(network)
 
 
 @contextmanager

@@ -22,10 +22,21 @@ RECURSION = 50_000  # frames; Python stops at 1,000 by default, and L2 needs mor
 
 
 class Conv:
-    """Convolution without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
+    """Convolution without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C').
 
-    def __init__(self, filters: int, kernel: int, stride: int, dialect: Dialect, name: str):
-        self.pad, padding = _padding(kernel, dialect, name)
+    Without padding: (N, floor((H - k) / s) + 1, floor((W - k) / s) + 1, C').
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: int,
+        stride: int,
+        dialect: Dialect,
+        name: str,
+        padded: bool = True,
+    ):
+        self.pad, padding = _padding(kernel, stride, dialect, name) if padded else (None, "valid")
         self.conv = layers.Conv2D(
             filters,
             kernel,
@@ -45,7 +56,7 @@ class DepthwiseConv(Conv):
     """One filter per channel, without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)."""
 
     def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
-        self.pad, padding = _padding(kernel, dialect, name)
+        self.pad, padding = _padding(kernel, stride, dialect, name)
         self.conv = layers.DepthwiseConv2D(
             kernel,
             stride,
@@ -57,9 +68,11 @@ class DepthwiseConv(Conv):
         )
 
 
-def _padding(kernel: int, dialect: Dialect, name: str) -> tuple[layers.Layer | None, str]:
+def _padding(
+    kernel: int, stride: int, dialect: Dialect, name: str
+) -> tuple[layers.Layer | None, str]:
     """The layer that pads before a convolution, if any, and the convolution's own padding."""
-    if dialect.padding == "same":  # Keras pads a map of any size by itself
+    if dialect.padding == "same" or stride == 1:  # Keras pads a map of any size by itself
         return None, "same"
     if kernel == 1:
         return None, "valid"
@@ -67,6 +80,28 @@ def _padding(kernel: int, dialect: Dialect, name: str) -> tuple[layers.Layer | N
     return layers.ZeroPadding2D(
         (zeros, zeros), CHANNELS_LAST, name=layer_name(f"{name}_pad")
     ), "valid"
+
+
+class MaxPool:
+    """Largest value of each window: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)."""
+
+    def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
+        self.same = dialect.padding == "same"
+        self.border = symmetric_padding(kernel)
+        self.pool = layers.MaxPooling2D(
+            kernel,
+            stride,
+            "same" if self.same else "valid",
+            data_format=CHANNELS_LAST,
+            name=layer_name(name),
+        )
+
+    def __call__(self, x: KerasTensor) -> KerasTensor:
+        if not self.same:
+            # Not zeros, which would be the largest where all else is negative.
+            border = ((0, 0), self.border, self.border, (0, 0))
+            x = ops.pad(x, border, constant_values=float("-inf"))
+        return self.pool(x)
 
 
 def BatchNorm(dialect: Dialect, name: str) -> layers.Layer:

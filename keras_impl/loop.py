@@ -45,7 +45,7 @@ from keras_impl.optimizer import (
     load_slots,
     make_optimizer,
 )
-from keras_impl.weights import dump_weights, layer_name, load_weights, role_of
+from keras_impl.weights import dump_weights, load_weights, role_of
 
 if (_backend := keras.config.backend()) != "tensorflow":
     raise RosettaError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")
@@ -291,10 +291,9 @@ def freeze(model: keras.Model, network: Network, sections: frozenset[str]) -> No
     for layer in model.layers:
         if (role := role_of(layer)) in owners:
             layer.trainable = owners[role] not in sections
-    for block in network.blocks:
-        if block.has_skip:
-            drop_path = model.get_layer(layer_name(f"{block.role}.drop_path"))
-            drop_path.rate = 0.0 if block.role in sections else block.drop_path_rate
+        role = role.removesuffix(".drop_path")
+        if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
+            layer.rate = 0.0 if role in sections else network.drop_path_rates[role]
 
 
 def synchronize(model: keras.Model) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
-from common.backend import Gradients, Trained, common_factors, from_layout, to_layout
+from common.backend import Gradients, Trained, drop_factors_of, from_layout, to_layout
 from common.recipe import Optimization
 from keras_impl.optimizer import MovingAverage, cross_entropy, make_optimizer
 from keras_impl.weights import role_of, variables
@@ -73,18 +73,18 @@ def train(
 
 
 def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each block's branch is multiplied by in training, for each sample: (N,) by role.
+    """What is multiplied by what in training: (N,) of each block's branch, by its role.
 
-    0 for a sample that is dropped, and not a number where its values differ in that.
+    0 for a sample that is dropped, and not a number where its values differ in that.  Of "dropout"
+    it is one factor for each feature of each sample that is not 0.
     """
     found: dict[str, np.ndarray] = {}
 
     def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
         output = _in_training(operation, args, kwargs)
-        role = role_of(operation)
-        if role.endswith(DROP_PATH):
-            before, after = (np.asarray(x).reshape(len(images), -1) for x in (args[0], output))
-            found[role.removesuffix(DROP_PATH)] = common_factors(before, after)
+        if isinstance(operation, layers.Dropout):
+            role = role_of(operation).removesuffix(DROP_PATH)
+            found[role] = drop_factors_of(role, *(np.asarray(x) for x in (args[0], output)))
         return output
 
     model._run_through_graph([_images(model, images)], call_fn=call)

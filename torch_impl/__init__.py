@@ -1,4 +1,4 @@
-"""EfficientNet in PyTorch; this module keeps the protocol of `common.backend.Backend`."""
+"""The networks in PyTorch; this module keeps the protocol of `common.backend.Backend`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
-from common.backend import OPSET, check_endpoints
+from common.backend import OPSET, check_endpoints, model_maker
 from common.data import Batches
 from common.spec import Network
 from common.training import Run, Scores, Training
 from common.weights import Weights, changed, description
-from torch_impl.efficientnet import EfficientNet
 from torch_impl.files import read_checkpoint, write_checkpoint
 from torch_impl.trace import trace
 from torch_impl.train import _phase, drop_factors, gradients, train
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = [
-    "EfficientNet",
     "build",
     "drop_factors",
     "dump_weights",
@@ -44,19 +43,19 @@ __all__ = [
 LAYOUT = "NCHW"
 
 
-def build(network: Network, dtype: str = "float32") -> EfficientNet:
+def build(network: Network, dtype: str = "float32") -> nn.Module:
     """A model in inference mode, with the official initialisation."""
-    return EfficientNet(network).to(getattr(torch, dtype)).eval()
+    return model_maker(__name__, network)(network).to(getattr(torch, dtype)).eval()
 
 
-def run(model: EfficientNet, images: np.ndarray) -> np.ndarray:
+def run(model: nn.Module, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
     with _phase(model, training=False), torch.inference_mode():
         return model(_tensor(model, images)).numpy(force=True)
 
 
 def endpoints(
-    model: EfficientNet, images: np.ndarray, names: Iterable[str] | None = None
+    model: nn.Module, images: np.ndarray, names: Iterable[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Images (N, C, H, W) -> the named endpoints, all by default.
 
@@ -70,13 +69,13 @@ def endpoints(
     return {name: values[name].numpy(force=True) for name in names}
 
 
-def _tensor(model: EfficientNet, images: np.ndarray) -> torch.Tensor:
+def _tensor(model: nn.Module, images: np.ndarray) -> torch.Tensor:
     like = next(model.parameters())
     return torch.tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
 
 
 def export_onnx(
-    model: EfficientNet, network: Network, endpoints: bool = False, opset: int = OPSET
+    model: nn.Module, network: Network, endpoints: bool = False, opset: int = OPSET
 ) -> ModelProto:
     """A checked ONNX model: input `image` (batch, C, H, W), outputs named by endpoint.
 
@@ -104,7 +103,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     loop.fit(training, weights, run, progress)
 
 
-def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) -> Scores:
+def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
     """Scores of the model on all images that can be read.
 
     Raises:

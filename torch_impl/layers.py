@@ -13,21 +13,41 @@ from torch.nn import functional as F
 from common.spec import Dialect, conv_std, dense_bound
 
 
-class Conv(nn.Conv2d):
-    """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
+def _padded(
+    x: Tensor, kernel: int, stride: int, dialect: Dialect, value: float = 0.0
+) -> tuple[Tensor, tuple[int, int]]:
+    """A map (N, C, H, W) as far as it must be padded beforehand, and what is left to pad evenly."""
+    # PyTorch has no SAME padding where there is a stride: it depends on the size of the map.
+    (top, bottom), (left, right) = (dialect.pad(n, kernel, stride) for n in x.shape[2:])
+    if (top, left) == (bottom, right):  # PyTorch pads evenly by itself, without a copy
+        return x, (top, left)
+    return F.pad(x, (left, right, top, bottom), value=value), (0, 0)
 
-    def __init__(self, channels: int, filters: int, kernel: int, stride: int, dialect: Dialect):
+
+class Conv(nn.Conv2d):
+    """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s)).
+
+    Without padding: (N, C', floor((H - k) / s) + 1, floor((W - k) / s) + 1).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: int,
+        stride: int,
+        dialect: Dialect,
+        padded: bool = True,
+    ):
         super().__init__(channels, filters, kernel, stride, bias=False)
-        self.dialect = dialect
+        self.dialect, self.padded = dialect, padded
         nn.init.normal_(self.weight, std=conv_std(kernel, filters))
 
     def forward(self, x: Tensor) -> Tensor:
         (kernel, _), (stride, _) = self.kernel_size, self.stride
-        # PyTorch has no SAME padding for strided convolutions: it depends on the size of the map.
-        (top, bottom), (left, right) = (self.dialect.pad(n, kernel, stride) for n in x.shape[2:])
-        even = (top, left) == (bottom, right)  # F.conv2d pads evenly by itself, without a copy
-        x = x if even else F.pad(x, (left, right, top, bottom))
-        padding = (top, left) if even else 0
+        padding = (0, 0)
+        if self.padded:
+            x, padding = _padded(x, kernel, stride, self.dialect)
         return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
 
 
@@ -36,8 +56,21 @@ class DepthwiseConv(Conv):
 
     def __init__(self, channels: int, kernel: int, stride: int, dialect: Dialect):
         nn.Conv2d.__init__(self, channels, channels, kernel, stride, groups=channels, bias=False)
-        self.dialect = dialect
+        self.dialect, self.padded = dialect, True
         nn.init.normal_(self.weight, std=conv_std(kernel, 1))
+
+
+class MaxPool(nn.Module):
+    """Largest value of each window: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
+
+    def __init__(self, kernel: int, stride: int, dialect: Dialect):
+        super().__init__()
+        self.kernel, self.stride, self.dialect = kernel, stride, dialect
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Not zeros, which would be the largest where all else is negative.
+        x, padding = _padded(x, self.kernel, self.stride, self.dialect, value=float("-inf"))
+        return F.max_pool2d(x, self.kernel, self.stride, padding)
 
 
 class BatchNorm(nn.Module):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from common.backend import model_maker
 from common.data import Batches
 from common.errors import RosettaError
 from common.quiet import quiet_stderr
@@ -35,7 +36,6 @@ from common.training import (
     step_seed,
 )
 from common.weights import Weights
-from torch_impl.efficientnet import EfficientNet
 from torch_impl.layers import BatchNorm
 from torch_impl.optimizer import (
     MovingAverage,
@@ -79,7 +79,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
 
 def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
     trainer = _trainer(training, run, progress)
-    model = EfficientNet(training.network)
+    model = model_maker("torch_impl", training.network)(training.network)
     # On its device from the beginning: so is then what the average and the optimizer keep.
     model.to(trainer.strategy.root_device, getattr(torch, training.dtype))
     load_weights(model, run.state.model if run.state else weights)
@@ -104,7 +104,7 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
                 raise KeyboardInterrupt from None
 
 
-def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) -> Scores:
+def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
     """Scores of the model on all images that can be read.
 
     Raises:
@@ -126,7 +126,7 @@ def evaluate(model: EfficientNet, batches: Batches, run: Run, workers: int = 0) 
 class _Evaluation(LightningModule):
     """A model that is scored on what can be read."""
 
-    def __init__(self, model: EfficientNet, run: Run):
+    def __init__(self, model: nn.Module, run: Run):
         super().__init__()
         self.model, self.run = model, run
         self.val_metrics = _metrics(model.network.num_classes)
@@ -152,7 +152,7 @@ class _Evaluation(LightningModule):
 
     def logits(self, images: Tensor) -> Tensor:
         """Of images (N, C, H, W) in the weights' own type, under autocast as well."""
-        dtype = self.model.stem.conv.weight.dtype
+        dtype = next(self.model.parameters()).dtype
         return self.model(images.to(dtype)).to(dtype)
 
 
@@ -161,7 +161,7 @@ class Classifier(_Evaluation):
 
     def __init__(
         self,
-        model: EfficientNet,
+        model: nn.Module,
         training: Training,
         phase: Phase,
         run: Run,
@@ -272,7 +272,7 @@ class Classifier(_Evaluation):
         )
 
 
-def freeze(model: EfficientNet, sections: frozenset[str]) -> None:
+def freeze(model: nn.Module, sections: frozenset[str]) -> None:
     """Train all sections but these, which `Classifier` has run as in inference."""
     for section in model.network.sections:
         model.get_submodule(section.role).requires_grad_(section.role not in sections)
@@ -315,7 +315,7 @@ def _mean(x: Tensor) -> Tensor:
     return _Sum.apply(x.mean((0, 2, 3))) / torch.distributed.get_world_size()
 
 
-def synchronize(model: EfficientNet) -> None:
+def synchronize(model: nn.Module) -> None:
     """Have every batch norm see the batches of all processes."""
     for module in model.modules():
         if isinstance(module, BatchNorm):

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from common.tracing import Trace
-from torch_impl.efficientnet import EfficientNet
 from torch_impl.layers import global_average_pool
 from torch_impl.train import _phase
 
 
-def trace(model: EfficientNet, endpoint: str, value: np.ndarray) -> Trace:
+def trace(model: nn.Module, endpoint: str, value: np.ndarray) -> Trace:
     """The operations that lead to an endpoint from the one before, whose value is given.
 
     Inference; `value` is (N, C, H, W), or the images for the first endpoint.
@@ -32,8 +31,9 @@ def trace(model: EfficientNet, endpoint: str, value: np.ndarray) -> Trace:
             model.classifier(x)
         else:
             section = model.get_submodule(endpoint)
-            for name, module in section.named_children():
-                recorder.watch(name, module)
+            for name, module in section.named_modules():
+                if name and not list(module.children()):
+                    recorder.watch(name, module)
             section(x)
     return found
 

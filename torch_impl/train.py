@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.backend import Gradients, Trained, common_factors
+from common.backend import DROPOUT, Gradients, Trained, drop_factors_of
 from common.recipe import Optimization
-from torch_impl.efficientnet import EfficientNet, StochasticDepth
+from torch_impl.efficientnet import StochasticDepth
 from torch_impl.optimizer import MovingAverage, cross_entropy, make_optimizer
 
 Masks = Mapping[str, np.ndarray]
 
 
 def gradients(
-    model: EfficientNet,
+    model: nn.Module,
     images: np.ndarray,
     labels: np.ndarray,
     smoothing: float = 0.0,
@@ -40,7 +40,7 @@ def gradients(
 
 
 def train(
-    model: EfficientNet,
+    model: nn.Module,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     optimization: Optimization,
 ) -> Trained:
@@ -61,21 +61,20 @@ def train(
     return Trained(tuple(found), average.dump() if average else None)
 
 
-def drop_factors(model: EfficientNet, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each block's branch is multiplied by in training, for each sample: (N,) by role.
+def drop_factors(model: nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What is multiplied by what in training: (N,) of each block's branch, by its role.
 
-    0 for a sample that is dropped, and not a number where its values differ in that.
+    0 for a sample that is dropped, and not a number where its values differ in that.  Of "dropout"
+    it is one factor for each feature of each sample that is not 0.
     """
     found: dict[str, np.ndarray] = {}
     hooks = []
-    for block in model.network.blocks:
-        module = model.get_submodule(block.role).drop_path
+    for name, role in _droppers(model).items():
 
-        def note(module: nn.Module, args: tuple, output: Tensor, role: str = block.role) -> None:
-            before, after = (x.flatten(1).double().numpy(force=True) for x in (args[0], output))
-            found[role] = common_factors(before, after)
+        def note(module: nn.Module, args: tuple, output: Tensor, role: str = role) -> None:
+            found[role] = drop_factors_of(role, *(x.numpy(force=True) for x in (args[0], output)))
 
-        hooks.append(module.register_forward_hook(note))
+        hooks.append(model.get_submodule(name).register_forward_hook(note))
     x, _ = _batch(model, images, np.zeros(len(images)))
     try:
         with _phase(model, training=True), torch.no_grad():
@@ -86,21 +85,26 @@ def drop_factors(model: EfficientNet, images: np.ndarray) -> dict[str, np.ndarra
     return found
 
 
-def _batch(model: EfficientNet, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+def _batch(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
     like = next(model.parameters())
     x = torch.tensor(np.ascontiguousarray(images), dtype=like.dtype, device=like.device)
     return x, torch.tensor(labels, dtype=torch.long, device=like.device)
 
 
+def _droppers(model: nn.Module) -> dict[str, str]:
+    """The modules that drop something, and what the masks call that."""
+    droppers = {f"{role}.drop_path": role for role in model.network.drop_path_rates}
+    if model.network.classifier is not None:
+        droppers[DROPOUT] = DROPOUT
+    return droppers
+
+
 @contextmanager
-def _training(model: EfficientNet, masks: Masks) -> Iterator[None]:
+def _training(model: nn.Module, masks: Masks) -> Iterator[None]:
     """Training mode, with the given masks in place of random ones."""
-    places = {f"{block.role}.drop_path": block.role for block in model.network.blocks}
-    places["dropout"] = "dropout"
     hooks = [
-        module.register_forward_hook(_masked(masks.get(places[name])))
-        for name, module in model.named_modules()
-        if name in places
+        model.get_submodule(name).register_forward_hook(_masked(masks.get(role)))
+        for name, role in _droppers(model).items()
     ]
     try:
         with _phase(model, training=True):

@@ -1,0 +1,135 @@
+"""Xception in PyTorch, in the order of the paper's figure 5 (arXiv 1610.02357).
+
+The same program as `keras_impl/xception.py`, name for name: every number comes from
+`common.xception`, and the keys of `state_dict()` are the canonical tensor names.  Maps are
+(N, C, H, W).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.spec import ConvBlock, Dialect
+from common.xception import Block, XceptionSpec
+from common.xception import SeparableBlock as SeparableSpec
+from common.xception import SeparableConv as SeparableConvSpec
+from torch_impl.layers import (
+    BatchNorm,
+    Classifier,
+    Conv,
+    DepthwiseConv,
+    MaxPool,
+    endpoint,
+    global_average_pool,
+)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), elementwise."""
+    return F.relu(x)
+
+
+class ConvBnRelu(nn.Module):
+    """Stem, without padding: (N, C, H, W) -> (N, C', floor((H-k)/s)+1, floor((W-k)/s)+1)."""
+
+    def __init__(self, part: ConvBlock, dialect: Dialect):
+        super().__init__()
+        channels, filters = part.in_channels, part.out_channels
+        self.conv = Conv(channels, filters, part.kernel, part.stride, dialect, part.padded)
+        self.bn = BatchNorm(filters, dialect)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.bn(self.conv(x)))
+
+
+class SeparableConv(nn.Module):
+    """Depthwise, then pointwise, then batch norm: (N, C, H, W) -> (N, C', H, W) (section 2)."""
+
+    def __init__(self, part: SeparableConvSpec, dialect: Dialect):
+        super().__init__()
+        self.relu_first = part.relu_first
+        self.depthwise_conv = DepthwiseConv(part.in_channels, part.kernel, 1, dialect)
+        self.pointwise_conv = Conv(part.in_channels, part.out_channels, 1, 1, dialect)
+        self.bn = BatchNorm(part.out_channels, dialect)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = relu(x) if self.relu_first else x
+        return self.bn(self.pointwise_conv(self.depthwise_conv(x)))
+
+
+class XceptionBlock(nn.Module):
+    """Separable convolutions beside a shortcut: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
+
+    def __init__(self, block: Block, dialect: Dialect):
+        super().__init__()
+        self.block = block
+        self.separable = nn.ModuleList(SeparableConv(part, dialect) for part in block.separable)
+        if block.has_pool:
+            self.pool = MaxPool(block.kernel, block.stride, dialect)
+        if block.has_projection:
+            channels, filters = block.in_channels, block.out_channels
+            self.shortcut_conv = Conv(channels, filters, 1, block.stride, dialect)
+            self.shortcut_bn = BatchNorm(filters, dialect)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x  # the block's own input, before its first ReLU
+        for conv in self.separable:
+            x = conv(x)
+        if self.block.has_pool:
+            x = self.pool(x)
+        if self.block.has_projection:
+            skip = self.shortcut_bn(self.shortcut_conv(skip))
+        return x + skip
+
+
+class SeparableConvRelu(SeparableConv):
+    """The end of the exit flow: (N, C, H, W) -> (N, C', H, W)."""
+
+    def __init__(self, part: SeparableSpec, dialect: Dialect):
+        super().__init__(part.separable, dialect)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(super().forward(x))
+
+
+class _Flow(nn.Module):
+    """A flow of figure 5, so that keys read `entry.blocks.0`."""
+
+    def __init__(self, **parts: list[nn.Module]):
+        super().__init__()
+        for name, modules in parts.items():
+            self.add_module(name, nn.ModuleList(modules))
+
+
+class Xception(nn.Module):
+    """The network: images (N, C, H, W) of any size -> logits (N, classes) or features (N, C')."""
+
+    def __init__(self, network: XceptionSpec):
+        super().__init__()
+        self.network, dialect = network, network.dialect
+        flows = {
+            flow: [XceptionBlock(block, dialect) for block in network.blocks if block.flow == flow]
+            for flow in ("entry", "middle", "exit")
+        }
+        stem = [ConvBnRelu(part, dialect) for part in network.stem]
+        head = [SeparableConvRelu(part, dialect) for part in network.head]
+        self.entry = _Flow(stem=stem, blocks=flows["entry"])
+        self.middle = _Flow(blocks=flows["middle"])
+        self.exit = _Flow(blocks=flows["exit"], head=head)
+        if network.classifier is not None:
+            self.dropout = nn.Dropout(network.classifier.dropout)
+            features, classes = network.classifier.in_channels, network.classifier.num_classes
+            self.classifier = Classifier(features, classes)
+
+    def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
+        """`endpoints`, where given, is filled with the value of every endpoint."""
+        for section in self.network.maps:
+            x = endpoint(self.get_submodule(section.role)(x), section.role, endpoints)
+            if section.reduction:
+                x = endpoint(x, section.reduction, endpoints)
+        x = endpoint(global_average_pool(x), "features", endpoints)
+        if self.network.classifier is not None:
+            x = self.dropout(x)
+            x = endpoint(self.classifier(x), "logits", endpoints)
+        return x
