@@ -19,17 +19,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common import __version__, cli_training
+from common import __version__, cli_training, spec
+from common.architectures import PRESETS, resolve
 from common.errors import RosettaError, needs_extra
 from common.files import finite
 from common.spec import (
     DIALECTS,
     DROP_PATH_RATE,
-    PRESETS,
-    TABLE_1,
+    EFFICIENTNET,
     TENSORFLOW,
+    Classifier,
     Network,
-    resolve,
+    Section,
 )
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="EfficientNet described once, built in PyTorch and in Keras, and proved equal.",
 )
-TABLE_WIDTH = 98  # that of L2
+TABLE_WIDTH = 106  # that of L2, and of Xception
 LAYOUTS_WIDTH = 150
 RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
 OUTPUT_TOLERANCE = 1e-4  # of float32, as in common/compare.py
-PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
+PARITY_PRESETS = [name for name in EFFICIENTNET.presets if name not in ("b8", "l2")]
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
 DialectOption = Annotated[
@@ -100,14 +101,13 @@ def _resolve(preset: str, **arguments) -> Network:
 
 @app.command()
 def table(preset: PresetArgument = "b0", size: SizeOption = None) -> None:
-    """Print the resolved stages of a preset like Table 1 of the paper, with their cost."""
+    """Print the resolved stages of a preset like the table of the paper, with their cost."""
     from common.counting import count, count_stages
 
     network = _resolve(preset, resolution=size)
     costs = count_stages(network)
     grid = Table(
-        title=f"EfficientNet-{network.name.upper()}: width {network.width:g}, "
-        f"depth {network.depth:g}, dropout {network.dropout:g}",
+        title=f"{network.title}: {_scaling(network.scaling)}, dropout {network.dropout:g}",
         caption="Resolution: input of the stage. Parameters: trainable, 1,000 classes.",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -116,36 +116,31 @@ def table(preset: PresetArgument = "b0", size: SizeOption = None) -> None:
         grid.add_column(heading, no_wrap=True)
     for heading in ("Resolution", "Channels", "Layers", "Stride", "Parameters", "MACs"):
         grid.add_column(heading, justify="right", no_wrap=True)
-    for number, row in enumerate(_stages(network), 1):
+    for number, sections in network.stages.items():
         cost = costs[number]
-        grid.add_row(str(number), *row, f"{cost.trainable:,}", f"{cost.macs:,}")
+        grid.add_row(str(number), *_row_of(sections), f"{cost.trainable:,}", f"{cost.macs:,}")
     total = count(network)
     grid.add_section()
     grid.add_row("", "total", *[""] * 4, f"{total.trainable:,}", f"{total.macs:,}")
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
 
 
-def _stages(network: Network) -> Iterator[tuple[str, ...]]:
-    """Operator, resolution, channels, layers and stride of every row of the table."""
-    stem, head = network.stem, network.head
-    yield (
-        f"Conv{stem.kernel}x{stem.kernel}",
-        _pixels(stem.input_size),
-        str(stem.out_channels),
-        "1",
-        str(stem.stride),
+def _row_of(sections: tuple[Section, ...]) -> tuple[str, ...]:
+    """Operator, resolution, channels, layers and stride of a row of the table."""
+    maps = [section for section in sections if not isinstance(section, Classifier)]
+    first = maps[0]
+    return (
+        ", ".join(dict.fromkeys(section.operator for section in sections)),
+        _pixels(first.input_size),
+        str(first.out_channels),
+        str(len(maps)),
+        str(first.stride),
     )
-    for stage in TABLE_1:
-        blocks = [block for block in network.blocks if block.stage == stage.number]
-        first = blocks[0]
-        yield (
-            f"MBConv{first.expand_ratio}, k{first.kernel}x{first.kernel}",
-            _pixels(first.input_size),
-            str(first.out_channels),
-            str(len(blocks)),
-            str(first.stride),
-        )
-    yield "Conv1x1, pooling, FC", _pixels(head.input_size), str(head.out_channels), "1", "1"
+
+
+def _scaling(scaling: dict[str, float]) -> str:
+    """`width 1, depth 1.1`"""
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in scaling.items())
 
 
 def _pixels(size: tuple[int, int]) -> str:
@@ -184,7 +179,7 @@ def recipe(
 def _network_rows() -> Iterator[tuple[str, str, str]]:
     """What training needs beside a recipe: numbers that are the network's own, by default."""
     paper = "the network's; arXiv 1905.11946, section 5.2"
-    rates = [preset.dropout for preset in PRESETS.values()]
+    rates = [preset.dropout for preset in spec.PRESETS.values()]
     yield "batch norm", f"{TENSORFLOW.momentum:g} of the statistics kept", paper
     yield "activation", "swish", paper
     yield "stochastic depth", f"survival {1 - DROP_PATH_RATE:g} of the last block", paper
@@ -253,7 +248,7 @@ def export(
     first, last = exported.graph.output[0].name, exported.graph.output[-1].name
     outputs = f"{first} to {last}" if endpoints else last
     typer.echo(
-        f"{output}: EfficientNet-{network.name.upper()} from {backend}, {network.dialect.name} "
+        f"{output}: {network.title} from {backend}, {network.dialect.name} "
         f"dialect, {_pixels(network.resolution)} pixels, opset {opset}, "
         f"output {outputs}"
     )
@@ -300,7 +295,7 @@ def layouts() -> None:
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("Layout", "Library", "Sizes", "Reads", "Writes", "Dialects"):
         grid.add_column(heading, no_wrap=heading in ("Layout", "Library", "Sizes"))
-    for layout in LAYOUTS.values():
+    for layout in LAYOUTS:
         dialects = dict.fromkeys(d.name for ds in layout.dialects.values() for d in ds)
         grid.add_row(
             layout.name,
@@ -315,8 +310,9 @@ def layouts() -> None:
 
 def _sizes(presets: tuple[str, ...]) -> str:
     """`b0-b7, l2`"""
-    numbered = [preset for preset in presets if preset != "l2"]
-    return ", ".join([f"{numbered[0]}-{numbered[-1]}", *(p for p in presets if p == "l2")])
+    numbered = [preset for preset in presets if preset.startswith("b")]
+    ends = [f"{numbered[0]}-{numbered[-1]}"] if numbered else []
+    return ", ".join([*ends, *(preset for preset in presets if preset not in numbered)])
 
 
 @app.command()
@@ -335,7 +331,7 @@ def inspect(
         typer.echo(json.dumps({**asdict(found), "path": str(found.path)}, indent=1))
         return
     classes = "none (headless)" if found.num_classes is None else f"{found.num_classes:,}"
-    scaling = f" (width {found.width:g}, depth {found.depth:g})" if found.preset == "custom" else ""
+    scaling = f" ({_scaling(found.scaling)})" if found.preset == "custom" else ""
     dialect = f"{_in_numbers(found.dialect)}, by {found.dialect_from}"
     if found.dialect is None:
         names = " or ".join(map(_in_numbers, found.possible_dialects))

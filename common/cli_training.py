@@ -16,8 +16,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from common.architectures import PRESETS, resolve
 from common.errors import RosettaError, needs_extra
-from common.spec import DIALECTS, Network, resolve
+from common.spec import DIALECTS, Network
 
 if TYPE_CHECKING:
     from common.backend import Backend
@@ -29,8 +30,9 @@ EVALUATED = 32  # images at a time
 INTERRUPTED = 130  # exit status, as shells have it
 FAMILY = "family"  # key of the metadata of weights that were trained here
 CHANNELS = 3  # of images: red, green and blue
+SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
 FROM_THE_RUN = (
-    *("preset", "width", "depth", "dialect", "recipe", "weights", "freeze", "classes"),
+    *("preset", *SCALING, "dialect", "recipe", "weights", "freeze", "classes"),
     *("image_size", "batch", "epochs", "precision", "seed", "held_out", "family", "out"),
 )
 
@@ -63,9 +65,12 @@ FamilyOption = Annotated[
 
 def train(
     backend: BackendOption = None,
-    preset: Annotated[str | None, typer.Option(help="b0 to b8 or l2; b0 by default.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(PRESETS)}; b0 by default.")
+    ] = None,
     width: Annotated[float | None, typer.Option(help="Another width than the preset's.")] = None,
     depth: Annotated[float | None, typer.Option(help="Another depth than the preset's.")] = None,
+    middle_blocks: Annotated[int | None, typer.Option(help="Of Xception; 8 by default.")] = None,
     dialect: DialectOption = None,
     data: Annotated[
         Path | None,
@@ -255,7 +260,9 @@ def _start(settings: dict[str, Any], classes: tuple[str, ...]) -> tuple[Network,
     from common.weights import initial
 
     given = {
-        name: settings[name] for name in ("width", "depth", "dialect") if settings[name] is not None
+        name: settings[name]
+        for name in (*SCALING, "dialect")
+        if settings.get(name) is not None  # a run from before there was Xception lacks its own
     }
     if not settings["weights"]:
         try:
@@ -269,9 +276,9 @@ def _start(settings: dict[str, Any], classes: tuple[str, ...]) -> tuple[Network,
             raise RosettaError(str(error)) from None
         family = _family(settings["family"]) or OFFICIAL
         return network, initial(network, settings["seed"]), family
-    shape = [f"--{name}" for name in ("width", "depth") if name in given]
+    shape = [name.replace("_", "-") for name in SCALING if name in given]
     if shape:
-        raise RosettaError(f"{shape[0]} is that of the weights; leave it out")
+        raise RosettaError(f"--{shape[0]} is that of the weights; leave it out")
     path = Path(settings["weights"])
     network, weights, family = _read(path, settings["dialect"], settings["image_size"])
     if settings["preset"] not in (None, network.name):
@@ -301,7 +308,7 @@ def _with_classes(
 def _print_start(training: Training, backend: str, folder: Path, done: int) -> None:
     network, recipe = training.network, training.recipe
     typer.echo(
-        f"{folder}: EfficientNet-{network.name.upper()} of {network.num_classes} classes at "
+        f"{folder}: {network.title} of {network.num_classes} classes at "
         f"{'x'.join(map(str, network.resolution))} pixels in {backend}, recipe {recipe.name}, "
         f"{len(training.train.samples):,} images to train on and {len(training.val.samples):,} to "
         f"validate on, {training.steps_per_epoch:,} steps of {recipe.batch} images an epoch"

@@ -71,6 +71,13 @@ class OnnxBuilder:
         gate = self.add("Sigmoid", x, name=f"{name}.sigmoid")
         return self.add("Mul", x, gate, name=name)
 
+    def pad(self, x: str, pads: Sequence[int], value: float, name: str) -> str:
+        """A constant around a value: `pads` before every axis, then after every axis."""
+        inputs = [x, self.constant(f"{name}.pads", pads)]
+        if value:
+            inputs.append(self.constant(f"{name}.value", np.array(value)))
+        return self.add("Pad", *inputs, name=name)
+
     def mean(self, x: str, axes: Sequence[int], keepdims: bool, name: str) -> str:
         """Mean over axes, the last one first.
 

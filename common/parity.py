@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common import __version__
+from common.architectures import resolve
 from common.backend import Backend, backend_names, get_backend
 from common.calibration import calibrated
 from common.compare import TOLERANCES, Comparison, compare
@@ -26,7 +27,7 @@ from common.elsewhere import KERAS_BACKENDS, KerasOn
 from common.errors import RosettaError
 from common.graph import OnnxGraph
 from common.preprocess import PHOTOGRAPH, photograph
-from common.spec import PRESETS, TENSORFLOW, Network
+from common.spec import TENSORFLOW, Network
 from common.tracing import Divergence, Pair, align, first_divergence
 from common.weights import Weights
 
@@ -214,7 +215,7 @@ def trace_command(network: Network, endpoint: str, runner: str, settings: Settin
         "--batch": "" if settings.batch == 1 else str(settings.batch),
         "--seed": "" if settings.seed == 0 else str(settings.seed),
     }
-    if network.resolution == (PRESETS[network.name].resolution,) * 2:
+    if network.resolution == resolve(network.name).resolution:
         options["--size"] = ""
     said = " ".join(f"{option} {value}" for option, value in options.items() if value)
     return f"rosetta trace {network.name} {endpoint} {said}"

@@ -7,7 +7,7 @@ source and the result is `common.outputs`, in a process of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from common.counting import count
 from common.errors import RosettaError
 from common.formats import CHECKPOINT, Stored, format_of, index_of, write
 from common.formats.files import Content
-from common.layouts import LAYOUTS, Form, Layout
+from common.layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from common.layouts.keras_graph import config
 from common.layouts.schema import Counters
 from common.outputs import NotRun, Outputs, Run, compare_runs
@@ -40,8 +40,7 @@ class Inspection:
     format: str
     layouts: tuple[str, ...]
     preset: str
-    width: float
-    depth: float
+    scaling: dict[str, float]
     num_classes: int | None
     in_channels: int
     dtypes: tuple[str, ...]
@@ -129,8 +128,7 @@ def _inspection(found: Match) -> Inspection:
         format=found.checkpoint.format,
         layouts=tuple(layout.name for layout in found.layouts),
         preset=network.name,
-        width=network.width,
-        depth=network.depth,
+        scaling=network.scaling,
         num_classes=network.num_classes,
         in_channels=network.in_channels,
         dtypes=tuple(sorted({stored.dtype.name for stored in found.weights.values()})),
@@ -185,11 +183,12 @@ def port(
         raise RosettaError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     if drop_head and classes is not None:
         raise RosettaError("--drop-head and --classes exclude each other; leave one out")
-    layout, kind = _target(destination, to, force)
+    _check_target(destination, to, force)
     found = match(source, dialect, raw)
     if found.dialect is None:
         raise RosettaError(undecided(found))
-    network = _target_network(found, layout, drop_head, classes)
+    layout, kind = _target(destination, to, found)
+    network = _target_network(found, drop_head, classes)
     faithful = layout.runs(network.name, found.dialect)
     if not faithful and not force:
         raise RosettaError(_unfaithful(found, layout, network, raw, run))
@@ -219,21 +218,38 @@ def port(
     )
 
 
-def _target(destination: Path, to: str, force: bool) -> tuple[Layout, str]:
-    if to not in LAYOUTS:
-        raise RosettaError(f"unknown layout {to!r}; choose from {', '.join(LAYOUTS)}")
-    layout = LAYOUTS[to]
-    kind = CHECKPOINT if CHECKPOINT in layout.forms else format_of(destination)
-    if not layout.writable:
+def _check_target(destination: Path, to: str, force: bool) -> None:
+    """Report what cannot be written before anything is read."""
+    if to not in LAYOUT_NAMES:
+        raise RosettaError(f"unknown layout {to!r}; choose from {', '.join(LAYOUT_NAMES)}")
+    kinds = list(dict.fromkeys(k for layout in LAYOUTS if layout.name == to for k in layout.forms))
+    if not kinds:
         raise RosettaError(f"{destination}: {to} is read only; choose another layout")
-    if kind not in layout.forms:
-        raise RosettaError(
-            f"{destination}: {to} is not written as {kind}; choose from {', '.join(layout.forms)}"
-        )
+    _format(destination, to, kinds)
     exists = destination.exists() or index_of(destination).exists()
     if exists and not force:
         raise RosettaError(f"{destination}: exists; choose another name or say --force")
-    return layout, kind
+
+
+def _format(destination: Path, to: str, kinds: Collection[str]) -> str:
+    """The format of a destination, if it is one of those that a layout is written in."""
+    kind = CHECKPOINT if CHECKPOINT in kinds else format_of(destination)
+    if kind not in kinds:
+        raise RosettaError(
+            f"{destination}: {to} is not written as {kind}; choose from {', '.join(kinds)}"
+        )
+    return kind
+
+
+def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
+    """The layout of a name that has the network, and the format of the destination in it."""
+    preset = found.network.name
+    layout = layout_of(to, preset)
+    if layout is None:
+        raise RosettaError(
+            f"{found.checkpoint.path}: {to} has no {preset}; choose a layout that does"
+        )
+    return layout, _format(destination, to, layout.forms)
 
 
 def undecided(found: Match) -> str:
@@ -248,12 +264,8 @@ def undecided(found: Match) -> str:
     )
 
 
-def _target_network(found: Match, layout: Layout, drop_head: bool, classes: int | None) -> Network:
-    path, network = found.checkpoint.path, found.network
-    if not layout.holds(network.name):
-        raise RosettaError(
-            f"{path}: {layout.name} has no {network.name}; choose a layout that does"
-        )
+def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
+    network = found.network
     if found.dialect != network.dialect:
         network = changed(network, dialect=asdict(found.dialect))
     if drop_head:

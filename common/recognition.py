@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.architectures import PRESETS, resolve
 from common.errors import RosettaError
 from common.formats import Checkpoint, Stored, read
 from common.formats.wrappers import AVERAGED_PREFIX
@@ -18,7 +19,7 @@ from common.layouts import LAYOUTS, Form, Layout
 from common.layouts.canonical import CANONICAL
 from common.layouts.schema import BY_NAME
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD, Normalization
-from common.spec import DIALECTS, IMAGENET_CLASSES, Dialect, Network, resolve
+from common.spec import DIALECTS, IMAGENET_CLASSES, Dialect, Network
 from common.weights import FORMAT, WeightsError, check, fingerprint, network_from
 
 LISTED = 4  # keys shown of each kind of mismatch
@@ -114,7 +115,7 @@ def _with_layer_name(key: str, layer_names: Mapping[str, str]) -> str:
 
 def _forms(kind: str) -> Iterator[tuple[Layout, Form]]:
     """The forms that files without our metadata are tried against."""
-    for layout in LAYOUTS.values():
+    for layout in LAYOUTS:
         for form in layout.forms_of(kind) if layout is not CANONICAL else ():
             yield layout, form
 
@@ -153,11 +154,7 @@ def _fits(
     layout: Layout, form: Form, network: Network, tensors: Mapping[str, Stored], prefix: str
 ) -> _Found | None:
     """The network with the file's classes and channels, if its keys and shapes are the file's."""
-    below = {
-        key.removeprefix(prefix): stored
-        for key, stored in tensors.items()
-        if key.startswith(prefix)
-    }
+    below = _below(form, tensors, prefix)
     keys = form.keys(network)
     paths = {key.path for key in keys.values()}
     others = below.keys() - paths
@@ -167,6 +164,16 @@ def _fits(
         return None
     fitted = _fitted(network, {name: below[key.path] for name, key in keys.items()}, form)
     return None if fitted is None else _Found(layout, form, fitted, below, prefix)
+
+
+def _below(form: Form, tensors: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
+    """What is below a prefix, under keys that lack it and are numbered as the form has them."""
+    names = form.renumbered(tensors)
+    return {
+        names[key].removeprefix(prefix): stored
+        for key, stored in tensors.items()
+        if key.startswith(prefix)
+    }
 
 
 def _fitted(network: Network, found: Mapping[str, Stored], form: Form) -> Network | None:
@@ -180,7 +187,7 @@ def _fitted(network: Network, found: Mapping[str, Stored], form: Form) -> Networ
     if len(shapes) != len(keys):
         return None
     classes = None if network.classifier is None else int(shapes["classifier.weight"][0])
-    channels = int(shapes["stem.conv.weight"][1])
+    channels = int(shapes[next(iter(network.tensors))][1])
     if 0 in (classes, channels):
         return None
     fitted = resolve(network.name, num_classes=classes, in_channels=channels)
@@ -358,8 +365,7 @@ def from_keras(mean: np.ndarray, variance: np.ndarray) -> Normalization:
 def _closest(checkpoint: Checkpoint) -> str:
     """Why no layout explains a file: the one that comes closest, and what is amiss."""
     *_, (kind, tensors) = _views(checkpoint)
-    canonical = {key.path for key in CANONICAL.forms["safetensors"].keys(resolve()).values()}
-    if len(canonical & tensors.keys()) > len(canonical) / 2:
+    if any(_half_of(preset, tensors) for preset in PRESETS):
         return f"has the keys of canonical weights, but no {FORMAT} metadata; port the original"
     best: tuple[int, str] | None = None
     for layout, form in _forms(kind):
@@ -376,12 +382,17 @@ def _closest(checkpoint: Checkpoint) -> str:
     return f"no layout explains every key; closest is {best[1]}"
 
 
+def _half_of(preset: str, tensors: Mapping[str, Stored]) -> bool:
+    """Whether a file has more than half of the canonical keys of a preset."""
+    canonical = _preset(preset, headless=False).tensors
+    return len(canonical.keys() & tensors.keys()) > len(canonical) / 2
+
+
 def _amiss(
     form: Form, keys: set[str], tensors: Mapping[str, Stored], prefix: str
 ) -> tuple[int, str]:
     """How many keys below a prefix do not fit, and which."""
-    below = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]
-    kept = {key for key in below if not form.is_ignored(key)}
+    kept = {key for key in _below(form, tensors, prefix) if not form.is_ignored(key)}
     missing, left = sorted(keys - kept), sorted(kept - keys)
     parts = [
         f"{len(names)} keys {kind}: {_listed(names)}"

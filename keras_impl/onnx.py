@@ -20,6 +20,9 @@ from common.onnx_builder import BATCH, OnnxBuilder, UnsupportedOperationError
 from keras_impl.weights import layer_variables, role_of
 
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+SIMPLE = {"sigmoid": "Sigmoid", "relu": "Relu"}  # activations that are one node
+RELU_OPTIONS = ("max_value", "negative_slope", "threshold")  # of Keras's layer
+AUTO_PAD = {"same": "SAME_UPPER", "valid": "VALID"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,11 @@ class _Walk:
         if kwargs.get("training"):
             raise _unsupported(name, "exports inference only, not training=True")
         inputs = [value for value in keras.tree.flatten(args) if isinstance(value, Value)]
-        return emitter(self, operation, name, *inputs)
+        said = {n: v for n, v in kwargs.items() if v is not None and n not in ("training", "mask")}
+        try:
+            return emitter(self, operation, name, *inputs, **said)
+        except TypeError as error:
+            raise _unsupported(name, f"does not know these arguments ({error})") from None
 
     def name(self, operation: keras.Operation) -> str:
         """A layer's own name; Keras numbers operations through a session, here it is the model."""
@@ -137,8 +144,8 @@ class _Walk:
         if kind == "softmax":
             x = self.last(x)
             return self.add("Softmax", x, like=x, name=name, axis=-1)
-        if kind == "sigmoid":
-            return self.add("Sigmoid", x, like=x, name=name)
+        if kind in SIMPLE:
+            return self.add(SIMPLE[kind], x, like=x, name=name)
         raise _unsupported(name, f"has no emitter for the activation {kind}")
 
     def mean(self, x: Value, axes: int | Sequence[int] | None, keepdims: bool, name: str) -> Value:
@@ -153,6 +160,13 @@ class _Walk:
             self.first(x).name, [axis + 1 for axis in sorted(counted)], keepdims, name
         )
         return Value(output, 4, True) if keepdims else Value(output, 2)
+
+    def pad(self, x: Value, width: Sequence[tuple[int, int]], value: float, name: str) -> Value:
+        """A constant around a map, so much before and after each axis as Keras has them."""
+        x = self.first(x)
+        before, after = ([width[axis][end] for axis in TO_CHANNELS_FIRST] for end in (0, 1))
+        padded = self.builder.pad(x.name, [*before, *after], value, name)
+        return Value(padded, x.rank, True)
 
     def elementwise(self, op_type: str, name: str, *inputs: Value) -> Value:
         """A broadcasting operation on two tensors of one rank, in the order of the first."""
@@ -206,7 +220,7 @@ def _conv(walk: _Walk, layer: layers.Layer, name: str, x: Value) -> Value:
         strides=layer.strides,
         dilations=layer.dilation_rate,
         group=groups,
-        auto_pad={"same": "SAME_UPPER", "valid": "VALID"}[layer.padding],
+        auto_pad=AUTO_PAD[layer.padding],
     )
 
 
@@ -236,10 +250,30 @@ def _dense(walk: _Walk, layer: layers.Dense, name: str, x: Value) -> Value:
 
 @_emits("ZeroPadding2D")
 def _zero_padding(walk: _Walk, layer: layers.ZeroPadding2D, name: str, x: Value) -> Value:
-    (top, bottom), (left, right) = layer.padding
-    pads = walk.builder.constant(f"{name}.pads", [0, 0, top, left, 0, 0, bottom, right])
+    return walk.pad(x, ((0, 0), *layer.padding, (0, 0)), 0.0, name)
+
+
+@_emits("Pad")
+def _pad(
+    walk: _Walk, operation: keras.Operation, name: str, x: Value, constant_values: float = 0.0
+) -> Value:
+    if operation.mode != "constant" or x.rank != 4:
+        raise _unsupported(name, "pads maps with a constant only")
+    return walk.pad(x, operation.pad_width, constant_values, name)
+
+
+@_emits("MaxPooling2D")
+def _max_pooling(walk: _Walk, layer: layers.MaxPooling2D, name: str, x: Value) -> Value:
     x = walk.first(x)
-    return walk.add("Pad", x, pads, like=x, name=name)
+    return walk.add(
+        "MaxPool",
+        x,
+        like=x,
+        name=name,
+        kernel_shape=layer.pool_size,
+        strides=layer.strides,
+        auto_pad=AUTO_PAD[layer.padding],
+    )
 
 
 @_emits("Rescaling")
@@ -299,6 +333,13 @@ def _silu(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value
 @_emits("Sigmoid")
 def _sigmoid(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
     return walk.activate(x, keras.activations.sigmoid, name)
+
+
+@_emits("Relu", "ReLU")
+def _relu(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
+    if any(getattr(operation, option, None) for option in RELU_OPTIONS):
+        raise _unsupported(name, "has plain ReLU only")
+    return walk.activate(x, keras.activations.relu, name)
 
 
 @_emits("Add")

@@ -188,10 +188,38 @@ def _pad(
     mode: str = "constant",
     value: float | None = None,
 ) -> str:
-    _demand(mode == "constant" and not value and len(pad) == 4, "other than zeros around a map")
+    _demand(mode == "constant" and len(pad) == 4, "other than a constant around a map")
     left, right, top, bottom = pad
-    pads = b.constant(f"{name}.pads", [0, 0, top, left, 0, 0, bottom, right])
-    return b.add("Pad", x, pads, name=name)
+    return b.pad(x, [0, 0, top, left, 0, 0, bottom, right], value or 0.0, name)
+
+
+@_emits("aten.max_pool2d.default")
+def _max_pool(
+    b: OnnxBuilder,
+    name: str,
+    node: fx.Node,
+    x: str,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    ceil_mode: bool = False,
+) -> str:
+    _demand(not ceil_mode, "a size that is rounded up")
+    return b.add(
+        "MaxPool",
+        x,
+        name=name,
+        kernel_shape=_pair(kernel_size),
+        strides=_pair(stride or kernel_size),
+        pads=_pair(padding) * 2,
+        dilations=_pair(dilation),
+    )
+
+
+@_emits("aten.relu.default")
+def _relu(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
+    return b.add("Relu", x, name=name)
 
 
 @_emits("aten.silu.default")

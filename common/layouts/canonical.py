@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+from common.architectures import PRESETS
 from common.layouts.schema import PYTORCH_ORDER, Form, Layout, Roles, Tensors, same_for
-from common.spec import DIALECTS, PRESETS
+from common.spec import DIALECTS
 
 FORM = Form(
     names=Roles(),
     path="{layer}.{tensor}",
-    tensors=Tensors("weight", "weight", "bias", "scale", "bias", "mean", "variance"),
+    tensors=Tensors("weight", "weight", "weight", "bias", "scale", "bias", "mean", "variance"),
     orientation=PYTORCH_ORDER,
 )
 

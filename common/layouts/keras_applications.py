@@ -42,7 +42,7 @@ NAMES = Names(
     classifier="predictions",
 )
 LEGACY_TENSORS = Tensors(**{name: f"{v}:0" for name, v in vars(TENSORFLOW_TENSORS).items()})
-COUNTED_TENSORS = Tensors("0", "0", "1", "0", "1", "2", "3")
+COUNTED_TENSORS = Tensors("0", "0", "1", "1", "0", "1", "2", "3")
 NORMALIZATION_WHY = "input normalization of the Keras graph; see what the weights expect"
 COUNTED_WHY = f"{NORMALIZATION_WHY}, or state of the optimizer"
 
@@ -56,10 +56,11 @@ LEGACY = Form(
     added="input normalization",
     marker=r"^normalization(_\d+)?/",
 )
-# Keras 3's model.save("x.h5") has no ":0", and one name for all kernels.
+# Keras 3's model.save("x.h5") has no ":0", and one name for all kernels of one to a layer.
+OF_KERAS_3 = replace(TENSORFLOW_TENSORS, depthwise_weight="kernel")
 LEGACY_OF_KERAS_3 = replace(
     LEGACY,
-    tensors=replace(TENSORFLOW_TENSORS, depthwise_weight="kernel"),
+    tensors=OF_KERAS_3,
 )
 # A model inside a Sequential, and everything that Keras 3.0 wrote.
 NESTED_PATH = "{layer}/{tensor}"

@@ -8,9 +8,11 @@ preset.  Block letters end at 26, which is what limits the layouts that use them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from itertools import zip_longest
+from typing import Literal, Protocol
 
 from common.spec import TABLE_1, Block, Dialect, Layer, Network
 
@@ -30,6 +32,11 @@ class Orientation:
         """The transposition of one tensor of a layer; vectors have none."""
         return getattr(self, layer.kind) if len(shape) > 1 else (0,)
 
+    @property
+    def pointwise_conv(self) -> Axes:
+        """A convolution like any other."""
+        return self.conv
+
 
 # (out, in, height, width), (channels, 1, height, width), (out, in): canonical is PyTorch's own.
 PYTORCH_ORDER = Orientation((0, 1, 2, 3), (0, 1, 2, 3), (0, 1))
@@ -43,6 +50,7 @@ class Tensors:
 
     weight: str
     depthwise_weight: str
+    pointwise_weight: str  # of a separable convolution, whose two kernels may be of one layer
     bias: str
     scale: str
     shift: str  # the bias of a batch norm
@@ -51,24 +59,32 @@ class Tensors:
 
     def name(self, layer: Layer, tensor: str) -> str:
         """The file's name of a canonical tensor name's last part."""
-        if layer.kind == "depthwise_conv" and tensor == "weight":
-            return self.depthwise_weight
+        if layer.kind in ("depthwise_conv", "pointwise_conv") and tensor == "weight":
+            return getattr(self, layer.kind.replace("conv", "weight"))
         if layer.kind == "batch_norm" and tensor == "bias":
             return self.shift
         return getattr(self, tensor)
 
 
 PYTORCH_TENSORS = Tensors(
-    "weight", "weight", "bias", "weight", "bias", "running_mean", "running_var"
+    *("weight", "weight", "weight", "bias"), *("weight", "bias", "running_mean", "running_var")
 )
 TENSORFLOW_TENSORS = Tensors(
-    "kernel", "depthwise_kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"
+    *("kernel", "depthwise_kernel", "pointwise_kernel", "bias"),
+    *("gamma", "beta", "moving_mean", "moving_variance"),
 )
+
+
+class LayerNames(Protocol):
+    """How a file calls layers."""
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Templates for the names of layers."""
+    """Templates for the names of EfficientNet's layers."""
 
     stem_conv: str
     stem_bn: str
@@ -123,6 +139,7 @@ class Roles:
         return {layer.role: layer.role for layer in network.layers}
 
 
+SEPARABLE = "separable_conv2d"  # one layer of Keras for a depthwise and a pointwise convolution
 CLASSES = {
     "conv": "conv2d",
     "depthwise_conv": "depthwise_conv2d",
@@ -142,15 +159,23 @@ class Counters:
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
-        counts = dict.fromkeys(CLASSES, 0)
+        counts: Counter[str] = Counter()
         inner = "layers/" if network.classifier is None else f"layers/{self.backbone}"
-        names = {}
-        for layer in network.layers:
-            count = counts[layer.kind]
-            counts[layer.kind] += 1
-            name = CLASSES[layer.kind] + (f"_{count}" if count else "")
+        names: dict[str, str] = {}
+        name = ""
+        for layer, following in zip_longest(network.layers, network.layers[1:]):
+            if layer.kind != "pointwise_conv":  # it is of the layer before
+                separable = following is not None and following.kind == "pointwise_conv"
+                kind = SEPARABLE if separable else CLASSES[layer.kind]
+                name = _counted(kind, counts[kind])
+                counts[kind] += 1
             names[layer.role] = ("layers/" if layer.kind == "dense" else inner) + name
         return names
+
+
+def _counted(name: str, number: int) -> str:
+    """Keras's name for one of many: the first has no number."""
+    return f"{name}_{number}" if number else name
 
 
 @dataclass(frozen=True)
@@ -180,7 +205,7 @@ class Key:
 class Form:
     """A layout in one file format."""
 
-    names: Names | Counters | Ordered | Roles
+    names: LayerNames
     path: str  # of a tensor: a template of {layer} and {tensor}, or of {number}
     tensors: Tensors
     orientation: Orientation
@@ -191,6 +216,9 @@ class Form:
     first: int = 0  # {number} of the first tensor
     layer_names: Names | None = None  # what each group of variables is said to belong to
     dialects: tuple[Dialect, ...] = ()  # where they are not those of the whole layout
+    # Layers that Keras numbers through a session, by the first of their names: a file has them
+    # from any number on, and this form from zero.
+    numbered: tuple[str, ...] = ()
 
     def keys(self, network: Network) -> dict[str, Key]:
         """Where each canonical tensor of a network is, by its name."""
@@ -207,7 +235,19 @@ class Form:
 
     def stem(self, network: Network) -> str:
         """The key of the first kernel, by which a network inside another model is found."""
-        return self.keys(replace(network, blocks=()))["stem.conv.weight"].path
+        return next(iter(self.keys(replace(network, blocks=())).values())).path
+
+    def renumbered(self, paths: Iterable[str]) -> dict[str, str]:
+        """All keys of a file, and what they are with the numbers of this form."""
+        names = {path: path for path in paths}
+        for name in self.numbered:
+            pattern = re.compile(rf"(?<![^/]){name}(?:_(\d+))?(?=/)")
+            found = {int(n or 0) for path in names for n in pattern.findall(path)}
+            ranks = {number: _counted(name, rank) for rank, number in enumerate(sorted(found))}
+            for path in names:
+                if places := pattern.search(path):
+                    names[path] = pattern.sub(ranks[int(places.group(1) or 0)], path)
+        return names
 
     def is_ignored(self, path: str) -> bool:
         """Whether a key holds no weights of the network."""
@@ -229,7 +269,7 @@ def state_dict(names: Names) -> Form:
 
 @dataclass(frozen=True)
 class Layout:
-    """One library's way of keeping EfficientNet weights."""
+    """One library's way of keeping the weights of an architecture."""
 
     name: str
     library: str
