@@ -485,7 +485,7 @@ def _read(path: Path, dialect: str | None, image_size: int | None) -> tuple[Netw
     if said is not None:
         return network, weights, replace(said, normalization=found.normalization)
     layouts = [layout.name for layout in found.layouts]
-    return network, weights, family_of(layouts, found.normalization)
+    return network, weights, family_of(layouts, found.normalization, network.architecture)
 
 
 def _check_classes(path: Path, network: Network) -> None:

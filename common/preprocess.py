@@ -16,7 +16,8 @@ import numpy as np
 
 from common.errors import RosettaError, UnreadableImageError
 from common.recipe import Augmentation
-from common.spec import Network, Size
+from common.spec import EFFICIENTNET, Network, Size
+from common.xception import XCEPTION
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -257,6 +258,7 @@ class Family:
     interpolation: Interpolation = Interpolation()
     normalization: Normalization = IMAGENET
     graph_normalises: bool = False  # the library's own graph begins with the normalization
+    architecture: str = EFFICIENTNET.name
 
     @property
     def fed(self) -> Normalization:
@@ -322,6 +324,15 @@ _EFFICIENTNET_JAX = Family(
     fit=_PAPER,
     interpolation=Interpolation("tensorflow"),
     source="rwightman/efficientnet-jax, jeffnet/data/tf_input_pipeline.py",
+)
+
+_XCEPTION = Family(
+    name="keras-applications-xception",
+    layout="keras-applications",
+    fit=Centre(CROP_FRACTION),
+    normalization=INCEPTION,
+    architecture=XCEPTION.name,
+    source="preprocess_input, which does not crop; the fraction of Inception's code, by Pillow",
 )
 
 # The first of a layout is the one that a file of that layout belongs to if it says nothing else.
@@ -409,11 +420,24 @@ FAMILIES = {
             layout="smp",
             source="segmentation_models_pytorch only normalises; as efficientnet-pytorch",
         ),
+        _XCEPTION,
+        replace(_XCEPTION, name="keras-hub-xception", layout="keras-hub", source="as Keras's"),
+        replace(
+            _XCEPTION,
+            name="timm-xception",
+            layout="timm",
+            fit=ResizeFirst(0.8975),
+            source="crop_pct of timm's legacy_xception",
+        ),
     )
 }
 
 
-def family_of(layouts: Sequence[str], normalization: Normalization | None) -> Family:
+def family_of(
+    layouts: Sequence[str],
+    normalization: Normalization | None,
+    architecture: str = EFFICIENTNET.name,
+) -> Family:
     """The family of a file by the names of its layouts, the first of which counts.
 
     What a file states it was normalised by wins over what its layout's files usually are.
@@ -421,7 +445,13 @@ def family_of(layouts: Sequence[str], normalization: Normalization | None) -> Fa
     Raises:
         RosettaError: no such layout, or no normalization of RGB.
     """
-    of_layout = [family for family in FAMILIES.values() if family.layout in layouts[:1]]
+    of_layout = [
+        family
+        for family in FAMILIES.values()
+        # What we trained, or wrote, sees images as we do, whatever it is.
+        if family.layout in layouts[:1]
+        and (family is OFFICIAL or family.architecture == architecture)
+    ]
     if not of_layout:
         known = dict.fromkeys(family.layout for family in FAMILIES.values())
         raise RosettaError(

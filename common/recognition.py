@@ -240,7 +240,9 @@ def _explained(
         possible=possible,
         dialect=dialect,
         dialect_from=dialect_from,
-        normalization=_constants(form, network, ignored) or _stated(checkpoint),
+        normalization=(
+            _constants(form, network, ignored) or _stated(checkpoint) or first.layout.normalization
+        ),
         weights=first.weights,
         dropped={**dropped, **checkpoint.beside},
         wrappers=(*checkpoint.wrappers, *([inside] if inside else [])),

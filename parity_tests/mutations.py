@@ -21,12 +21,13 @@ from torch.nn import functional as F
 
 import torch_impl
 from common import claims, spec
+from common.architectures import resolve
 from common.backend import Backend, get_backend
 from common.calibration import structured_images
 from common.recipe import Exponential
-from common.spec import Network, resolve
+from common.spec import PYTORCH, Network
 from common.weights import WeightsError, initial
-from torch_impl import efficientnet, layers, optimizer
+from torch_impl import efficientnet, layers, optimizer, xception
 from torch_impl.efficientnet import MBConv
 
 Apply = Callable[[ExitStack], None]
@@ -71,6 +72,7 @@ class Caught:
 MUTATIONS: list[Mutation] = []
 # Ten blocks, of every kind there is, for the claims that take many steps.
 HALF = {"width": 0.5, "depth": 0.5}
+QUARTER = {"width": 0.25, "middle_blocks": 2}  # of Xception, whose width plays no part in any
 IN_TRAINING = ("batch_norm", "stochastic_depth", "optimizers")
 TRAIN = import_module("torch_impl.train")  # whose name in the package is that of a function
 
@@ -159,8 +161,10 @@ def made(mistake: Mutation) -> Iterator[None]:
 
 def study(mistake: Mutation, seed: int = 0) -> Caught:
     """Make a mistake, and see what notices it."""
-    half = mistake.claim in IN_TRAINING and mistake.preset == "b0"
-    network = resolve(mistake.preset, resolution=SIDE, **(HALF if half else {}))
+    scaling = QUARTER if mistake.preset == "xception" else {}
+    if mistake.claim in IN_TRAINING and mistake.preset == "b0":
+        scaling = HALF
+    network = resolve(mistake.preset, resolution=SIDE, **scaling)
     with made(mistake), patch.object(claims, "get_backend", backend_of):
         try:
             found = list(getattr(claims, mistake.claim)(network, seed))
@@ -198,8 +202,13 @@ def other_network(change: Callable[[Network], Network]) -> Apply:
     """PyTorch builds another network than the one it was given."""
 
     def apply(stack: ExitStack) -> None:
-        right = torch_impl.EfficientNet
-        stack.enter_context(patch("torch_impl.EfficientNet", lambda n: _as(n, right(change(n)))))
+        right = torch_impl.model_maker
+
+        def wrong(package: str, network: Network) -> Callable[[Network], nn.Module]:
+            make = right(package, network)
+            return lambda n: _as(n, make(change(n)))
+
+        stack.enter_context(patch("torch_impl.model_maker", wrong))
 
     return apply
 
@@ -306,16 +315,13 @@ add(
 
 def _scaled(**changes) -> Apply:
     def apply(stack: ExitStack) -> None:
-        right = torch_impl.EfficientNet
-
-        def build(network: Network) -> nn.Module:
+        def change(network: Network) -> Network:
             with ExitStack() as inner:
                 for name, code in changes.items():
                     inner.enter_context(patch.object(spec, name, code))
-                wrong = resolve(network.name, resolution=network.resolution)
-            return right(wrong)
+                return spec.resolve(network.name, resolution=network.resolution)
 
-        stack.enter_context(patch("torch_impl.EfficientNet", build))
+        other_network(change)(stack)
 
     return apply
 
@@ -496,6 +502,127 @@ def _(stack: ExitStack) -> None:
         self.bias = nn.Parameter(torch.zeros(self.out_channels))
 
     stack.enter_context(patch.object(layers.Conv, "__init__", init))
+
+
+# ------------------------------------------------------------------ Xception
+
+
+def _xception(name: str, target: type, forward: Callable) -> None:
+    """Register another forward pass of one of Xception's parts."""
+    MUTATIONS.append(
+        Mutation(name, "forward", other_code(target, "forward", forward), preset="xception")
+    )
+
+
+def _beside(block: xception.XceptionBlock, skip: torch.Tensor) -> torch.Tensor:
+    if block.block.has_projection:
+        skip = block.shortcut_bn(block.shortcut_conv(skip))
+    return skip
+
+
+def _through(block: xception.XceptionBlock, x: torch.Tensor) -> torch.Tensor:
+    for conv in block.separable:
+        x = conv(x)
+    return block.pool(x) if block.block.has_pool else x
+
+
+def _chained(self, x):
+    skip = _beside(self, getattr(x, "chained", x))
+    y = _through(self, x) + skip
+    y.chained = skip
+    return y
+
+
+def _separable(conv: xception.SeparableConv, x: torch.Tensor) -> torch.Tensor:
+    return conv.pointwise_conv(conv.depthwise_conv(x))
+
+
+def _first(conv: xception.SeparableConv, x: torch.Tensor) -> torch.Tensor:
+    return F.relu(x) if conv.relu_first else x
+
+
+_xception("shortcuts chained from one another", xception.XceptionBlock, _chained)
+_xception(
+    "shortcut from after the ReLU, as one in place leaves it",
+    xception.XceptionBlock,
+    lambda self, x: (
+        _through(self, x) + _beside(self, F.relu(x) if self.separable[0].relu_first else x)
+    ),
+)
+_xception(
+    "no shortcuts", xception.XceptionBlock, lambda self, x: _through(self, x) + 0 * _beside(self, x)
+)
+_xception(
+    "no batch norm in the shortcuts",
+    xception.XceptionBlock,
+    lambda self, x: _through(self, x) + (self.shortcut_conv(x) if self.block.has_projection else x),
+)
+_xception(
+    "no batch norm after separable convolutions",
+    xception.SeparableConv,
+    lambda self, x: _separable(self, _first(self, x)),
+)
+_xception(
+    "ReLU after separable convolutions, not before",
+    xception.SeparableConv,
+    lambda self, x: _first(self, self.bn(_separable(self, x))),
+)
+_xception(
+    "ReLU between depthwise and pointwise convolution",
+    xception.SeparableConv,
+    lambda self, x: self.bn(self.pointwise_conv(F.relu(self.depthwise_conv(_first(self, x))))),
+)
+add("swish for ReLU", "forward", other_code(xception, "relu", F.silu), "xception")
+
+
+@mutation("full for depthwise convolutions", "forward", "xception")
+def _(stack: ExitStack) -> None:
+    def init(self, channels, kernel, stride, dialect):
+        layers.Conv.__init__(self, channels, channels, kernel, stride, dialect)
+
+    stack.enter_context(patch.object(layers.DepthwiseConv, "__init__", init))
+
+
+def _pooling(change: Callable) -> Apply:
+    """Poolings are made in another way."""
+
+    def apply(stack: ExitStack) -> None:
+        right = layers.MaxPool.forward
+        stack.enter_context(
+            patch.object(layers.MaxPool, "forward", lambda self, x: change(self, x, right))
+        )
+
+    return apply
+
+
+def _symmetric(self, x, right):
+    with patch.object(self, "dialect", PYTORCH):
+        return right(self, x)
+
+
+def _mean_pool(self, x, right):
+    return F.avg_pool2d(x, self.kernel, self.stride, 1)
+
+
+def _zeros(self, x, right):
+    pads = [self.dialect.pad(side, self.kernel, self.stride) for side in (x.shape[3], x.shape[2])]
+    return F.max_pool2d(F.pad(x, [*pads[0], *pads[1]]), self.kernel, self.stride)
+
+
+add("symmetric for SAME poolings", "forward", _pooling(_symmetric), "xception")
+add("zeros around what is pooled", "forward", _pooling(_zeros), "xception")
+add("mean for the largest in poolings", "forward", _pooling(_mean_pool), "xception")
+
+
+@mutation("stem that pads", "forward", "xception")
+def _(stack: ExitStack) -> None:
+    right = layers.Conv.forward
+
+    def forward(self, x):
+        with patch.object(self, "padded", True):
+            return right(self, x)
+
+    stack.enter_context(patch.object(layers.Conv, "forward", forward))
 
 
 # ------------------------------------------------------------------ weights

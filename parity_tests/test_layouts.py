@@ -5,17 +5,17 @@ import itertools
 import numpy as np
 import pytest
 
-from common.layouts import LAYOUTS
+from common.architectures import PRESETS, resolve
+from common.layouts import LAYOUTS, layout_of
 from common.layouts.schema import BY_NAME
-from common.spec import PRESETS, resolve
 from parity_tests.support import LARGE, LARGEST, SMALL, weights_of
 
 # Every form that a file is read in; one layout has several of some formats.
 FORMS = [
-    (layout.name, kind, number)
-    for layout in LAYOUTS.values()
+    pytest.param(layout, form, id=f"{layout.name}-{layout.presets[-1]}-{kind}-{number}")
+    for layout in LAYOUTS
     for kind in (*layout.formats_read, BY_NAME)
-    for number, _ in enumerate(layout.forms_of(kind))
+    for number, form in enumerate(layout.forms_of(kind))
 ]
 # Literal keys from the libraries' own files: an expanding block, a block of the first stage
 # (whose numbering shifts where it has no expansion), and the ends.
@@ -113,12 +113,12 @@ def canonical(form, network, arrays):
 
 
 def form_of(name, kind, number=0):
-    return LAYOUTS[name].forms_of(kind)[number]
+    return layout_of(name).forms_of(kind)[number]
 
 
 def round_trips(preset, weights):
     network = resolve(preset)
-    forms = [form_of(*form) for form in FORMS if preset in LAYOUTS[form[0]].presets]
+    forms = [form for layout, form in (one.values for one in FORMS) if preset in layout.presets]
     forms = list({id(form): form for form in forms}.values())  # some formats share one
     assert len(forms) >= 3
     for first, second in itertools.permutations(forms, 2):
@@ -129,7 +129,7 @@ def round_trips(preset, weights):
         assert all(np.array_equal(start[key], end[key]) for key in start)
 
 
-@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize("preset", [*SMALL, "xception"])
 def test_between_every_pair_and_back(preset):
     round_trips(preset, weights_of(resolve(preset)))
 
@@ -146,13 +146,12 @@ def test_between_every_pair_and_back_for_the_large_presets(preset):
     round_trips(preset, weights)
 
 
-@pytest.mark.parametrize(("name", "kind", "number"), FORMS)
-def test_every_tensor_has_a_key_of_its_own(name, kind, number):
-    layout = LAYOUTS[name]
+@pytest.mark.parametrize(("layout", "form"), FORMS)
+def test_every_tensor_has_a_key_of_its_own(layout, form):
     for preset in layout.presets:
         for classes in (1000, None):
             network = resolve(preset, num_classes=classes)
-            keys = layout.forms_of(kind)[number].keys(network)
+            keys = form.keys(network)
             assert keys.keys() == network.tensors.keys()
             assert len({key.path for key in keys.values()}) == len(keys)
 
@@ -166,7 +165,7 @@ def test_keys_are_the_libraries_own(form):
 
 
 def test_every_layout_knows_what_its_library_runs():
-    for layout in LAYOUTS.values():
+    for layout in LAYOUTS:
         assert set(layout.presets) <= set(PRESETS)
         assert set(layout.dialects) == set(layout.presets)
         assert all(layout.dialects.values())

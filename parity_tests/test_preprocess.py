@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.architectures import PRESETS
 from common.errors import RosettaError
-from common.layouts import LAYOUTS
+from common.layouts import LAYOUT_NAMES, LAYOUTS
 from common.preprocess import (
     FAMILIES,
     IMAGENET,
@@ -134,10 +135,13 @@ def test_what_this_project_trains_with_is_what_it_was():
 
 
 def test_every_layout_has_a_family_and_every_family_a_layout():
-    assert {family.layout for family in FAMILIES.values()} == LAYOUTS.keys()
-    assert LAYOUTS.keys() - FAMILIES.keys() == {"canonical"}
-    for name in LAYOUTS:
-        assert family_of((name,), None).name == ("official" if name == "canonical" else name)
+    assert {family.layout for family in FAMILIES.values()} == set(LAYOUT_NAMES)
+    for layout in LAYOUTS:
+        for architecture in {PRESETS[preset].name for preset in layout.presets}:
+            name = layout.name if architecture == "efficientnet" else f"{layout.name}-xception"
+            family = family_of((layout.name,), None, architecture)
+            assert family.name == ("official" if layout.name == "canonical" else name)
+            assert layout.normalization in (None, family.normalization)
 
 
 def test_what_a_file_states_wins_over_its_layout():

@@ -18,7 +18,7 @@ from common.backend import get_backend
 from common.errors import RosettaError
 from common.formats import Stored
 from common.formats.files import Content
-from common.layouts import LAYOUTS
+from common.layouts import layout_of
 from common.layouts.keras_graph import config
 from common.porting import inspect
 from common.spec import resolve
@@ -230,7 +230,7 @@ def sound(kind, folder):
         return path, path
     layout = {"npz": "efficientnet-jax", "tf-checkpoint": "tpu"}
     layout |= dict.fromkeys(("h5", "weights.h5", "keras"), "keras-applications")
-    form = LAYOUTS[layout.get(kind, "timm-tf")].forms[kind]
+    form = layout_of(layout.get(kind, "timm-tf")).forms[kind]
     weights = weights_of(network)
     tensors = {
         k.path: Stored.of(k.path, weights[n].transpose(k.axes))

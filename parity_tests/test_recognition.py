@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from common.errors import RosettaError
-from common.layouts import LAYOUTS
+from common.layouts import layout_of
 from common.porting import inspect, port
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.spec import resolve
@@ -22,7 +22,7 @@ HEADLESS = resolve("b0", num_classes=None)
 
 def arrays(layout, network=B0, kind="torch", prefix=""):
     """The calibrated weights of a network under a layout's keys."""
-    keys = LAYOUTS[layout].forms_of(kind)[0].keys(network)
+    keys = layout_of(layout).forms_of(kind)[0].keys(network)
     weights = weights_of(network)
     return {prefix + k.path: weights[n].transpose(k.axes) for n, k in keys.items()}
 
@@ -224,7 +224,7 @@ def test_a_scaling_of_ones_own(tmp_path):
     path = tmp_path / "small.safetensors"
     save(path, network, weights_of(network))
     found = inspect(path)
-    assert (found.preset, found.width, found.depth) == ("custom", 0.5, 0.5)
+    assert (found.preset, found.scaling) == ("custom", {"width": 0.5, "depth": 0.5})
     port(path, tmp_path / "half.safetensors", "canonical", dtype="float16", run=False)
     assert inspect(tmp_path / "half.safetensors").dtypes == ("float16",)
     with pytest.raises(RosettaError, match="timm has no custom"):

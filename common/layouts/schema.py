@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Literal, Protocol
 
+from common.preprocess import Normalization
 from common.spec import TABLE_1, Block, Dialect, Layer, Network
 
 Axes = tuple[int, ...]
@@ -278,6 +279,7 @@ class Layout:
     forms: Mapping[str, Form]  # read and written, by format
     expects: str  # of an image
     framework: Literal["torch", "keras"]  # what its library runs on
+    normalization: Normalization | None = None  # where it is that of all its weights
     notes: tuple[str, ...] = ()
     any_network: bool = False  # of any scaling, in any dialect
     also_read: Mapping[str, tuple[Form, ...]] = field(default_factory=dict)  # by format

@@ -20,6 +20,7 @@ from common.layouts.schema import (
     same_for,
     state_dict,
 )
+from common.preprocess import INCEPTION
 from common.spec import PYTORCH, TENSORFLOW, Layer, Network, Section
 from common.xception import XCEPTION, Block
 
@@ -141,6 +142,7 @@ KERAS_APPLICATIONS_XCEPTION = Layout(
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={"h5": LEGACY, "weights.h5": COUNTED, "keras": COUNTED},
     expects=EXPECTS,
+    normalization=INCEPTION,
     framework="keras",
     also_read={
         "h5": (LEGACY_OF_KERAS_3, LEGACY_NESTED, LEGACY_NESTED_OF_KERAS_3),
@@ -158,6 +160,7 @@ KERAS_HUB_XCEPTION = Layout(
         )
     },
     expects=EXPECTS,
+    normalization=INCEPTION,
     framework="keras",
 )
 
@@ -188,5 +191,6 @@ TIMM_XCEPTION = Layout(
     forms={"safetensors": FORM, "torch": FORM},
     also_read={"safetensors": (LAST_LINEAR,), "torch": (LAST_LINEAR,)},
     expects=EXPECTS,
+    normalization=INCEPTION,
     framework="torch",
 )

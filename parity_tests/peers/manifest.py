@@ -18,7 +18,7 @@ import keras
 import torch
 
 from common import formats
-from common.layouts import LAYOUTS
+from common.layouts import layout_of
 from parity_tests.peers import legacy
 from parity_tests.peers.libraries import PEERS, Peer
 
@@ -66,7 +66,7 @@ SOURCES: dict[str, tuple[str, str, Callable[[str], Shapes]]] = {
 
 def presets(name: str) -> tuple[str, ...]:
     """The sizes of a manifest; qubvel's released package stops at building its L2."""
-    layout = LAYOUTS[SOURCES[name][0]]
+    layout = layout_of(SOURCES[name][0])
     return tuple(p for p in layout.presets if (layout.name, p) != ("qubvel", "l2"))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.compare import compare
-from common.layouts import LAYOUTS
+from common.layouts import layout_of
 from common.porting import inspect, port
 from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.spec import resolve
@@ -106,7 +106,7 @@ def test_torchvision_b5_is_a_dialect_of_its_own(tmp_path):
 def has(peer, preset):
     """Whether a library has a size, in a dialect that is no exception."""
     dialect = network_of(peer, preset).dialect
-    layout = LAYOUTS[peer.layout]
+    layout = layout_of(peer.layout)
     return preset in layout.presets and layout.runs(preset, dialect)
 
 
@@ -143,7 +143,7 @@ def test_layouts_have_the_keys_and_shapes_of_the_manifests(name):
     for preset, theirs in sections.items():
         network = resolve(preset)
         explained = []
-        for form in LAYOUTS[layout].forms_of(kind):
+        for form in layout_of(layout).forms_of(kind):
             ours = {
                 key.path: tuple(network.tensors[tensor][axis] for axis in key.axes)
                 for tensor, key in form.keys(network).items()
