@@ -8,7 +8,8 @@ pass over a few structured images, in NumPy and float64, independent of any fram
 That alone is not enough: a random network with fixed batch-norm statistics amplifies whatever
 deviates from the images it was calibrated on, by powers of ten at the depth of B7.  The gates
 of squeeze-and-excitation are therefore drawn so that they close as activity rises, which holds
-an image of any kind and size at order one.
+an image of any kind and size at order one.  A network without gates is calibrated on noise as
+well, the most active image there is, and what its shortcuts go around is kept smaller.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ IMAGES, SIDE = 4, 96  # enough for statistics at stride 32, few enough for L2
 JITTER = 0.1  # of a statistic's own size, so that none is special
 MANTISSA_BITS = 12  # kept of a statistic: the last bits depend on the machine's BLAS
 SKIP_GAIN = 0.5  # of the batch norm before an addition, so that sums do not grow
+UNGATED_GAIN = 0.25  # the same where no gate holds the sums back
 FLOOR = 1e-3  # of what is divided by: a narrow network may have a silent channel
 GATE_GAIN = 4.0  # how far a gate's logit falls when a block's activity doubles
 
@@ -48,11 +50,17 @@ def calibrated(network: Network, seed: int = 0) -> Weights:
     weights = {
         name: array for layer in network.layers for name, array in _draw(layer, seed).items()
     }
+    gated = any(isinstance(op, Gate) for section in network.sections for op in section.path)
     for section in network.sections:
         if section.shortcut is not None:
             last = [layer for layer in section.path if isinstance(layer, Layer)][-1]
-            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN)
-    _Calibration(network.dialect, weights, seed).run(network)
+            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN if gated else UNGATED_GAIN)
+    shape = network.in_channels, (SIDE, SIDE)
+    images = structured_images(IMAGES, *shape, seed)
+    if not gated:
+        noise = np.random.default_rng([seed, IMAGES]).normal(size=images.shape)
+        images = np.concatenate([images, noise])
+    _Calibration(network.dialect, weights, seed).run(network, images)
     return weights
 
 
@@ -103,8 +111,7 @@ class _Calibration:
     def __init__(self, dialect: Dialect, weights: Weights, seed: int):
         self.dialect, self.weights, self.seed = dialect, weights, seed
 
-    def run(self, network: Network) -> None:
-        x = structured_images(IMAGES, network.in_channels, (SIDE, SIDE), self.seed)
+    def run(self, network: Network, x: np.ndarray) -> None:
         for section in network.maps:
             x = self.section(x, section)
         if network.classifier is not None:

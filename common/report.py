@@ -199,7 +199,7 @@ class Chart:
 
 
 def section(endpoint: str) -> str:
-    """The row of Table 1 that an endpoint is in, or what follows: stem, stage 2 to 8, head, ..."""
+    """The part of a network that an endpoint is in: stem, stage 2 to 8, head, ...; or a flow."""
     first, *others = endpoint.split(".")
     return f"stage {others[0]}" if first == "stages" else first
 
@@ -216,11 +216,17 @@ def sections(run: dict) -> dict[str, float | None]:
     return found
 
 
-def chart(runs: Iterable[tuple[str, dict]]) -> Chart | None:
+def charts(runs: Iterable[tuple[str, dict]]) -> list[Chart]:
+    """One chart for all runs of an architecture, whose networks have the same sections."""
+    alike: dict[tuple[str, ...], list[tuple[str, dict]]] = {}
+    for label, run in runs:
+        alike.setdefault(tuple(sections(run)), []).append((label, run))
+    return [chart(some) for some in alike.values()]
+
+
+def chart(runs: Sequence[tuple[str, dict]]) -> Chart:
     """The error along the network: a band for the runs that agree, a line for each other one."""
     rows = [(label, run, sections(run)) for label, run in runs]
-    if not rows:
-        return None
     names = list(rows[0][2])
     tolerance = max(run["tolerance"]["limit"] for _, run, _ in rows)
     known = [error for _, _, errors in rows for error in errors.values() if error]
@@ -288,7 +294,8 @@ def html(found: dict) -> str:
         claims=claims,
         largest=max(passing, default=None),
         tolerances=sorted({run["tolerance"]["limit"] for _, run in runs}),
-        chart=chart((f"{preset} {run['runner']}", run) for preset, run in runs),
+        charts=charts((f"{preset} {run['runner']}", run) for preset, run in runs),
+        widest=max(len("preset"), *(len(preset["preset"]) for preset in found["presets"])) + 1,
         chart_of=lambda preset, run: chart([(f"{preset} {run['runner']}", run)]),
         section=section,
         worst=worst,

@@ -7,11 +7,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from common.architectures import resolve
 from common.backend import get_backend
 from common.calibration import calibrated, structured_images
 from common.compare import TOLERANCES, Comparison, compare
 from common.graph import OnnxGraph
-from common.spec import Network, resolve
+from common.spec import Network
 from common.weights import Weights
 
 BACKENDS = ("torch", "keras")

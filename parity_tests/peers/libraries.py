@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +90,38 @@ def _keras_hub(preset: str) -> keras.Model:
     return keras_hub.models.EfficientNetImageClassifier(backbone=backbone, num_classes=1000)
 
 
-def _run_keras_hub(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    return model.predict_on_batch(images.transpose(0, 2, 3, 1).astype(np.float32))
-
-
 def _load_saved_model_file(model: keras.Model, path: Path) -> None:
     """A .keras file holds its own model: what it computes with is what was saved in it."""
     loaded = keras.saving.load_model(path)
-    assert [layer.name for layer in loaded.layers][3:] == [layer.name for layer in model.layers][3:]
+    assert _names(loaded) == _names(model)
     for mine, theirs in zip(model.layers, loaded.layers, strict=True):
         mine.set_weights(theirs.get_weights())
-    model.get_layer(index=2).finalize_state()  # Normalization keeps what it computes with apart
+        if isinstance(mine, keras.layers.Normalization):  # keeps what it computes with apart
+            mine.finalize_state()
+
+
+def _names(model: keras.Model) -> list[str]:
+    """Of the layers that are named, and not numbered through a session."""
+    numbered = ("input", "rescaling", "normalization", "conv2d", "batch_normalization", "add")
+    return [layer.name for layer in model.layers if not layer.name.startswith(numbered)]
+
+
+def _run_keras_plain(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Neither KerasHub nor Xception normalises in the graph."""
+    return model.predict_on_batch(images.transpose(0, 2, 3, 1).astype(np.float32))
+
+
+def _keras_xception(preset: str) -> keras.Model:
+    return keras.applications.Xception(weights=None, classifier_activation=None)
+
+
+def _keras_hub_xception(preset: str) -> keras.Model:
+    widths = [[32, 64], [128, 128], [256, 256], [728, 728]]
+    backbone = keras_hub.models.XceptionBackbone(
+        stackwise_conv_filters=[*widths, *[[728] * 3] * 8, [728, 1024], [1536, 2048]],
+        stackwise_pooling=[False, *[True] * 3, *[False] * 8, True, False],
+    )
+    return keras_hub.models.XceptionImageClassifier(backbone=backbone, num_classes=1000)
 
 
 def segmentation_model(encoder: str) -> torch.nn.Module:
@@ -150,6 +171,19 @@ PEERS = [
         _keras_hub,
         lambda model, path: model.load_weights(path),
         lambda model, path: model.save_weights(path),
-        _run_keras_hub,
+        _run_keras_plain,
+    ),
+]
+
+XCEPTION_PEERS = [
+    _of_torch("timm", lambda preset: timm.create_model("legacy_xception")),
+    *(
+        replace(peer, build=build, run=_run_keras_plain)
+        for layout, build in (
+            ("keras-applications", _keras_xception),
+            ("keras-hub", _keras_hub_xception),
+        )
+        for peer in PEERS
+        if peer.layout == layout
     ),
 ]
