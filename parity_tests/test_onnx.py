@@ -173,7 +173,8 @@ def test_exporting_twice_gives_the_same_bytes(backend):
     "operation",
     [
         lambda x: torch.nn.functional.dropout(x, training=True),
-        lambda x: torch.nn.functional.pad(x, (1, 1, 1, 1), value=7.0),
+        lambda x: torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect"),
+        lambda x: torch.nn.functional.max_pool2d(x, 3, 2, ceil_mode=True),
         lambda x: x * 2.0,
         lambda x: torch.add(x, x, alpha=2),
         lambda x: torch.nn.functional.batch_norm(x, None, None, training=True),
@@ -202,6 +203,8 @@ def test_arguments_without_an_emitter_are_named_in_torch(operation):
         lambda x: keras.layers.BatchNormalization(axis=1, name="it")(x),
         lambda x: keras.layers.Conv2D(2, 3, padding="same", dilation_rate=2, name="it")(x),
         lambda x: keras.layers.Conv2D(2, 3, activation="gelu", name="it")(x),
+        lambda x: keras.layers.ReLU(6.0, name="it")(x),
+        lambda x: keras.ops.pad(x, 1, mode="reflect"),
         lambda x: keras.ops.mean(x),
         lambda x: keras.ops.mean(x, -1),
         lambda x: x * 2.0,
@@ -212,7 +215,7 @@ def test_arguments_without_an_emitter_are_named_in_keras(operation):
 
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, operation(image))
-    with pytest.raises(UnsupportedOperationError, match=r"\(layer (it|mean_1|multiply_1)\)"):
+    with pytest.raises(UnsupportedOperationError, match=r"\(layer (it|pad_1|mean_1|multiply_1)\)"):
         export_model(model, (8, 8, 3), ["maps"], {"producer": "test"})
 
 
@@ -235,9 +238,62 @@ def test_an_operation_without_an_emitter_is_named_in_keras():
     from keras_impl.onnx import export as export_model
 
     image = keras.Input((8, 8, 3))
-    model = keras.Model(image, keras.layers.MaxPooling2D(name="pool")(image))
-    with pytest.raises(UnsupportedOperationError, match=r"MaxPooling2D \(layer pool\)"):
+    model = keras.Model(image, keras.layers.AveragePooling2D(2, name="pool")(image))
+    with pytest.raises(UnsupportedOperationError, match=r"AveragePooling2D \(layer pool\)"):
         export_model(model, (8, 8, 3), ["maps"], {"producer": "test"})
+
+
+INFINITY = float("-inf")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: torch.nn.functional.max_pool2d(x, 3),
+        lambda x: torch.nn.functional.max_pool2d(x, (3, 2), (2, 1), (1, 0)),
+        lambda x: torch.nn.functional.pad(x, (1, 2, 0, 3), value=INFINITY).relu(),
+        lambda x: torch.nn.functional.pad(x, (1, 2, 0, 3), value=7.0),
+    ],
+)
+def test_poolings_and_borders_of_torch(operation):
+    from torch_impl.onnx import export as export_module
+
+    class Operation(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, image, endpoints):
+            endpoints["maps"] = operation(image * self.weight)
+
+    metadata = {"producer": "test", "layout": "NCHW"}
+    graph = export_module(Operation(), (3, 8, 9), ["maps"], metadata)
+    image = np.random.default_rng(0).normal(size=(2, 3, 8, 9)).astype(np.float32)
+    (found,) = OnnxGraph(graph.SerializeToString()).run(image).values()
+    assert (found == operation(torch.tensor(image)).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: keras.layers.MaxPooling2D(3, 2, "same")(x),
+        lambda x: keras.layers.MaxPooling2D((2, 3), (1, 2), "valid")(x),
+        lambda x: keras.ops.pad(x, ((0, 0), (1, 2), (0, 3), (0, 0)), constant_values=INFINITY),
+        lambda x: keras.ops.pad(x, ((0, 0), (1, 2), (0, 3), (0, 0)), constant_values=7.0),
+        lambda x: keras.layers.ReLU()(keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))),
+    ],
+)
+def test_poolings_and_borders_of_keras(operation):
+    from keras_impl.onnx import export as export_model
+
+    image = keras.Input((8, 9, 3))
+    model = keras.Model(image, operation(image))
+    metadata = {"producer": "test", "layout": "NHWC"}
+    graph = export_model(model, (8, 9, 3), ["maps"], metadata)
+    images = np.random.default_rng(0).normal(size=(2, 3, 8, 9)).astype(np.float32)
+    (found,) = OnnxGraph(graph.SerializeToString()).run(images).values()
+    expected = model.predict_on_batch(images.transpose(0, 2, 3, 1))
+    assert (found == expected.transpose(0, 3, 1, 2)).all()
 
 
 def test_a_layer_of_the_users_own_is_not_taken_for_keras_own():
