@@ -20,7 +20,7 @@ import torch
 from common import formats
 from common.layouts import layout_of
 from parity_tests.peers import legacy
-from parity_tests.peers.libraries import PEERS, Peer
+from parity_tests.peers.libraries import PEERS, XCEPTION_PEERS, Peer
 
 FOLDER = Path(__file__).parent / "manifests"
 Shapes = dict[str, tuple[int, ...]]
@@ -37,6 +37,7 @@ def of_keras(peer: Peer, preset: str) -> Shapes:
     """Of a file that the library saves."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"saved{peer.suffix}"
+        keras.backend.clear_session()  # which numbers layers
         peer.save(peer.build(preset), path)
         keras.backend.clear_session()
         return {key: tensor.shape for key, tensor in formats.read(path).tensors.items()}
@@ -47,9 +48,12 @@ def of_legacy(library: str) -> Callable[[str], Shapes]:
     return lambda preset: legacy.shapes(library, preset)
 
 
+XCEPTION = {peer.name: peer for peer in XCEPTION_PEERS}  # the same files of another architecture
+
+
 def _one(peer: Peer) -> Callable[[str], Shapes]:
     of = of_torch if peer.suffix == ".pth" else of_keras
-    return lambda preset: of(peer, preset)
+    return lambda preset: of(XCEPTION[peer.name] if preset == "xception" else peer, preset)
 
 
 # By file name: the layout, its format, and who knows its keys.
@@ -67,7 +71,8 @@ SOURCES: dict[str, tuple[str, str, Callable[[str], Shapes]]] = {
 def presets(name: str) -> tuple[str, ...]:
     """The sizes of a manifest; qubvel's released package stops at building its L2."""
     layout = layout_of(SOURCES[name][0])
-    return tuple(p for p in layout.presets if (layout.name, p) != ("qubvel", "l2"))
+    sizes = tuple(p for p in layout.presets if (layout.name, p) != ("qubvel", "l2"))
+    return (*sizes, *(["xception"] if name in XCEPTION else []))
 
 
 def read(name: str) -> dict[str, Shapes]:

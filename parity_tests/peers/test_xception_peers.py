@@ -112,6 +112,9 @@ def test_a_second_model_of_a_session_has_other_names(tmp_path):
     model.load_weights(weights)
     names = [layer.name for layer in model.layers if layer.name.startswith("conv2d")]
     assert "conv2d" not in names
+    legacy = tmp_path / "ported.h5"
+    port(source, legacy, "keras-applications", run=False)
+    model.load_weights(legacy)
     for suffix in (".h5", ".keras", ".weights.h5"):
         path = tmp_path / f"saved{suffix}"
         model.save_weights(path) if "weights" in suffix else model.save(path)
