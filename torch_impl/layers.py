@@ -22,13 +22,23 @@ class Conv(nn.Conv2d):
         nn.init.normal_(self.weight, std=conv_std(kernel, filters))
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: pad
         (kernel, _), (stride, _) = self.kernel_size, self.stride
-        # PyTorch has no SAME padding for strided convolutions: it depends on the size of the map.
-        (top, bottom), (left, right) = (self.dialect.pad(n, kernel, stride) for n in x.shape[2:])
-        even = (top, left) == (bottom, right)  # F.conv2d pads evenly by itself, without a copy
+        # PyTorch has no SAME padding for strided convolutions:
+        # it depends on the size of the map.
+        height, width = x.shape[2:]
+        top, bottom = self.dialect.pad(height, kernel, stride)
+        left, right = self.dialect.pad(width, kernel, stride)
+        # F.conv2d pads evenly by itself, without a copy.
+        even = (top, left) == (bottom, right)
         x = x if even else F.pad(x, (left, right, top, bottom))
-        padding = (top, left) if even else 0
-        return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
+        return F.conv2d(
+            x,
+            self.weight,
+            stride=stride,
+            padding=(top, left) if even else 0,
+            groups=self.groups,
+        )
 
 
 class DepthwiseConv(Conv):
