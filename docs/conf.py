@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -21,7 +22,12 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "sphinx_copybutton",
+    "sphinx.ext.napoleon",  # sections such as "Raises:" in docstrings
     "autoapi.extension",
+    "katex",
+    "sources",
+    "triptych",
+    "facts_ext",
 ]
 exclude_patterns = ["_ext", "_static", "results", "pictures"]
 nitpicky = True
@@ -46,11 +52,14 @@ autoapi_add_toctree_entry = False
 autoapi_options = ["members", "show-inheritance", "show-module-summary"]
 autoapi_python_class_content = "both"
 autoapi_member_order = "bysource"
+# Commands are documented by what they print; their signatures are for the command-line library.
+autoapi_ignore = ["*/common/cli.py", "*/common/cli_training.py"]
 suppress_warnings = ["autoapi.python_import_resolution"]
 
 # ------------------------------------------------------------------ HTML
 
 html_theme = "furo"
+html_math_renderer = "katex"
 html_title = "EfficientNet, twice"
 html_static_path = ["_static"]
 html_copy_source = False
@@ -58,3 +67,18 @@ html_show_sourcelink = False
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:
+    """Docstrings quote code with one backtick; reStructuredText wants two."""
+    for number, line in enumerate(lines):
+        parts = re.split(r"(`[^`]+`)", line)
+        lines[number] = "".join(
+            f"`{part}`" if part.startswith("`") else re.sub(r"(\w)_(?!\w)", r"\1\\_", part)
+            for part in parts
+        )
+
+
+def setup(app: object) -> None:
+    """Have docstrings read as they are written."""
+    app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon

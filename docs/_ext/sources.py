@@ -15,8 +15,6 @@ from html import escape
 from pathlib import Path
 
 from docutils import nodes
-from excerpts import Excerpt, ExcerptError, Library
-from painted import painted_lines
 from pygments.lexers import TextLexer, get_lexer_for_filename
 from pygments.util import ClassNotFound
 from sphinx import addnodes
@@ -25,6 +23,9 @@ from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
+
+from excerpts import Excerpt, ExcerptError, Library
+from painted import painted_lines
 
 FOLDER = "source"
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def collect_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, object], str]]:
     wanted = set().union(*getattr(app.env, "rosetta_sources", {}).values(), set())
     folders = {path for path in wanted if (root / path).is_dir()}
     for folder in folders:
-        wanted |= {f"{folder}/{p.name}" for p in (root / folder).iterdir() if p.is_file()}
+        wanted |= {f"{folder}/{name}" for name in _names(root / folder)}
     for path in sorted(wanted):
         body = _folder(app, path, root) if path in folders else _file(path, root)
         title = f"<h1><code>{escape(path)}</code></h1>"
@@ -139,12 +140,16 @@ def collect_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, object], str]]:
         )
 
 
+def _names(folder: Path) -> list[str]:
+    """The files of a folder, but for hidden ones."""
+    return sorted(p.name for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+
+
 def _folder(app: Sphinx, path: str, root: Path) -> str:
-    names = sorted(p.name for p in (root / path).iterdir() if p.is_file())
     items = (
         f'<li><a href="{app.builder.get_relative_uri(page_of(path), page_of(f"{path}/{name}"))}">'
         f"<code>{escape(name)}</code></a></li>"
-        for name in names
+        for name in _names(root / path)
     )
     return f"<ul>{''.join(items)}</ul>"
 
