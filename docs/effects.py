@@ -3,7 +3,9 @@
 python docs/effects.py
 
 Effects on logits are of B0 at its own size on the built-in photograph, with calibrated weights, in
-PyTorch in float64: the largest change of any logit over the spread of the logits.
+PyTorch in float64: the largest change of any logit over the spread of the logits.  What changes the
+network sees the photograph as `rosetta parity` does; what changes the image is compared with it as
+`rosetta evaluate` sees it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,21 @@ import keras
 import numpy as np
 import torch
 
-from common import preprocess, spec
+from common import spec
 from common.backend import get_backend
 from common.calibration import calibrated
 from common.compare import compare
-from common.preprocess import FAMILIES, IMAGENET, INCEPTION, OFFICIAL, RAW, Family, Normalization
+from common.preprocess import (
+    FAMILIES,
+    INCEPTION,
+    OFFICIAL,
+    PHOTOGRAPH,
+    RAW,
+    Family,
+    Normalization,
+    evaluation_image,
+    photograph,
+)
 from common.recipe import Exponential
 from common.spec import PYTORCH, TENSORFLOW, Network, resolve
 from common.weights import changed
@@ -60,36 +72,36 @@ def logits() -> Iterator[tuple[str, float]]:
     """The change of the logits for everything that is done in another way."""
     network = resolve("b0")
     weights = calibrated(network)
-    right = run(network, weights, image())
 
-    def error(network: Network, seen: np.ndarray, reference: np.ndarray = right) -> float:
+    def error(network: Network, seen: np.ndarray, reference: np.ndarray) -> float:
         found = run(network, weights, seen)
         (only,) = compare("", {"logits": reference}, {"logits": found}).errors
         return only.largest
 
+    seen = photograph(PHOTOGRAPH, network)[None]
+    right = run(network, weights, seen)
     for name, change in (
         ("epsilon", {"epsilon": PYTORCH.epsilon}),
         ("padding", {"padding": PYTORCH.padding}),
         ("dialect", {"epsilon": PYTORCH.epsilon, "padding": PYTORCH.padding}),
     ):
         other = changed(network, dialect=vars(replace(TENSORFLOW, **change)))
-        yield name, error(other, image())
+        yield name, error(other, seen, right)
         if name == "padding":
-            size = (ODD, ODD)
-            odd = run(changed(network, resolution=ODD), weights, image(size=size))
-            yield "padding at 225", error(changed(other, resolution=ODD), image(size=size), odd)
-    with patch.object(spec, "same_padding", lambda *size: before(*size)):
-        yield "same lower", error(network, image())
-    for name, normalization in (
-        ("0 to 1", ONE),
-        ("-1 to 1", INCEPTION),
-        ("0 to 255", RAW),
-    ):
-        yield name, error(network, image(replace(OFFICIAL, normalization=normalization)))
-    yield "BGR", error(network, image(pixels=pixels()[..., ::-1]))
+            odd = changed(network, resolution=ODD)
+            larger = photograph(PHOTOGRAPH, odd)[None]
+            reference = run(odd, weights, larger)
+            yield "padding at 225", error(changed(other, resolution=ODD), larger, reference)
+    with patch.object(spec, "same_padding", before):
+        yield "same lower", error(network, seen, right)
+    yield "BGR", error(network, seen[:, ::-1], right)
+
+    right = run(network, weights, image(OFFICIAL))
+    for name, normalization in (("0 to 1", ONE), ("-1 to 1", INCEPTION), ("0 to 255", RAW)):
+        family = replace(OFFICIAL, normalization=normalization)
+        yield name, error(network, image(family), right)
     for name in ("tpu", "keras-hub", "transformers"):
-        family = replace(FAMILIES[name], normalization=IMAGENET, graph_normalises=False)
-        yield f"resized as {name}", error(network, image(family))
+        yield f"resized as {name}", error(network, image(FAMILIES[name]), right)
 
 
 def before(size: int, kernel: int, stride: int, rule=spec.same_padding) -> tuple[int, int]:
@@ -97,21 +109,12 @@ def before(size: int, kernel: int, stride: int, rule=spec.same_padding) -> tuple
     return rule(size, kernel, stride)[::-1]
 
 
-def pixels() -> np.ndarray:
-    """The built-in photograph (H, W, 3), from 0 to 255."""
+def image(family: Family) -> np.ndarray:
+    """The photograph as a family evaluates it, a batch of one."""
     from PIL import Image
 
-    return np.asarray(Image.open(preprocess.PHOTOGRAPH).convert("RGB"))
-
-
-def image(
-    family: Family = OFFICIAL,
-    pixels: np.ndarray | None = None,
-    size: tuple[int, int] = resolve("b0").resolution,
-) -> np.ndarray:
-    """The photograph as a family sees it, a batch of one."""
-    seen = globals()["pixels"]() if pixels is None else pixels
-    return preprocess.evaluation_image(np.ascontiguousarray(seen), size, family)[None]
+    pixels = np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))
+    return evaluation_image(pixels, resolve("b0").resolution, family)[None]
 
 
 def run(network: Network, weights: dict, images: np.ndarray) -> np.ndarray:

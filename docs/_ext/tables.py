@@ -279,7 +279,7 @@ def _spelt(option: Any) -> str:
     flags = ", ".join([*option.opts, *option.secondary_opts])
     if option.is_flag:
         return f"`{flags}`"
-    kind = option.metavar or option.display_type.upper()
+    kind = option.metavar or "VALUE"
     return f"`{' '.join([flags, *[kind] * max(1, option.nargs)])}`"
 
 
