@@ -28,8 +28,10 @@ extensions = [
     "sources",
     "triptych",
     "facts_ext",
+    "explorer",
 ]
-exclude_patterns = ["_ext", "_static", "results", "pictures"]
+# claims.md is a part of explore/parity.md.
+exclude_patterns = ["_ext", "_static", "results", "pictures", "claims.md"]
 nitpicky = True
 # Annotations name types of other projects, whose pages are not read: that would need the network.
 # What is ours and ignored are names for types, which have no entry of their own.

@@ -197,7 +197,7 @@ class Source:
     def symbol(self, name: str) -> Excerpt:
         """A function, a class, a method or a constant, decorators included, docstring left out.
 
-        `"Block fields"` is a class as far as its annotated fields, docstring included.
+        `"Block fields"` is a class as far as its annotated fields.
 
         Raises:
             ExcerptError: there is none.
@@ -214,7 +214,7 @@ class Source:
             if not fields:
                 raise ExcerptError(f"{self.path}: {name} has no fields")
             last = max(fields)
-        elif len(body) > 1 and ast.get_docstring(node) is not None:
+        if len(body) > 1 and ast.get_docstring(node) is not None:
             # Up to what follows, and so without the empty lines after it.
             skipped = range(body[0].lineno, _first_line(body[1]))
         return self._cut(name, first, last, skipped)
