@@ -11,6 +11,7 @@ import json
 import math
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -20,6 +21,7 @@ from typing import Any
 from common import claims, recipe
 from common.compare import TOLERANCES
 from common.counting import count
+from common.diagnosis import JUMP
 from common.layouts import LAYOUTS, Layout
 from common.recipe import RECIPES, average_decay
 from common.spec import (
@@ -77,6 +79,7 @@ def fact(name: str) -> str:
 
 
 def _all() -> Iterator[tuple[str, str]]:
+    yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
     yield from _networks()
     yield from _conventions()
     yield from _recipes()
@@ -136,6 +139,7 @@ def _conventions() -> Iterator[tuple[str, str]]:
     for dtype, tolerance in TOLERANCES.items():
         yield f"tolerance.{dtype}", f"{tolerance.limit:.0e}"
     yield "deviations", str(claims.DEVIATIONS)
+    yield "jump", str(JUMP)
     yield "claims.batch", str(claims.BATCH)
     yield "claims.side", str(claims.SIDE)
     yield "claims.steps", str(claims.STEPS)
@@ -176,6 +180,12 @@ def _consequences() -> Iterator[tuple[str, str]]:
     yield "normalization variables", "3"
 
 
+@cache
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of this project."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
 # ------------------------------------------------------------------ from kept results
 
 
@@ -190,6 +200,8 @@ def _effects() -> Iterator[tuple[str, str]]:
     found = result("effects")
     for name, value in found["logits"].items():
         yield f"effect.{name}", number(value)
+        if name.startswith("padding at "):
+            yield "odd", name.rpartition(" ")[2]
     for name, value in found["weight"].items():
         yield f"weight.{name}", f"{value:.2f}"
     for name, value in found["mean"].items():
@@ -238,6 +250,8 @@ def _parity() -> Iterator[tuple[str, str]]:
     runs = [run for preset in found["presets"] for run in preset["runs"]]
     yield "parity.networks", str(len(found["presets"]))
     yield "parity.worst", f"{max(run['endpoints'][-1]['largest'] for run in runs):.1e}"
+    stems = [run["endpoints"][0]["largest"] for run in runs]
+    yield "rounding.stem", f"{max(stems):.0e}"
     for package in ("torch", "keras", "tensorflow", "onnxruntime", "numpy", "python"):
         yield f"parity.{package}", found["environment"][package]
 

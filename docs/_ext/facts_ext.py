@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import facts
 from docutils import nodes
-from sources import source_link
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+import facts
+from sources import source_link
 from tables import GENERATED
 
 log = logging.getLogger(__name__)

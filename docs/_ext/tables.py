@@ -6,13 +6,13 @@ that tests use it too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer.main
-from charts import Axis, Curve, decades, lines
-from facts import RESULTS, TRAINED_IN, layouts, number, result
 
+from charts import Axis, Curve, decades, lines
 from common.cli import app
 from common.formats import CHECKPOINT
 from common.layouts import Form, Layout
@@ -21,6 +21,7 @@ from common.preprocess import FAMILIES
 from common.recipe import RECIPES
 from common.spec import DIALECTS, PRESETS, resolve
 from common.training import read_table
+from facts import RESULTS, TRAINED_IN, layouts, number, project, result
 
 GENERATED: dict[str, Callable[[], str]] = {}
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
@@ -29,6 +30,15 @@ RUNNERS = {
     "keras": "Keras",
     "onnx-torch": "ONNX of PyTorch",
     "onnx-keras": "ONNX of Keras",
+}
+EXTRAS = {
+    "torch": "running networks in PyTorch",
+    "keras": "running networks in Keras; HDF5, `.keras` and TensorFlow files",
+    "onnx": "parity runs, exported graphs, photographs",
+    "train": "training in PyTorch, curves, images",
+    "all": "all of these",
+    "dev": "the tests: everything, and the libraries that they compare with",
+    "docs": "these pages",
 }
 FORMATS = {
     "safetensors": ("`.safetensors`", "names, shapes and raw arrays; metadata as text"),
@@ -61,6 +71,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 # ------------------------------------------------------------------ networks and conventions
+
+
+@generated("extras")
+def extras() -> str:
+    """The extras of pyproject.toml and what they bring."""
+    rows = []
+    for name, needs in project()["optional-dependencies"].items():
+        packages = [re.match(r"[\w-]+(\[.*\])?", need)[0] for need in needs]
+        rows.append((f"`{name}`", EXTRAS[name], ", ".join(packages)))
+    return table(("Extra", "For", "Packages"), rows)
 
 
 @generated("presets")
