@@ -106,7 +106,7 @@ function explore(place, data) {
     value.textContent = isReleased ? "" : next.phi.toFixed(2);
     slider.setAttribute("aria-valuetext", next.name);
     cards.replaceChildren(...next.cards.map(([heading, number, text]) =>
-      element("div", {}, element("h3", { textContent: heading }), element("b", { textContent: number }),
+      element("div", {}, element("p", { textContent: heading }), element("b", { textContent: number }),
         element("p", { textContent: text }))));
     note.textContent = next.note;
     showTable();
