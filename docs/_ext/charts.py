@@ -1,6 +1,6 @@
 """Curves as SVG, for pages: readable without scripts, in light and dark, on a phone.
 
-Colours are the site's variables, with a value of their own where these are not set.
+Colours are the site's variables (site.css), sizes are in pages.css.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from html import escape
 WIDTH, HEIGHT = 480, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 86, 14, 38  # room for labels around the plot
 APART = 14  # between two names beside the ends of curves
-COLOURS = {"torch": "var(--torch, #c2410c)", "keras": "var(--keras, #1d4ed8)"}
-GREY = "var(--color-foreground-muted, #6b6b6b)"
-GRID = "var(--color-background-border, #dddddd)"
+COLOURS = {"torch": "var(--torch)", "keras": "var(--keras)"}
+GREY, GRID = "var(--quiet)", "var(--line)"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -84,7 +83,7 @@ def lines(
     if level:
         (left, height), (right, _) = place(x.low, level[0]), place(x.high, level[0])
         parts.append(_line(left, height, right, height, GREY, "6 4"))
-        parts.append(_text(right + 5, height + 4, level[1], "start"))
+        parts.append(_text(left + 4, height - 4, level[1], "start"))
     ends = []
     for curve in curves:
         colour = COLOURS.get(curve.colour, GREY)
@@ -118,7 +117,6 @@ def _text(x: float, y: float, text: str, anchor: str, colour: str = GREY) -> str
 def _figure(title: str, parts: Sequence[str]) -> str:
     return (
         f'<figure class="chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}" '
-        'style="width:100%;max-width:42rem;height:auto;font-size:12px">'
+        f'aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg><figcaption>{escape(title)}</figcaption></figure>"
     )

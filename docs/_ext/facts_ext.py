@@ -72,7 +72,9 @@ class MistakeRole(_Checked):
         """The name, linked to that table."""
         facts.mistake(self.text)
         here = self.env.app.builder.get_relative_uri(self.env.docname, "explore/parity")
-        link = nodes.reference("", "", refuri=f"{here}#mistakes", classes=["mistake"])
+        link = nodes.reference(
+            "", "", internal=True, refuri=f"{here}#mistakes", classes=["mistake"]
+        )
         link += nodes.Text(self.text)
         return link
 
@@ -103,4 +105,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("pin", PinRole())
     app.add_role("mistake", MistakeRole())
     app.add_directive("generated", GeneratedDirective)
+    app.add_css_file("pages.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

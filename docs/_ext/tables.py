@@ -63,11 +63,13 @@ def generated(name: str) -> Callable[[Callable[[], str]], Callable[[], str]]:
     return register
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], style: str = "") -> str:
+    """A table in Markdown, of a class of pages.css where one is given."""
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    written = (f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells))
-    return "\n".join(written)
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
+    if style:
+        lines = ["```{table}", f":class: {style}", "", *lines, "```"]
+    return "\n".join(lines)
 
 
 # ------------------------------------------------------------------ networks and conventions
@@ -90,7 +92,7 @@ def presets() -> str:
         (name.upper(), f"{p.width:g}", f"{p.depth:g}", str(p.resolution), f"{p.dropout:g}")
         for name, p in PRESETS.items()
     ]
-    return table(("Preset", "Width", "Depth", "Pixels", "Dropout"), rows)
+    return table(("Preset", "Width", "Depth", "Pixels", "Dropout"), rows, "numbers")
 
 
 @generated("dialects")
@@ -328,10 +330,10 @@ def parity() -> str:
     for preset in found:
         errors = [f"{run['endpoints'][-1]['largest']:.1e}" for run in preset["runs"]]
         same = min(run["top5_agreement"] for run in preset["runs"])
-        size = " x ".join(map(str, preset["resolution"]))
+        size = str(preset["resolution"][0])
         verdict = "agrees" if preset["agrees"] else "**differs**"
         rows.append((preset["preset"].upper(), size, *errors, f"{same:.0%}", verdict))
-    return table(("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", ""), rows)
+    return table(("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", ""), rows, "numbers")
 
 
 @generated("error by depth")
