@@ -64,6 +64,7 @@ html_theme = "furo"
 html_math_renderer = "katex"
 html_title = "EfficientNet, twice"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 pygments_style = "a11y-high-contrast-light"
@@ -81,6 +82,13 @@ def _as_rest(app: object, what: str, name: str, obj: object, options: object, li
         )
 
 
+def _plain_captions(app: object, page: str, template: str, context: dict, doctree: object) -> None:
+    """The captions of the menu are called headings, but have no level: they are plain text here."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace(' role="heading"', "")
+
+
 def setup(app: object) -> None:
-    """Have docstrings read as they are written."""
+    """Have docstrings read as they are written, and the menu be what it says."""
     app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon
+    app.connect("html-page-context", _plain_captions, priority=900)  # after the theme

@@ -20,9 +20,13 @@ from sphinx.writers.html5 import HTML5Translator
 SCRIPT = Path(__file__).parent.parent / "_static" / "katex" / "katex.min.js"
 # Classes are all that an equation may add to a page.
 RENDER = r"""
+function trust(context) {
+  if (context.command === "\\htmlClass") return true;
+  throw new katex.ParseError(`${context.command} is not for equations`);
+}
 function render(tex, displayMode) {
   return JSON.stringify(katex.renderToString(tex, {
-    displayMode, throwOnError: true, trust: context => context.command === "\\htmlClass",
+    displayMode, throwOnError: true, trust,
     strict: code => code === "htmlExtension" ? "ignore" : "error",
     macros: {"\\con": "\\htmlClass{con con-#1}{#2}"},
   }));

@@ -165,7 +165,7 @@ def _file(path: str, root: Path) -> str:
         f'<span class="line" id="L{number}"><a href="#L{number}">{number}</a>{line}\n</span>'
         for number, line in enumerate(lines, 1)
     )
-    return f'<div class="highlight"><pre tabindex="0">{"".join(rows)}</pre></div>'
+    return f'<div class="highlight"><pre>{"".join(rows)}</pre></div>'
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

@@ -145,7 +145,7 @@ def _depart_box(self: HTML5Translator, node: tri_box) -> None:
 
 def _visit_code(self: HTML5Translator, node: tri_code) -> None:
     html = "\n".join(painted_lines(node.astext(), node["symbols"]))
-    self.body.append(f'<div class="highlight"><pre tabindex="0">{html}\n</pre></div>')
+    self.body.append(f'<div class="highlight"><pre>{html}\n</pre></div>')
     raise nodes.SkipNode
 
 
@@ -227,7 +227,6 @@ class Triptych(SphinxDirective):
         items = []
         for concept in concepts.values():
             mark = nodes.inline("", "", classes=["con", f"con-{concept.key}"])
-            mark["concept"] = concept.key
             mark += nodes.math("", concept.tex)
             mark += nodes.literal("", concept.identifiers[0])
             items.append(nodes.list_item("", nodes.paragraph("", "", mark)))

@@ -115,6 +115,22 @@ function addPosition(flow) {
   look();
 }
 
+// ---------------------------------------------------------------- keyboards and screen readers
+
+function reachScrollers() {
+  for (const box of document.querySelectorAll("pre, .table-wrapper, .math-block, article svg")) {
+    const scroller = box.matches("svg") ? box.parentElement : box;
+    if (scroller.scrollWidth > scroller.clientWidth) scroller.tabIndex = 0;
+    else scroller.removeAttribute("tabindex");
+  }
+}
+
+window.addEventListener("resize", reachScrollers);
+window.addEventListener("load", reachScrollers);
+for (const [place, label] of [[".sidebar-drawer", "Site"], [".toc-drawer", "This page"]]) {
+  document.querySelector(place)?.setAttribute("aria-label", label);
+}
+
 for (const head of document.querySelectorAll(".tri-head-paper")) addSwitch(head);
 const chosen = remembered("columns");
 showColumns(chosen in COLUMNS ? chosen : "both");
