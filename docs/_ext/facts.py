@@ -241,7 +241,8 @@ def _claims() -> Iterator[tuple[str, str]]:
     yield "claims held", str(sum(claim["holds"] for claim in held))
     for name in dict.fromkeys(claim["name"] for claim in held):
         sizes = [claim["size"] for claim in held if claim["name"] == name]
-        yield f"claim.{name}", f"{max(sizes):.0e}"
+        worst = max(sizes)
+        yield f"claim.{name}", f"{worst:.1f}" if worst >= 0.1 else f"{worst:.0e}"
 
 
 def _parity() -> Iterator[tuple[str, str]]:

@@ -19,9 +19,9 @@ from common.layouts import Form, Layout
 from common.layouts.schema import BY_NAME
 from common.preprocess import FAMILIES
 from common.recipe import RECIPES
-from common.spec import DIALECTS, PRESETS, resolve
+from common.spec import DIALECTS, resolve
 from common.training import read_table
-from facts import RESULTS, TRAINED_IN, layouts, number, project, result
+from facts import RESULTS, TRAINED_IN, layouts, project, result
 
 GENERATED: dict[str, Callable[[], str]] = {}
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
@@ -85,16 +85,6 @@ def extras() -> str:
     return table(("Extra", "For", "Packages"), rows)
 
 
-@generated("presets")
-def presets() -> str:
-    """Every preset with its coefficients."""
-    rows = [
-        (name.upper(), f"{p.width:g}", f"{p.depth:g}", str(p.resolution), f"{p.dropout:g}")
-        for name, p in PRESETS.items()
-    ]
-    return table(("Preset", "Width", "Depth", "Pixels", "Dropout"), rows, "numbers")
-
-
 @generated("dialects")
 def dialects() -> str:
     """Every dialect with its numbers, and who runs it."""
@@ -102,14 +92,16 @@ def dialects() -> str:
     for name, dialect in DIALECTS.items():
         numbers = f"{dialect.epsilon:g}", f"{dialect.momentum:g}", f"{1 - dialect.momentum:.2g}"
         whose = [
-            f"{layout.name} ({_sizes(held)})"
+            layout.name + ("" if len(held) == len(layout.presets) else f" ({_sizes(held)})")
             for layout in layouts()
             if (held := [p for p, spoken in layout.dialects.items() if dialect in spoken])
             and not layout.any_network
         ]
         rows.append((f"`{name}`", dialect.padding, *numbers, ", ".join(whose)))
     return table(
-        ("Dialect", "Padding", "Epsilon", "Kept (Keras)", "Taken (PyTorch)", "Layouts"), rows
+        ("Dialect", "Padding", "Epsilon", "Kept (Keras)", "Taken (PyTorch)", "Layouts"),
+        rows,
+        "tall",
     )
 
 
@@ -162,7 +154,7 @@ def families() -> str:
         how = family.interpolation
         smooth = "" if how.antialias or how.rules == "pillow" else ", no antialiasing"
         rows.append((f"`{family.name}`", f"{how.rules}, {how.kernel}{smooth}", seen, family.source))
-    return table(("Family", "Interpolation", "Fed with", "Source"), rows)
+    return table(("Family", "Interpolation", "Fed with", "Source"), rows, "tall")
 
 
 # ------------------------------------------------------------------ layouts and formats
@@ -259,7 +251,7 @@ def formats() -> str:
         reads = [layout.name for layout in layouts() if kind in layout.formats_read]
         writes = [layout.name for layout in layouts() if kind in layout.forms]
         rows.append((f"`{kind}`", suffix, what, ", ".join(reads), ", ".join(writes) or "-"))
-    return table(("Format", "File", "What it is", "Read as", "Written as"), rows)
+    return table(("Format", "File", "What it is", "Read as", "Written as"), rows, "tall")
 
 
 # ------------------------------------------------------------------ the command line
@@ -448,10 +440,3 @@ def rmsprop() -> str:
     """Where one weight is after the same ten steps of three optimizers called RMSProp."""
     rows = [(name, f"{value:.2f}") for name, value in result("effects")["weight"].items()]
     return table(("RMSProp of", "The weight"), rows)
-
-
-@generated("effects")
-def effects() -> str:
-    """What every single difference costs the logits of B0."""
-    rows = sorted(result("effects")["logits"].items(), key=lambda row: -row[1])
-    return table(("What is different", "Error"), [(name, number(value)) for name, value in rows])

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 import sys
 import tomllib
 
@@ -13,6 +14,7 @@ import facts
 from common.backend import GROUP
 from common.recipe import get_recipe
 from parity_tests.peers.operators import declare
+from parity_tests.site.conftest import sphinx
 from parity_tests.site.files import FILES
 from parity_tests.site.pages import (
     PAGES,
@@ -153,6 +155,46 @@ def test_what_pages_name_is_known(role, look_up):
 def test_what_is_not_known_is_refused(look_up, wrong):
     with pytest.raises(ValueError, match=re.escape(wrong.split("::")[-1])):
         look_up(wrong)
+
+
+GOOD = """\
+# Page
+
+{fact}`parameters.b0` {pin}`parity_tests/test_forward.py::test_any_size` {mistake}`ReLU for swish`
+
+```{generated} dialects
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("", "", ""),
+        ("parameters.b0", "parameters.b9", "there is no fact 'parameters.b9'"),
+        ("test_any_size", "test_nothing", "test_forward.py has no test_nothing"),
+        ("ReLU for swish", "ReLU for fish", "has no mistake 'ReLU for fish'"),
+        ("dialects", "dialogues", "nothing generated is called 'dialogues'"),
+    ],
+)
+def test_what_is_not_known_stops_the_build(before, after, message, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    path = repr(str(ROOT / "docs" / "_ext"))
+    extensions = 'extensions = ["myst_parser", "sources", "facts_ext"]'
+    (docs / "conf.py").write_text(f"import sys\nsys.path.insert(0, {path})\n{extensions}\n")
+    (docs / "index.md").write_text(GOOD.replace(before, after))
+    for needed in ("parity_tests", "explore"):
+        (tmp_path / needed).mkdir()
+    shutil.copy(ROOT / "parity_tests" / "test_forward.py", tmp_path / "parity_tests")
+    done = sphinx(docs, tmp_path / "out")
+    assert message in done.stderr
+    assert (done.returncode == 0) == (not message), done.stderr
+    if not message:
+        page = (tmp_path / "out" / "index.html").read_text()
+        assert "5,288,548" in page
+        assert "source/parity_tests/test_forward.py.html#L" in page
+        assert 'href="explore/parity.html#mistakes"' in page
 
 
 def test_results_name_the_command_that_writes_them():
