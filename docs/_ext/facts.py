@@ -10,6 +10,7 @@ import ast
 import json
 import math
 import re
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -231,6 +232,12 @@ def mistake(name: str) -> dict[str, Any]:
         if row["mistake"] == name:
             return row
     raise ValueError(f"docs/results/mutants.json has no mistake {name!r}")
+
+
+@cache
+def anchor(name: str) -> str:
+    """Where the page of claims has a mistake, as docs/claims.py writes it."""
+    return runpy.run_path(str(ROOT / "docs" / "claims.py"))["anchor"](name)
 
 
 def _claims() -> Iterator[tuple[str, str]]:

@@ -69,11 +69,11 @@ class MistakeRole(_Checked):
     """A mistake that is made on purpose, by its name in the table of mistakes."""
 
     def made(self) -> nodes.Node:
-        """The name, linked to that table."""
+        """The name, linked to its row of that table."""
         facts.mistake(self.text)
         here = self.env.app.builder.get_relative_uri(self.env.docname, "explore/parity")
         link = nodes.reference(
-            "", "", internal=True, refuri=f"{here}#mistakes", classes=["mistake"]
+            "", "", internal=True, refuri=f"{here}#{facts.anchor(self.text)}", classes=["mistake"]
         )
         link += nodes.Text(self.text)
         return link

@@ -194,7 +194,7 @@ def test_what_is_not_known_stops_the_build(before, after, message, tmp_path):
         page = (tmp_path / "out" / "index.html").read_text()
         assert "5,288,548" in page
         assert "source/parity_tests/test_forward.py.html#L" in page
-        assert 'href="explore/parity.html#mistakes"' in page
+        assert 'href="explore/parity.html#mistake-relu-for-swish"' in page
 
 
 def test_results_name_the_command_that_writes_them():
