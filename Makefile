@@ -23,6 +23,7 @@ lint: $(INSTALLED)
 
 # The pages: build/docs/index.html.
 docs: $(INSTALLED)
+	rm -rf build/docs
 	$(SPHINX) -q docs build/docs
 
 # Pages, links and excerpts by reading them; the rest in Chromium.
