@@ -127,7 +127,7 @@ def recipes() -> str:
         values = [_value(getattr(found, item)) for found in (paper, official)]
         source = official.sources.get(item, paper.sources.get(item, ""))
         rows.append((item.replace("_", " "), *values, source))
-    return table(("", "Paper", "Released code", "Source"), rows)
+    return table(("Item", "Paper", "Released code", "Source"), rows)
 
 
 def _value(value: object) -> str:
@@ -275,10 +275,10 @@ def _command(name: str, command: Any) -> str:
     parts = [f"## {name}", f"```text\n{usage}\n```", _prose(command.help or "")]
     if arguments:
         rows = [(f"`{_meta(one)}`", _prose(one.help or "")) for one in arguments]
-        parts.append(table(("Argument", ""), rows))
+        parts.append(table(("Argument", "Meaning"), rows))
     if options:
         rows = [(_spelt(one), _prose(one.help or ""), _default(one)) for one in options]
-        parts.append(table(("Option", "", "Default"), rows))
+        parts.append(table(("Option", "Meaning", "Default"), rows))
     return "\n\n".join(parts)
 
 
@@ -325,7 +325,9 @@ def parity() -> str:
         size = str(preset["resolution"][0])
         verdict = "agrees" if preset["agrees"] else "**differs**"
         rows.append((preset["preset"].upper(), size, *errors, f"{same:.0%}", verdict))
-    return table(("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", ""), rows, "numbers")
+    return table(
+        ("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", "Verdict"), rows, "numbers"
+    )
 
 
 @generated("error by depth")
