@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: parity test test-slow lint benchmark clean
+SPHINX := $(BIN)/sphinx-build -E -W --keep-going -n -b html
+
+.PHONY: parity test test-slow lint docs docs-test benchmark clean
 
 parity: $(INSTALLED)
 	$(BIN)/rosetta parity
@@ -19,6 +21,16 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The pages: build/docs/index.html.
+docs: $(INSTALLED)
+	rm -rf build/docs
+	$(SPHINX) -q docs build/docs
+
+# Pages, links and excerpts by reading them; the rest in Chromium.
+docs-test: docs
+	$(BIN)/python docs/_ext/check_site.py build/docs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser parity_tests/site
+
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/port.py
@@ -30,4 +42,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -231,12 +231,12 @@ def _whole(image: Size) -> Box:
 class Interpolation:
     """A kernel, and whose rules it is applied by: the same name is not the same thing.
 
-    pillow: antialiased, but for "nearest"; rounded to whole levels from 0 to 255.
-    tensorflow1: `resize_bicubic` of a = -0.75, pixels being points on the integers of a grid; not
-        antialiased, nor kept between 0 and 255.
-    tensorflow: `tf.image.resize`, of a = -0.5 and pixels that are squares; not kept there either.
-    keras: the same, rounded as the `Resizing` layer does with integers.
-    scikit-image: a blur, and the cubic spline through all pixels; kept within the image's range.
+    - pillow: antialiased, but for "nearest"; rounded to whole levels from 0 to 255.
+    - tensorflow1: `resize_bicubic` of a = -0.75, pixels being points on the integers of a grid; not
+      antialiased, nor kept between 0 and 255.
+    - tensorflow: `tf.image.resize`, of a = -0.5 and pixels that are squares; not kept there either.
+    - keras: the same, rounded as the `Resizing` layer does with integers.
+    - scikit-image: a blur, and the cubic spline through all pixels; kept within the image's range.
     """
 
     rules: Literal["pillow", "tensorflow1", "tensorflow", "keras", "scikit-image"] = "pillow"

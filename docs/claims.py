@@ -9,6 +9,7 @@ python docs/claims.py
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -88,12 +89,17 @@ def _number(value: float | None) -> str:
     return f"{value:.1f}" if 0.1 <= value < 100 else f"{value:.0e}"
 
 
+def anchor(mistake: str) -> str:
+    """By which other pages refer to a mistake's row."""
+    return "mistake-" + re.sub(r"[^a-z0-9]+", "-", mistake.lower()).strip("-")
+
+
 def _mutants(found: list[dict]) -> str:
     rows = [["mistake", "caught by", "size", "shapes", "default initialisation"]]
     for row in found:
         rows.append(
             [
-                row["mistake"],
+                f'<a id="{anchor(row["mistake"])}"></a>{row["mistake"]}',
                 row["caught_by"] or "**nothing**",
                 _number(row["size"]),
                 "notice" if row["seen_by_shapes"] else "miss it",

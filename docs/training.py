@@ -47,7 +47,7 @@ def _runs() -> dict[str, list[dict[str, float]]]:
 
 
 def _digits() -> str:
-    rows = ["| | best top-1 | at epoch | first epoch of 97 % |", "|---|---|---|---|"]
+    rows = ["| framework | best top-1 | at epoch | first epoch of 97 % |", "|---|---|---|---|"]
     for name, run in _runs().items():
         best = max(run, key=lambda row: row["val_top1"])
         reached = next((row["epoch"] for row in run if row["val_top1"] >= 0.97), None)
@@ -72,7 +72,7 @@ def _differences() -> dict[str, list[float]]:
 
 def _drift() -> str:
     head = " | ".join(f"step {step}" for step in SHOWN)
-    rows = [f"| | {head} |", "|---|" + "---|" * len(SHOWN)]
+    rows = [f"| run | {head} |", "|---|" + "---|" * len(SHOWN)]
     for name, apart in _differences().items():
         backend, precision = name.split()
         cells = " | ".join(f"{apart[step - 1]:.0e}" for step in SHOWN)

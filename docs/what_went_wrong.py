@@ -314,11 +314,11 @@ def _range(shares: list[float]) -> str:
 def _table(runs: dict[str, dict], epochs: int) -> str:
     places = [max(1, epochs * part // 3) for part in (1, 2, 3)]
     head = [
-        "",
+        "run",
         *(f"top-1 after {epoch}" for epoch in places),
         f"loss after {places[0]}",
         "at the end",
-        "",
+        "verdict",
     ]
     rows = []
     names = {**EFFICIENTNETS, **{name: f"Xception {text}" for name, text in XCEPTIONS.items()}}

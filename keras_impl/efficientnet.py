@@ -45,6 +45,7 @@ def squeeze_and_excitation(
     x: KerasTensor, reduce: layers.Layer, expand: layers.Layer
 ) -> KerasTensor:
     """Gate each channel by the means of all: (N, H, W, C) -> (N, H, W, C) (arXiv 1709.01507)."""
+    # step: se
     gate = global_average_pool(x, keepdims=True)
     gate = swish(reduce(gate))
     gate = ops.sigmoid(expand(gate))
@@ -56,35 +57,62 @@ def StochasticDepth(rate: float, name: str) -> layers.Layer:
 
     What is kept is divided by the survival probability, so that the expectation is unchanged.
     """
-    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=layer_name(name))
+    # step: skip
+    return layers.Dropout(
+        rate,
+        noise_shape=(None, 1, 1, 1),
+        name=layer_name(name),
+    )
 
 
 class MBConv:
     """Inverted bottleneck: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C') (section 4, Table 1)."""
 
     def __init__(self, block: Block, dialect: Dialect):
+        # step: block
         self.block = block
-        role, inner, squeezed = block.role, block.expanded_channels, block.squeezed_channels
+        at = block.role
+        inner = block.expanded_channels
+        squeezed = block.squeezed_channels
+        outer = block.out_channels
+        # step: expand
         if block.has_expansion:
-            self.expand_conv = Conv(inner, 1, 1, dialect, f"{role}.expand_conv")
-            self.expand_bn = BatchNorm(dialect, f"{role}.expand_bn")
+            name = f"{at}.expand_conv"
+            self.expand_conv = Conv(inner, 1, 1, dialect, name)
+            self.expand_bn = BatchNorm(dialect, f"{at}.expand_bn")
+        # step: depthwise
         self.depthwise_conv = DepthwiseConv(
-            block.kernel, block.stride, dialect, f"{role}.depthwise_conv"
+            block.kernel,
+            block.stride,
+            dialect,
+            f"{at}.depthwise_conv",
         )
-        self.depthwise_bn = BatchNorm(dialect, f"{role}.depthwise_bn")
-        self.se_reduce = PointwiseConv(squeezed, f"{role}.se_reduce")
-        self.se_expand = PointwiseConv(inner, f"{role}.se_expand")
-        self.project_conv = Conv(block.out_channels, 1, 1, dialect, f"{role}.project_conv")
-        self.project_bn = BatchNorm(dialect, f"{role}.project_bn")
-        self.drop_path = StochasticDepth(block.drop_path_rate, f"{role}.drop_path")
+        self.depthwise_bn = BatchNorm(dialect, f"{at}.depthwise_bn")
+        # step: se
+        self.se_reduce = PointwiseConv(squeezed, f"{at}.se_reduce")
+        self.se_expand = PointwiseConv(inner, f"{at}.se_expand")
+        # step: project
+        name = f"{at}.project_conv"
+        self.project_conv = Conv(outer, 1, 1, dialect, name)
+        self.project_bn = BatchNorm(dialect, f"{at}.project_bn")
+        # step: skip
+        rate = block.drop_path_rate
+        self.drop_path = StochasticDepth(rate, f"{at}.drop_path")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: block
         skip = x
+        # step: expand
         if self.block.has_expansion:
             x = swish(self.expand_bn(self.expand_conv(x)))
+        # step: depthwise
         x = swish(self.depthwise_bn(self.depthwise_conv(x)))
-        x = squeeze_and_excitation(x, self.se_reduce, self.se_expand)
+        # step: se
+        reduce, expand = self.se_reduce, self.se_expand
+        x = squeeze_and_excitation(x, reduce, expand)
+        # step: project
         x = self.project_bn(self.project_conv(x))
+        # step: skip
         if self.block.has_skip:
             x = self.drop_path(x) + skip
         return x

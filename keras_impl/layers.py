@@ -49,6 +49,7 @@ class Conv:
         )
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: pad
         return self.conv(self.pad(x) if self.pad else x)
 
 
@@ -72,14 +73,19 @@ def _padding(
     kernel: int, stride: int, dialect: Dialect, name: str
 ) -> tuple[layers.Layer | None, str]:
     """The layer that pads before a convolution, if any, and the convolution's own padding."""
-    if dialect.padding == "same" or stride == 1:  # Keras pads a map of any size by itself
+    # step: pad
+    if dialect.padding == "same" or stride == 1:
+        # Keras pads a map of any size by itself.
         return None, "same"
     if kernel == 1:
         return None, "valid"
     zeros = symmetric_padding(kernel)
-    return layers.ZeroPadding2D(
-        (zeros, zeros), CHANNELS_LAST, name=layer_name(f"{name}_pad")
-    ), "valid"
+    pad = layers.ZeroPadding2D(
+        (zeros, zeros),
+        CHANNELS_LAST,
+        name=layer_name(f"{name}_pad"),
+    )
+    return pad, "valid"
 
 
 class MaxPool:

@@ -38,6 +38,7 @@ class PointwiseConv(nn.Conv2d):
 
 def squeeze_and_excitation(x: Tensor, reduce: PointwiseConv, expand: PointwiseConv) -> Tensor:
     """Gate each channel by the means of all: (N, C, H, W) -> (N, C, H, W) (arXiv 1709.01507)."""
+    # step: se
     gate = global_average_pool(x, keepdims=True)
     gate = swish(reduce(gate))
     gate = torch.sigmoid(expand(gate))
@@ -55,9 +56,11 @@ class StochasticDepth(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: skip
         if not self.training or self.rate == 0:
             return x
-        return x * F.dropout(x.new_ones(x.shape[0], 1, 1, 1), self.rate)
+        samples = x.new_ones(x.shape[0], 1, 1, 1)
+        return x * F.dropout(samples, self.rate)
 
 
 class MBConv(nn.Module):
@@ -65,26 +68,47 @@ class MBConv(nn.Module):
 
     def __init__(self, block: Block, dialect: Dialect):
         super().__init__()
+        # step: block
         self.block = block
-        inner, squeezed = block.expanded_channels, block.squeezed_channels
+        channels = block.in_channels
+        inner = block.expanded_channels
+        squeezed = block.squeezed_channels
+        outer = block.out_channels
+        # step: expand
         if block.has_expansion:
-            self.expand_conv = Conv(block.in_channels, inner, 1, 1, dialect)
+            self.expand_conv = Conv(channels, inner, 1, 1, dialect)
             self.expand_bn = BatchNorm(inner, dialect)
-        self.depthwise_conv = DepthwiseConv(inner, block.kernel, block.stride, dialect)
+        # step: depthwise
+        self.depthwise_conv = DepthwiseConv(
+            inner,
+            block.kernel,
+            block.stride,
+            dialect,
+        )
         self.depthwise_bn = BatchNorm(inner, dialect)
+        # step: se
         self.se_reduce = PointwiseConv(inner, squeezed)
         self.se_expand = PointwiseConv(squeezed, inner)
-        self.project_conv = Conv(inner, block.out_channels, 1, 1, dialect)
-        self.project_bn = BatchNorm(block.out_channels, dialect)
+        # step: project
+        self.project_conv = Conv(inner, outer, 1, 1, dialect)
+        self.project_bn = BatchNorm(outer, dialect)
+        # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: block
         skip = x
+        # step: expand
         if self.block.has_expansion:
             x = swish(self.expand_bn(self.expand_conv(x)))
+        # step: depthwise
         x = swish(self.depthwise_bn(self.depthwise_conv(x)))
-        x = squeeze_and_excitation(x, self.se_reduce, self.se_expand)
+        # step: se
+        reduce, expand = self.se_reduce, self.se_expand
+        x = squeeze_and_excitation(x, reduce, expand)
+        # step: project
         x = self.project_bn(self.project_conv(x))
+        # step: skip
         if self.block.has_skip:
             x = self.drop_path(x) + skip
         return x

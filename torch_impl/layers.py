@@ -17,11 +17,17 @@ def _padded(
     x: Tensor, kernel: int, stride: int, dialect: Dialect, value: float = 0.0
 ) -> tuple[Tensor, tuple[int, int]]:
     """A map (N, C, H, W) as far as it must be padded beforehand, and what is left to pad evenly."""
-    # PyTorch has no SAME padding where there is a stride: it depends on the size of the map.
-    (top, bottom), (left, right) = (dialect.pad(n, kernel, stride) for n in x.shape[2:])
-    if (top, left) == (bottom, right):  # PyTorch pads evenly by itself, without a copy
+    # step: pad
+    # PyTorch has no SAME padding where there is a stride:
+    # it depends on the size of the map.
+    height, width = x.shape[2:]
+    top, bottom = dialect.pad(height, kernel, stride)
+    left, right = dialect.pad(width, kernel, stride)
+    if (top, left) == (bottom, right):
+        # PyTorch pads evenly by itself, without a copy.
         return x, (top, left)
-    return F.pad(x, (left, right, top, bottom), value=value), (0, 0)
+    pads = (left, right, top, bottom)
+    return F.pad(x, pads, value=value), (0, 0)
 
 
 class Conv(nn.Conv2d):

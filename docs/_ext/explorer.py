@@ -1,0 +1,270 @@
+"""The model explorer: every released network, and what the scaling rule builds between them.
+
+All numbers are computed here, from `common.spec` and `common.counting`, while the pages are built;
+the page has them as JSON, and its script shows what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
+
+from common.counting import count, count_stages
+from common.spec import (
+    ALPHA,
+    BETA,
+    GAMMA,
+    PRESETS,
+    Block,
+    ConvBlock,
+    Network,
+    compound_scaling,
+    resolve,
+)
+
+STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05
+COST = ALPHA * BETA**2 * GAMMA**2  # of one phi, by equation 2
+COLUMNS = ("Stage", "Operator", "Resolution", "Channels", "Layers", "Params", "MACs")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage: the columns of Table 1, and what the stage costs.
+
+    `resolution` is the stage's input, as in the paper.
+    """
+
+    stage: int
+    operator: str
+    resolution: str
+    channels: int
+    layers: int
+    params: int
+    macs: int
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as it is written."""
+        numbers = (str(self.channels), str(self.layers), short(self.params), short(self.macs))
+        return (str(self.stage), self.operator, self.resolution, *numbers)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A network as the explorer shows it; `phi` is where its cost is on the slider."""
+
+    key: str
+    name: str
+    family: str
+    phi: float
+    note: str
+    cards: tuple[tuple[str, str, str], ...]  # heading, value, remark
+    rows: tuple[Row, ...]
+
+
+def short(value: float) -> str:
+    """Three digits and a letter: 5288548 -> "5.29M"."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if value >= size * 0.9995:
+            digits = 2 - math.floor(math.log10(value / size) + 1e-4)
+            return f"{value / size:.{max(digits, 0)}f}{letter}"
+    return f"{value:.0f}"
+
+
+def rows(network: Network) -> tuple[Row, ...]:
+    """Table 1 of a network."""
+    costs, stages = count_stages(network), {}
+    for section in network.sections:
+        stages.setdefault(section.stage, []).append(section)
+    return tuple(
+        Row(
+            stage,
+            _operator(sections[0], network),
+            "×".join(map(str, sections[0].input_size)),
+            sections[0].out_channels,
+            sum(isinstance(section, ConvBlock | Block) for section in sections),
+            costs[stage].trainable,
+            costs[stage].macs,
+        )
+        for stage, sections in sorted(stages.items())
+    )
+
+
+def _operator(section: ConvBlock | Block, network: Network) -> str:
+    kernel = f"{section.kernel}×{section.kernel}"
+    if isinstance(section, Block):
+        return f"MBConv{section.expand_ratio}, k{kernel}"
+    return f"Conv{kernel}" + (" & pooling & FC" if section is network.head else "")
+
+
+@cache
+def released() -> tuple[Shown, ...]:
+    """The networks that there are weights of, each under a button of its own."""
+    return tuple(_released(name) for name in PRESETS)
+
+
+def _released(name: str) -> Shown:
+    network, base = resolve(name), PRESETS["b0"]
+    side = network.resolution[0] / base.resolution
+    ways = {
+        "depth": math.log(network.depth, ALPHA),
+        "width": math.log(network.width, BETA),
+        "resolution": math.log(side, GAMMA),
+    }
+    cost = network.depth * network.width**2 * side**2
+    note = f"EfficientNet-{name.upper()} as released. "
+    if name == base.name:
+        note += "The baseline, which the others are scaled from."
+    else:
+        note += (
+            "The φ of a card is what this coefficient alone would need. They differ: the released "
+            "coefficients were rounded, and are not on the curve of equation 3."
+        )
+    return Shown(
+        name,
+        name.upper(),
+        "EfficientNet",
+        math.log(cost, COST),
+        note,
+        _cards(network, cost, {way: f" · alone φ {phi:.2f}" for way, phi in ways.items()}),
+        rows(network),
+    )
+
+
+def at_phi(phi: float) -> Shown:
+    """What equation 3 builds."""
+    scaling = compound_scaling(phi)
+    network = resolve("b0", width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
+    macs = count(network).macs
+    nearest = min(PRESETS.values(), key=lambda p: abs(math.log(count(resolve(p.name)).macs / macs)))
+    note = (
+        f"Not a released network: equation 3 at φ = {phi:.2f}. The released one of nearest cost is "
+        f"{nearest.name.upper()}, with depth ×{nearest.depth:g}, width ×{nearest.width:g} and "
+        f"{nearest.resolution} pixels."
+    )
+    return Shown(
+        f"phi={phi:g}",
+        f"φ = {phi:.2f}",
+        "EfficientNet",
+        phi,
+        note,
+        _cards(network, COST**phi, {}),
+        rows(network),
+    )
+
+
+def _cards(
+    network: Network, cost: float, alone: dict[str, str]
+) -> tuple[tuple[str, str, str], ...]:
+    total, base = count(network), count(resolve("b0"))
+    side = network.resolution[0] / PRESETS["b0"].resolution
+    ratio = total.macs / base.macs
+    return (
+        (
+            "Depth d",
+            f"×{network.depth:.2f}",
+            f"{len(network.blocks)} blocks{alone.get('depth', '')}",
+        ),
+        (
+            "Width w",
+            f"×{network.width:.2f}",
+            f"stem {network.stem.out_channels}{alone.get('width', '')}",
+        ),
+        (
+            "Resolution r",
+            f"{network.resolution[0]} px",
+            f"×{side:.2f}{alone.get('resolution', '')}",
+        ),
+        (
+            "Parameters",
+            short(total.trainable),
+            f"×{total.trainable / base.trainable:.2f} of B0",
+        ),
+        ("MACs", short(total.macs), f"×{ratio:.1f} of B0"),
+        ("Predicted cost", f"×{cost:.1f}", f"d·w²·r²; really ×{ratio:.1f}"),
+    )  # fmt: skip
+
+
+def data() -> dict[str, object]:
+    """Everything that the page needs, as plain values.
+
+    Stages and operators are those of the family; the remaining cells are in the rows, followed by
+    the two numbers that the bars show.
+    """
+    families: dict[str, list[tuple[str, ...]]] = {}
+
+    def plain(shown: Shown) -> dict[str, object]:
+        families.setdefault(shown.family, [row.cells[:2] for row in shown.rows])
+        rows = [[*row.cells[2:], row.params, row.macs] for row in shown.rows]
+        return asdict(shown) | {"phi": round(shown.phi, 2), "rows": rows}
+
+    return {
+        "released": [plain(shown) for shown in released()],
+        "curve": [plain(at_phi(step / PER_PHI)) for step in range(STEPS + 1)],
+        "families": families,
+    }
+
+
+# ------------------------------------------------------------------ the page
+
+
+class explorer_data(nodes.General, nodes.Element):  # noqa: N801  (docutils names nodes like this)
+    """The numbers, for the script."""
+
+
+def _visit_data(self: HTML5Translator, node: explorer_data) -> None:
+    text = json.dumps(data(), ensure_ascii=False, separators=(",", ":"))
+    # What could end the element, or begin a comment in it.
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    self.body.append(f'<script type="application/json" id="explorer-data">{text}</script>\n')
+    raise nodes.SkipNode
+
+
+def _skip(self: nodes.NodeVisitor, node: nodes.Node) -> None:
+    raise nodes.SkipNode
+
+
+def table(shown: Shown) -> nodes.table:
+    """Table 1 of a network, as a table."""
+    group = nodes.tgroup("", cols=len(COLUMNS))
+    group += [nodes.colspec("", colwidth=1) for _ in COLUMNS]
+    group += nodes.thead("", _row(COLUMNS))
+    group += nodes.tbody("", *(_row(row.cells) for row in shown.rows))
+    return nodes.table("", group, classes=["explorer-table"])
+
+
+def _row(cells: tuple[str, ...]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in cells))
+
+
+class Explorer(SphinxDirective):
+    """B0's table, which the script makes into every network's."""
+
+    def run(self) -> list[nodes.Node]:
+        """The table and the numbers."""
+        return list(self._nodes())
+
+    def _nodes(self) -> Iterator[nodes.Node]:
+        yield nodes.container("", table(released()[0]), classes=["explorer"])
+        yield explorer_data()
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register the directive."""
+    app.add_node(
+        explorer_data,
+        html=(_visit_data, None),
+        **dict.fromkeys(("latex", "text", "man", "texinfo"), (_skip, None)),
+    )
+    app.add_directive("explorer", Explorer)
+    app.add_js_file("explorer.js", loading_method="defer")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

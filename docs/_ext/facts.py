@@ -1,0 +1,321 @@
+"""The numbers that pages name, each from the code or from a result that is kept in docs/results.
+
+A page writes {fact}`parameters.b0` and gets 5,288,548.  `python docs/_ext/facts.py` lists them all.
+Nothing here knows Sphinx, so that tests use it too.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import runpy
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from common import claims, recipe
+from common.compare import TOLERANCES
+from common.counting import count
+from common.diagnosis import JUMP
+from common.layouts import LAYOUTS, Layout
+from common.recipe import RECIPES, average_decay
+from common.spec import (
+    ALPHA,
+    BETA,
+    DIALECTS,
+    DROP_PATH_RATE,
+    GAMMA,
+    IMAGENET_CLASSES,
+    PRESETS,
+    SQUEEZE_RATIO,
+    TOTAL_STRIDE,
+    conv_std,
+    resolve,
+)
+from common.training import read_table
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+TRAINED_IN = ("torch", "keras")
+REACHED = 0.97  # top-1, as in docs/training.py
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number as a reader wants it: 5,288,548 or 0.57 or 1.1e-05."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if 0.01 <= abs(value) < 1000:
+        return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+    return f"{value:.1e}"
+
+
+@cache
+def facts() -> dict[str, str]:
+    """Every fact by its name."""
+    found: dict[str, str] = {}
+    for name, value in _all():
+        if name in found:
+            raise ValueError(f"two facts are called {name!r}")
+        found[name] = value
+    return found
+
+
+def fact(name: str) -> str:
+    """One of them.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in facts():
+        raise ValueError(f"there is no fact {name!r}; `python docs/_ext/facts.py` lists them")
+    return facts()[name]
+
+
+def _all() -> Iterator[tuple[str, str]]:
+    yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
+    yield from _networks()
+    yield from _conventions()
+    yield from _recipes()
+    yield from _consequences()
+    yield from _effects()
+    yield from _mistakes()
+    yield from _claims()
+    yield from _parity()
+    yield from _trainings()
+
+
+# ------------------------------------------------------------------ from the code
+
+
+def layouts() -> tuple[Layout, ...]:
+    """All layouts, in the order in which a file is tried against them."""
+    return LAYOUTS
+
+
+def layout_names() -> tuple[str, ...]:
+    """Their names, each once."""
+    return tuple(dict.fromkeys(layout.name for layout in layouts()))
+
+
+def _networks() -> Iterator[tuple[str, str]]:
+    for name, preset in PRESETS.items():
+        network = resolve(name)
+        total = count(network)
+        yield f"parameters.{name}", number(total.trainable)
+        yield f"macs.{name}", number(total.macs)
+        yield f"gmacs.{name}", f"{total.macs / 1e9:.3g}"
+        yield f"size.{name}", str(preset.resolution)
+        yield f"width.{name}", f"{preset.width:g}"
+        yield f"depth.{name}", f"{preset.depth:g}"
+        yield f"dropout.{name}", f"{preset.dropout:g}"
+        yield f"blocks.{name}", str(len(network.blocks))
+        yield f"last drop.{name}", f"{network.blocks[-1].drop_path_rate:.4g}"
+    yield "presets", str(len(PRESETS))
+    yield "layouts", str(len(layout_names()))
+    yield "classes", number(IMAGENET_CLASSES)
+    yield "stride", str(TOTAL_STRIDE)
+    yield "squeeze ratio", f"{SQUEEZE_RATIO:g}"
+    yield "drop path rate", f"{DROP_PATH_RATE:g}"
+    yield "survival", f"{1 - DROP_PATH_RATE:g}"
+    yield "alpha", f"{ALPHA:g}"
+    yield "beta", f"{BETA:g}"
+    yield "gamma", f"{GAMMA:g}"
+    yield "cost of one phi", f"{ALPHA * BETA**2 * GAMMA**2:.3g}"
+
+
+def _conventions() -> Iterator[tuple[str, str]]:
+    for name, dialect in DIALECTS.items():
+        yield f"epsilon.{name}", f"{dialect.epsilon:g}"
+        yield f"kept.{name}", f"{dialect.momentum:g}"
+        yield f"taken.{name}", f"{1 - dialect.momentum:.2g}"
+    yield "dialects", str(len(DIALECTS))
+    for dtype, tolerance in TOLERANCES.items():
+        yield f"tolerance.{dtype}", f"{tolerance.limit:.0e}"
+    yield "deviations", str(claims.DEVIATIONS)
+    yield "jump", str(JUMP)
+    yield "claims.batch", str(claims.BATCH)
+    yield "claims.side", str(claims.SIDE)
+    yield "claims.steps", str(claims.STEPS)
+
+
+def _recipes() -> Iterator[tuple[str, str]]:
+    """Whatever of a recipe is one number."""
+    for found in RECIPES.values():
+        for field in fields(found):
+            value = getattr(found, field.name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                written = f"{value:,}" if isinstance(value, int) else f"{value:g}"
+                yield f"{found.name}.{field.name}", written
+    yield "rate images", str(recipe.BATCH_PER_RATE)
+
+
+def _consequences() -> Iterator[tuple[str, str]]:
+    """What follows from the numbers above by a formula."""
+    official = RECIPES["official"]
+    yield "average.first", f"{average_decay(0):g}"
+    yield "average.100", f"{average_decay(100):.2f}"
+    periods = math.floor(official.warmup_epochs / official.every)
+    yield "share after warm-up", f"{official.factor**periods:.3g}"
+    # Of probabilities, softmax makes nearly equal shares: at best e / (e + classes - 1).
+    best = math.e / (math.e + IMAGENET_CLASSES - 1)
+    yield "softmax twice", f"{best:.4f}"
+    yield "loss of softmax twice", f"{-math.log(best):.1f}"
+    yield "loss of equal shares", f"{math.log(IMAGENET_CLASSES):.1f}"
+    first, last = resolve("b0").blocks[0], resolve("b0").blocks[-1]
+    for name, block in (("first", first), ("last", last)):
+        yield f"depthwise std.{name}", f"{conv_std(block.kernel, 1):.3f}"
+        channels = block.expanded_channels
+        yield f"depthwise std without groups.{name}", f"{conv_std(block.kernel, channels):.3f}"
+    small = resolve("b0", resolution=claims.SIDE).blocks[-1].output_size
+    values = claims.BATCH * math.prod(small)
+    yield "values of the last map", str(values)
+    yield "unbiased over biased", f"{values / (values - 1):.3f}"
+    yield "normalization variables", "3"
+
+
+@cache
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of this project."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+# ------------------------------------------------------------------ from kept results
+
+
+@cache
+def result(name: str) -> dict[str, Any]:
+    """A file of docs/results."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def _effects() -> Iterator[tuple[str, str]]:
+    """docs/effects.py"""
+    found = result("effects")
+    for name, value in found["logits"].items():
+        yield f"effect.{name}", number(value)
+        if name.startswith("padding at "):
+            yield "odd", name.rpartition(" ")[2]
+    for name, value in found["weight"].items():
+        yield f"weight.{name}", f"{value:.2f}"
+    for name, value in found["mean"].items():
+        yield f"mean.{name}", f"{value:.0e}"
+
+
+def _mistakes() -> Iterator[tuple[str, str]]:
+    """`rosetta mutants`: how far the claim was off that caught each."""
+    rows = result("mutants")["mistakes"]
+    for row in rows:
+        size = row["size"]
+        yield f"mistake.{row['mistake']}", "no number" if size is None else number(size)
+    yield "mistakes", str(len(rows))
+    yield "mistakes caught", str(sum(bool(row["caught_by"]) for row in rows))
+    yield "mistakes.shapes", str(sum(row["seen_by_shapes"] for row in rows))
+    default = sum(row["seen_on_default_initialisation"] for row in rows)
+    yield "mistakes.default initialisation", str(default)
+
+
+def mistake(name: str) -> dict[str, Any]:
+    """What became of a mistake.
+
+    Raises:
+        ValueError: no mistake of that name was made.
+    """
+    for row in result("mutants")["mistakes"]:
+        if row["mistake"] == name:
+            return row
+    raise ValueError(f"docs/results/mutants.json has no mistake {name!r}")
+
+
+@cache
+def anchor(name: str) -> str:
+    """Where the page of claims has a mistake, as docs/claims.py writes it."""
+    return runpy.run_path(str(ROOT / "docs" / "claims.py"))["anchor"](name)
+
+
+def _claims() -> Iterator[tuple[str, str]]:
+    """`rosetta parity --full`"""
+    runs = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("claims-*.json"))]
+    held = [claim for run in runs for found in run["claims"].values() for claim in found]
+    yield "claims", str(len(held))
+    yield "claims held", str(sum(claim["holds"] for claim in held))
+    for name in dict.fromkeys(claim["name"] for claim in held):
+        sizes = [claim["size"] for claim in held if claim["name"] == name]
+        worst = max(sizes)
+        yield f"claim.{name}", f"{worst:.1f}" if worst >= 0.1 else f"{worst:.0e}"
+
+
+def _parity() -> Iterator[tuple[str, str]]:
+    """`rosetta parity`"""
+    found = result("parity")
+    runs = [run for preset in found["presets"] for run in preset["runs"]]
+    yield "parity.networks", str(len(found["presets"]))
+    yield "parity.worst", f"{max(run['endpoints'][-1]['largest'] for run in runs):.1e}"
+    stems = [run["endpoints"][0]["largest"] for run in runs]
+    yield "rounding.stem", f"{max(stems):.0e}"
+    for package in ("torch", "keras", "tensorflow", "onnxruntime", "numpy", "python"):
+        yield f"parity.{package}", found["environment"][package]
+
+
+def _trainings() -> Iterator[tuple[str, str]]:
+    """The runs of docs/training.py and examples/what_went_wrong.py."""
+    for name in TRAINED_IN:
+        rows = read_table(RESULTS / f"digits-{name}.csv")
+        best = max(rows, key=lambda row: row["val_top1"])
+        reached = next(row for row in rows if row["val_top1"] >= REACHED)
+        yield f"digits.{name}", f"{best['val_top1']:.1%}"
+        yield f"digits.{name}.reached", f"{reached['epoch']:.0f}"
+    yield "digits.epochs", str(len(rows))
+    kept = result("what_went_wrong")
+    for name, run in kept["runs"].items():
+        last = run["epochs"][-1]
+        yield f"wrong.{name}.top1", f"{last['val_top1']:.1%}"
+        yield f"wrong.{name}.loss", f"{last['loss']:.2f}"
+        if "rates" in run:
+            yield f"wrong.{name}.rates", f"{run['rates']:.2g}"
+    yield "wrong.epochs", str(kept["settings"]["epochs"])
+    right, late = (kept["runs"][name]["weights"] for name in ("recipe", "excitation"))
+    yield "wrong.weights missing", number(right - late)
+    yield "wrong.weights", number(right)
+
+
+# ------------------------------------------------------------------ tests that pages name
+
+
+@cache
+def _tests(path: str) -> dict[str, int]:
+    file = ROOT / path
+    if not file.is_file():
+        raise ValueError(f"there is no {path}")
+    tree = ast.parse(file.read_text())
+    return {node.name: node.lineno for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def pinned(name: str) -> tuple[str, int]:
+    """The file and the line of a test, given as `parity_tests/test_forward.py::test_any_size`.
+
+    Raises:
+        ValueError: there is no such test.
+    """
+    found = re.fullmatch(r"(parity_tests/[\w/]+\.py)(?:::(test_\w+))?", name)
+    if not found:
+        raise ValueError(f"{name!r} is not written as parity_tests/FILE.py::TEST")
+    path, test = found.groups()
+    tests = _tests(path)
+    if test is None:
+        return path, 1
+    if test not in tests:
+        raise ValueError(f"{path} has no {test}")
+    return path, tests[test]
+
+
+if __name__ == "__main__":
+    for known, value in facts().items():
+        sys.stdout.write(f"{known:<55} {value}\n")

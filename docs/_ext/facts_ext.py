@@ -1,0 +1,109 @@
+"""Numbers, tables and names of tests in pages, checked while the pages are built.
+
+{fact}`parameters.b0`                                 5,288,548
+{pin}`parity_tests/test_forward.py::test_any_size`    the test, linked to its line
+{mistake}`ReLU for swish`                             a mistake that `rosetta mutants` makes
+
+    ```{generated} layouts
+    ```
+
+What is not known is a warning, with which the strict build fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+import facts
+from sources import source_link
+from tables import GENERATED
+
+log = logging.getLogger(__name__)
+Made = tuple[list[nodes.Node], list[nodes.system_message]]
+
+
+class _Checked(SphinxRole):
+    """A role whose text must be known."""
+
+    def run(self) -> Made:
+        """The nodes, or a warning and the text as it is."""
+        try:
+            return [self.made()], []
+        except ValueError as error:
+            log.warning("%s", error, location=self.get_location())
+            return [nodes.literal(self.rawtext, self.text)], []
+
+    def made(self) -> nodes.Node:
+        """The node for this text.
+
+        Raises:
+            ValueError: the text names nothing.
+        """
+        raise NotImplementedError
+
+
+class FactRole(_Checked):
+    """A number by its name."""
+
+    def made(self) -> nodes.Node:
+        """The number as text."""
+        return nodes.inline(self.rawtext, facts.fact(self.text), classes=["fact"])
+
+
+class PinRole(_Checked):
+    """A test, linked to where it is."""
+
+    def made(self) -> nodes.Node:
+        """The link, which says the last part of the name only."""
+        path, line = facts.pinned(self.text)
+        shown = self.text.rpartition("::")[2].rpartition("/")[2]
+        return source_link(self.env, self.env.docname, path, line, nodes.literal("", shown))
+
+
+class MistakeRole(_Checked):
+    """A mistake that is made on purpose, by its name in the table of mistakes."""
+
+    def made(self) -> nodes.Node:
+        """The name, linked to its row of that table."""
+        facts.mistake(self.text)
+        here = self.env.app.builder.get_relative_uri(self.env.docname, "explore/parity")
+        link = nodes.reference(
+            "", "", internal=True, refuri=f"{here}#{facts.anchor(self.text)}", classes=["mistake"]
+        )
+        link += nodes.Text(self.text)
+        return link
+
+
+class GeneratedDirective(SphinxDirective):
+    """A table, a list or a curve that is made from the code or the results."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """What the registered function gives, parsed where it stands; HTML as it is."""
+        name = self.arguments[0]
+        if name not in GENERATED:
+            known = ", ".join(GENERATED)
+            raise self.error(f"nothing generated is called {name!r}; choose from {known}")
+        text = GENERATED[name]()
+        for path in facts.RESULTS.iterdir():
+            self.env.note_dependency(str(path))
+        if text.startswith("<"):
+            return [nodes.raw("", text, format="html")]
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register roles and directive."""
+    app.add_role("fact", FactRole())
+    app.add_role("pin", PinRole())
+    app.add_role("mistake", MistakeRole())
+    app.add_directive("generated", GeneratedDirective)
+    app.add_css_file("pages.css")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

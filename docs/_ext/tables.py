@@ -1,0 +1,444 @@
+"""What pages take from the code as a whole: tables, lists and curves, as MyST.
+
+A page writes the directive {generated} with the name of one of them.  Nothing here knows Sphinx, so
+that tests use it too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import typer.main
+
+from charts import Axis, Curve, decades, lines
+from common.cli import app
+from common.formats import CHECKPOINT
+from common.layouts import Form, Layout
+from common.layouts.schema import BY_NAME
+from common.preprocess import FAMILIES
+from common.recipe import RECIPES
+from common.spec import DIALECTS, resolve
+from common.training import read_table
+from facts import RESULTS, TRAINED_IN, layouts, project, result
+
+GENERATED: dict[str, Callable[[], str]] = {}
+FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
+RUNNERS = {
+    "torch": "PyTorch",
+    "keras": "Keras",
+    "onnx-torch": "ONNX of PyTorch",
+    "onnx-keras": "ONNX of Keras",
+}
+EXTRAS = {
+    "torch": "running networks in PyTorch",
+    "keras": "running networks in Keras; HDF5, `.keras` and TensorFlow files",
+    "onnx": "parity runs, exported graphs, photographs",
+    "train": "training in PyTorch, curves, images",
+    "all": "all of these",
+    "dev": "the tests: everything, and the libraries that they compare with",
+    "docs": "these pages",
+}
+FORMATS = {
+    "safetensors": ("`.safetensors`", "names, shapes and raw arrays; metadata as text"),
+    "torch": ("`.pth`, `.pt`, `.bin`, `.ckpt`, `.tar`", "a zip of arrays and a pickle"),
+    "h5": ("`.h5`", "HDF5 with groups by the names of layers, as of Keras 2"),
+    "weights.h5": ("`.weights.h5`", "HDF5 with groups by class and counter, as of Keras 3"),
+    "keras": ("`.keras`", "a zip of the graph in JSON and a `.weights.h5`"),
+    CHECKPOINT: ("a prefix, `.index` and `.data-*`", "TensorFlow's checkpoint"),
+    "saved-model": ("a folder with `saved_model.pb`", "TensorFlow's export; its variables"),
+    "npz": ("`.npz`", "NumPy arrays in a zip"),
+    "onnx": ("`.onnx`", "the initializers of a graph of `rosetta export`"),
+}
+
+
+def generated(name: str) -> Callable[[Callable[[], str]], Callable[[], str]]:
+    """Register what a page may ask for."""
+
+    def register(make: Callable[[], str]) -> Callable[[], str]:
+        GENERATED[name] = make
+        return make
+
+    return register
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], style: str = "") -> str:
+    """A table in Markdown, of a class of pages.css where one is given."""
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
+    if style:
+        lines = ["```{table}", f":class: {style}", "", *lines, "```"]
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------ networks and conventions
+
+
+@generated("extras")
+def extras() -> str:
+    """The extras of pyproject.toml and what they bring."""
+    rows = []
+    for name, needs in project()["optional-dependencies"].items():
+        packages = [re.match(r"[\w-]+(\[.*\])?", need)[0] for need in needs]
+        rows.append((f"`{name}`", EXTRAS[name], ", ".join(packages)))
+    return table(("Extra", "For", "Packages"), rows)
+
+
+@generated("dialects")
+def dialects() -> str:
+    """Every dialect with its numbers, and who runs it."""
+    rows = []
+    for name, dialect in DIALECTS.items():
+        numbers = f"{dialect.epsilon:g}", f"{dialect.momentum:g}", f"{1 - dialect.momentum:.2g}"
+        whose = [
+            layout.name + ("" if len(held) == len(layout.presets) else f" ({_sizes(held)})")
+            for layout in layouts()
+            if (held := [p for p, spoken in layout.dialects.items() if dialect in spoken])
+            and not layout.any_network
+        ]
+        rows.append((f"`{name}`", dialect.padding, *numbers, ", ".join(whose)))
+    return table(
+        ("Dialect", "Padding", "Epsilon", "Kept (Keras)", "Taken (PyTorch)", "Layouts"),
+        rows,
+        "tall",
+    )
+
+
+def _sizes(names: Sequence[str]) -> str:
+    """`b0-b7, l2`; names that are no such series one by one."""
+    numbered = [name for name in names if name[0] == "b" and name[1:].isdigit()]
+    runs: list[list[str]] = []
+    for name in numbered:
+        if runs and int(name[1:]) == int(runs[-1][-1][1:]) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    series = [run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ", ".join([*series, *(name for name in names if name not in numbered)])
+
+
+@generated("recipes")
+def recipes() -> str:
+    """The paper's recipe beside the released code's, with the sources."""
+    paper, official = RECIPES["paper"], RECIPES["official"]
+    rows = []
+    for item in dict.fromkeys([*paper.sources, *official.sources]):
+        values = [_value(getattr(found, item)) for found in (paper, official)]
+        source = official.sources.get(item, paper.sources.get(item, ""))
+        rows.append((item.replace("_", " "), *values, source))
+    return table(("Item", "Paper", "Released code", "Source"), rows)
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float | int):
+        return f"{value:g}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, str):
+        return value
+    given = {name: part for name, part in vars(value).items() if part not in (None, False)}
+    return ", ".join(
+        name.replace("_", " ")
+        + ("" if part is True else f" {' to '.join(f'{p:.3g}' for p in part)}")
+        for name, part in given.items()
+    )
+
+
+@generated("families")
+def families() -> str:
+    """How the images of each family of weights are cut, resized and normalised."""
+    rows = []
+    for family in FAMILIES.values():
+        seen = "0 to 255; the graph normalises" if family.graph_normalises else str(family.fed)
+        how = family.interpolation
+        smooth = "" if how.antialias or how.rules == "pillow" else ", no antialiasing"
+        rows.append((f"`{family.name}`", f"{how.rules}, {how.kernel}{smooth}", seen, family.source))
+    return table(("Family", "Interpolation", "Fed with", "Source"), rows, "tall")
+
+
+# ------------------------------------------------------------------ layouts and formats
+
+
+@generated("layouts")
+def all_layouts() -> str:
+    """Every layout in a row."""
+    rows = []
+    for layout in layouts():
+        spoken = dict.fromkeys(d.name for found in layout.dialects.values() for d in found)
+        rows.append(
+            (
+                f"`{layout.name}`",
+                layout.library,
+                _sizes(layout.presets),
+                ", ".join(layout.formats_read),
+                ", ".join(layout.forms) or "-",
+                ", ".join(spoken),
+            )
+        )
+    return table(("Layout", "Library", "Networks", "Reads", "Writes", "Dialects"), rows)
+
+
+@generated("layout keys")
+def layout_keys() -> str:
+    """Under which key, and in which order of axes, each layout keeps some tensors."""
+    return "\n\n".join(_keys(layout) for layout in layouts())
+
+
+def _keys(layout: Layout) -> str:
+    network = resolve(layout.presets[0])
+    # One tensor of every kind; several layouts number a block without expansion otherwise.
+    plain = next(block for block in network.blocks if not block.has_expansion)
+    block = next(block for block in network.blocks if block.has_expansion)
+    names = [
+        "stem.conv.weight",
+        f"{plain.role}.depthwise_conv.weight",
+        f"{plain.role}.project_conv.weight",
+        f"{block.role}.expand_conv.weight",
+        f"{block.role}.depthwise_conv.weight",
+        f"{block.role}.depthwise_bn.scale",
+        f"{block.role}.depthwise_bn.variance",
+        f"{block.role}.se_reduce.bias",
+        f"{block.role}.project_conv.weight",
+        "head.conv.weight",
+        "classifier.weight",
+    ]
+    title = f"### {layout.name}"
+    expects = f"Of {layout.library}. Fed with {layout.expects}."
+    notes = "".join(f" {note[0].upper()}{note[1:]}." for note in layout.notes)
+    forms = list(_forms(layout))
+    parts = [title, expects + notes]
+    for kinds, form in forms:
+        keys = form.keys(network)
+        rows = [
+            (f"`{name}`", f"`{keys[name].path}`", _axes(keys[name].axes), _shape(network, name))
+            for name in names
+        ]
+        head = ("Canonical name", f"Key in {', '.join(kinds)}", "Axes", "Canonical shape")
+        parts.append(table(head, rows))
+    return "\n\n".join(parts)
+
+
+def _forms(layout: Layout) -> Iterator[tuple[list[str], Form]]:
+    """Each form that files have, with its formats; where none is written, those that are read."""
+    kinds = layout.forms or {
+        kind: forms[0] for kind, forms in layout.also_read.items() if kind != BY_NAME
+    }
+    seen: list[tuple[list[str], Form]] = []
+    for kind, form in kinds.items():
+        for names, known in seen:
+            if known == form:
+                names.append(kind)
+                break
+        else:
+            seen.append(([kind], form))
+    yield from seen
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return "as it is" if axes == tuple(range(len(axes))) else " ".join(map(str, axes))
+
+
+def _shape(network: object, name: str) -> str:
+    return " x ".join(map(str, network.tensors[name]))
+
+
+@generated("formats")
+def formats() -> str:
+    """Every file format, who reads it and who writes it."""
+    rows = []
+    for kind, (suffix, what) in FORMATS.items():
+        reads = [layout.name for layout in layouts() if kind in layout.formats_read]
+        writes = [layout.name for layout in layouts() if kind in layout.forms]
+        rows.append((f"`{kind}`", suffix, what, ", ".join(reads), ", ".join(writes) or "-"))
+    return table(("Format", "File", "What it is", "Read as", "Written as"), rows, "tall")
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def commands() -> dict[str, Any]:
+    """Every command of `rosetta` by its name, in the order of its help."""
+    return dict(typer.main.get_command(app).commands)
+
+
+@generated("commands")
+def command_line() -> str:
+    """Every command with its arguments and options, as its help has them."""
+    return "\n\n".join(_command(name, command) for name, command in commands().items())
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option"]
+    usage = " ".join(["rosetta", name, *(["[OPTIONS]"] if options else []), *map(_meta, arguments)])
+    parts = [f"## {name}", f"```text\n{usage}\n```", _prose(command.help or "")]
+    if arguments:
+        rows = [(f"`{_meta(one)}`", _prose(one.help or "")) for one in arguments]
+        parts.append(table(("Argument", "Meaning"), rows))
+    if options:
+        rows = [(_spelt(one), _prose(one.help or ""), _default(one)) for one in options]
+        parts.append(table(("Option", "Meaning", "Default"), rows))
+    return "\n\n".join(parts)
+
+
+def _meta(argument: Any) -> str:
+    """As in the usage line: FILE, [PRESET], IMAGE..."""
+    name = argument.metavar or argument.name.upper()
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _spelt(option: Any) -> str:
+    """`--size PIXELS`, `--verify, --no-verify`"""
+    flags = ", ".join([*option.opts, *option.secondary_opts])
+    if option.is_flag:
+        return f"`{flags}`"
+    kind = option.metavar or "VALUE"
+    return f"`{' '.join([flags, *[kind] * max(1, option.nargs)])}`"
+
+
+def _prose(text: str) -> str:
+    """Help as Markdown: what would be a link or HTML is neither."""
+    return text.replace("[", "\\[").replace("<", "&lt;").replace("*", "\\*").strip()
+
+
+def _default(option: Any) -> str:
+    if option.required:
+        return "required"
+    if option.is_flag:
+        return "yes" if option.default else ""
+    return "" if option.default in (None, (), []) else f"`{option.default}`"
+
+
+# ------------------------------------------------------------------ results
+
+
+@generated("parity")
+def parity() -> str:
+    """The largest error of the logits of every preset, in every run."""
+    found = result("parity")["presets"]
+    runners = [run["runner"] for run in found[0]["runs"]]
+    rows = []
+    for preset in found:
+        errors = [f"{run['endpoints'][-1]['largest']:.1e}" for run in preset["runs"]]
+        same = min(run["top5_agreement"] for run in preset["runs"])
+        size = str(preset["resolution"][0])
+        verdict = "agrees" if preset["agrees"] else "**differs**"
+        rows.append((preset["preset"].upper(), size, *errors, f"{same:.0%}", verdict))
+    return table(
+        ("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", "Verdict"), rows, "numbers"
+    )
+
+
+@generated("error by depth")
+def error_by_depth() -> str:
+    """How the error grows through the largest network of the run."""
+    found = result("parity")["presets"][-1]
+    curves = [
+        Curve(
+            FRAMEWORKS[run["runner"]],
+            [
+                (100 * place / (len(run["endpoints"]) - 1), endpoint["rms"])
+                for place, endpoint in enumerate(run["endpoints"])
+            ],
+            run["runner"],
+            "" if run["runner"] == "torch" else "5 3",
+        )
+        for run in found["runs"]
+        if run["runner"] in FRAMEWORKS
+    ]
+    limit = found["runs"][0]["tolerance"]["limit"]
+    return lines(
+        f"{found['preset'].upper()} in float32: root mean square of the error over the spread, "
+        "from the stem to the logits",
+        curves,
+        Axis("way through the network, %", 0, 100, (0, 25, 50, 75, 100)),
+        decades("", -8, -3),
+        (limit, "tolerance"),
+    )
+
+
+@generated("digits accuracy")
+def digits_accuracy() -> str:
+    """Validation top-1 of both frameworks on the digits."""
+    return _digits(
+        "Validation top-1 on the digits, %",
+        "val_top1",
+        Axis("", 0, 100, (0, 25, 50, 75, 100)),
+        100,
+        (97, "97 %"),
+    )
+
+
+@generated("digits loss")
+def digits_loss() -> str:
+    """Training loss of both frameworks on the digits."""
+    return _digits(
+        "Loss of training on the digits, with label smoothing", "loss", Axis("", 0, 5, range(6)), 1
+    )
+
+
+def _digits(
+    title: str, column: str, y: Axis, factor: float, level: tuple[float, str] | None = None
+) -> str:
+    curves = []
+    for name in TRAINED_IN:
+        rows = read_table(RESULTS / f"digits-{name}.csv")
+        points = [(row["epoch"], factor * row[column]) for row in rows]
+        curves.append(Curve(FRAMEWORKS[name], points, name, "" if name == "torch" else "5 3"))
+    last = int(rows[-1]["epoch"])
+    return lines(title, curves, Axis("epoch", 0, last, range(0, last + 1, 10)), y, level)
+
+
+@generated("drift")
+def drift() -> str:
+    """How far the losses are from those of PyTorch in float64."""
+    losses = dict(result("drift")["losses"])
+    reference = losses.pop("torch float64")
+    curves = []
+    for name, found in losses.items():
+        backend, precision = name.split()
+        points = [
+            (step, max(abs(loss - right), 1e-16))
+            for step, (loss, right) in enumerate(zip(found, reference, strict=True), 1)
+        ]
+        dashes = "2 2" if precision == "float64" else ("" if backend == "torch" else "5 3")
+        curves.append(Curve(f"{FRAMEWORKS[backend]} {precision[-2:]}", points, backend, dashes))
+    last = len(reference)
+    return lines(
+        "Difference of the loss from PyTorch in float64, step by step, in 32 and 64 bits",
+        curves,
+        Axis("step", 0, last, range(0, last + 1, 50)),
+        decades("", -16, 1, 4),
+    )
+
+
+@generated("wrong settings")
+def wrong_settings() -> str:
+    """What became of each of the settings that were tried."""
+    runs = result("what_went_wrong")["runs"]
+    names = {
+        "recipe": "the recipe",
+        "epsilon": "epsilon 1.0",
+        "decay": "decay=0.9",
+        "gamma": "gamma=0.03",
+        "excitation": "excitation after the projection",
+        "xception": "Xception, batch norm everywhere",
+        "xception without": "Xception, none in separable convolutions",
+    }
+    rows = [
+        (
+            text,
+            f"{runs[name]['epochs'][-1]['val_top1']:.1%}",
+            f"{runs[name]['epochs'][-1]['loss']:.2f}",
+        )
+        for name, text in names.items()
+    ]
+    return table(("Run", "Validation top-1", "Training loss"), rows)
+
+
+@generated("rmsprop")
+def rmsprop() -> str:
+    """Where one weight is after the same ten steps of three optimizers called RMSProp."""
+    rows = [(name, f"{value:.2f}") for name, value in result("effects")["weight"].items()]
+    return table(("RMSProp of", "The weight"), rows)

@@ -1,0 +1,428 @@
+"""Paper, PyTorch and Keras in one row each.
+
+    ::::::{triptych}
+    :torch: torch_impl/efficientnet.py
+    :keras: keras_impl/efficientnet.py
+    :concepts: t: expand_ratio | t | expansion ratio; s: stride | s | stride
+
+    :::::{triptych-row} Expand
+    :paper: Table 1, "MBConv6"
+    :flow: 1x1 expand | C to tC
+    :code: expand
+
+    Prose with {con}`ratio <t>`, and $\\con{t}{t}$ in an equation.
+
+    ::::{triptych-bites} The other way round
+    What differs, what it costs, and the test that holds it.
+    ::::
+    :::::
+    ::::::
+
+A row is a section: heading, where in the paper, prose and equations, code, what bites, in this
+order whatever the order in the file.  `:code:` is what both columns quote, `:torch:` and `:keras:`
+what one does, `:spec:` what both programs read and stands across both columns; `excerpts.py` says
+how quotations are written.  A symbol is a key, the identifiers that it is in the programs, and then
+the TeX and the meaning that the list of symbols has for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.writers.html5 import HTML5Translator
+
+from excerpts import SPEC_WIDTH, WIDTH, Excerpt, ExcerptError
+from painted import painted_lines
+from sources import excerpt_link, library_of, source_link
+
+FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
+SPEC = "common/spec.py"
+logger = logging.getLogger(__name__)
+
+
+# ------------------------------------------------------------------ symbols
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A symbol of a page, and what it is called in the programs."""
+
+    key: str
+    identifiers: tuple[str, ...]
+    tex: str
+    meaning: str
+
+
+def parse_concepts(text: str) -> dict[str, Concept]:
+    """Symbols from `key: identifier, identifier | TeX | meaning; ...`, also one a line.
+
+    Raises:
+        ValueError: one has no identifier, or a key that is no word, or is there twice.
+    """
+    concepts: dict[str, Concept] = {}
+    for entry in re.split(r"[;\n]", text):
+        if not entry.strip():
+            continue
+        key, _, rest = entry.partition(":" if ":" in entry else "=")
+        names, tex, meaning, *_ = (*(part.strip() for part in rest.split("|")), "", "")
+        key = key.strip()
+        identifiers = tuple(name.strip() for name in names.split(",") if name.strip())
+        if not re.fullmatch(r"[A-Za-z]\w*", key) or not identifiers or key in concepts:
+            raise ValueError(f"not a symbol, or there twice: {entry.strip()!r}")
+        concepts[key] = Concept(key, identifiers, tex or key, meaning)
+    return concepts
+
+
+def all_concepts(env: BuildEnvironment) -> dict[str, dict[str, Concept]]:
+    """The symbols of every page, by the name of the page."""
+    if not hasattr(env, "rosetta_concepts"):
+        env.rosetta_concepts = {}
+    return env.rosetta_concepts
+
+
+class ConceptRole(SphinxRole):
+    """A word that lights up with its symbol: {con}`ratio <t>`, or {con}`t`."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The word."""
+        match = re.fullmatch(r"(?s)(.*\S)\s*<(\w+)>", self.text)
+        text, key = match.groups() if match else (self.text, self.text)
+        word = nodes.emphasis("", text, classes=["con", f"con-{key}"])
+        word["concept"] = key
+        return [word], []
+
+
+def check_concepts(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn of what names no symbol of its page, and of symbols that nothing names."""
+    concepts = all_concepts(app.env).get(app.env.docname, {})
+    used: set[str] = set()
+    for node in doctree.findall(nodes.Element):
+        keys = [node["concept"]] if "concept" in node else []
+        if isinstance(node, nodes.math | nodes.math_block):
+            keys = re.findall(r"\\con\s*\{(\w+)\}", node.astext())
+        for key in keys:
+            used.add(key)
+            if key not in concepts:
+                logger.warning("no symbol %r on this page", key, location=node, type="triptych")
+    for key in concepts.keys() - used:
+        logger.warning(
+            "symbol %r is in no text and no equation", key, location=doctree, type="triptych"
+        )
+
+
+# ------------------------------------------------------------------ nodes
+
+
+class tri_box(nodes.General, nodes.Element):  # noqa: N801  (docutils names nodes like this)
+    """A box of the page: `tag` and `attributes` are what it is in HTML."""
+
+
+class tri_code(nodes.literal_block):  # noqa: N801
+    """An excerpt; `symbols` are the identifiers in it that light up."""
+
+
+def box(*children: nodes.Node, name: str, tag: str = "div", **attributes: str) -> tri_box:
+    """A box with a class of its own."""
+    return tri_box("", *children, classes=[name], tag=tag, attributes=attributes)
+
+
+def _visit_box(self: HTML5Translator, node: tri_box) -> None:
+    self.body.append(self.starttag(node, node["tag"], **node["attributes"]))
+
+
+def _depart_box(self: HTML5Translator, node: tri_box) -> None:
+    self.body.append(f"</{node['tag']}>\n")
+
+
+def _visit_code(self: HTML5Translator, node: tri_code) -> None:
+    html = "\n".join(painted_lines(node.astext(), node["symbols"]))
+    self.body.append(f'<div class="highlight"><pre>{html}\n</pre></div>')
+    raise nodes.SkipNode
+
+
+def _nothing(self: nodes.NodeVisitor, node: nodes.Node) -> None:
+    """Other writers have the contents without the box."""
+
+
+def _as_literal(what: str) -> Callable[[nodes.NodeVisitor, nodes.Node], None]:
+    def go(self: nodes.NodeVisitor, node: nodes.Node) -> None:
+        getattr(self, f"{what}_literal_block")(node)
+
+    return go
+
+
+# ------------------------------------------------------------------ directives
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+class Triptych(SphinxDirective):
+    """The rows of a page, with what they have in common."""
+
+    has_content = True
+    option_spec: ClassVar = {
+        "torch": directives.unchanged,
+        "keras": directives.unchanged,
+        "concepts": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Flow strip, symbols, column heads, and the rows, which are sections."""
+        self.assert_has_content()
+        if self.env.docname in all_concepts(self.env):
+            raise self.error("a page has one triptych")
+        try:
+            concepts = parse_concepts(self.options.get("concepts", ""))
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        files = {name: self.options.get(name, "") for name in FRAMEWORKS}
+        all_concepts(self.env)[self.env.docname] = concepts
+        seen: set[str] = set()
+        current = self.env.current_document
+        current["triptych"] = (files, concepts, seen)
+        rows = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, rows)
+        current["triptych"] = None
+        for concept in concepts.values():
+            if lost := [name for name in concept.identifiers if name not in seen]:
+                logger.warning(
+                    "symbol %r: %s in no column", concept.key, ", ".join(lost),
+                    location=self.get_location(), type="triptych",
+                )  # fmt: skip
+        sections = [row for row in rows.children if isinstance(row, nodes.section)]
+        return [
+            *self._flow(sections),
+            *self._symbols(concepts),
+            self._heads(files),
+            *rows.children,
+        ]
+
+    def _flow(self, sections: list[nodes.section]) -> Iterable[nodes.Node]:
+        items = []
+        for row in sections:
+            if flow := row.get("flow"):
+                name, _, shape = (part.strip() for part in flow.partition("|"))
+                link = nodes.reference("", "", nodes.strong("", name), internal=True)
+                link["refid"] = row["ids"][0]
+                if shape:
+                    link += nodes.inline("", shape, classes=["tri-shape"])
+                items.append(nodes.list_item("", nodes.paragraph("", "", link)))
+        if items:
+            yield box(
+                nodes.enumerated_list("", *items), name="tri-flow", tag="nav", aria_label="Steps"
+            )
+
+    def _symbols(self, concepts: dict[str, Concept]) -> Iterable[nodes.Node]:
+        items = []
+        for concept in concepts.values():
+            mark = nodes.inline("", "", classes=["con", f"con-{concept.key}"])
+            mark += nodes.math("", concept.tex)
+            mark += nodes.literal("", concept.identifiers[0])
+            items.append(nodes.list_item("", nodes.paragraph("", "", mark)))
+        if items:
+            label = nodes.paragraph("", "Symbols", classes=["tri-symbols-label"])
+            yield box(label, nodes.bullet_list("", *items), name="tri-symbols")
+
+    def _heads(self, files: dict[str, str]) -> nodes.Node:
+        heads = [box(nodes.paragraph("", "Paper"), name="tri-head-paper")]
+        for name, path in files.items():
+            text = nodes.paragraph("", "", nodes.strong("", FRAMEWORKS[name]))
+            if path:
+                text += nodes.Text(" ")
+                link = source_link(self.env, self.env.docname, path, 0, nodes.literal("", path))
+                text += link
+            heads.append(box(text, name=f"tri-head-{name}"))
+        return box(*heads, name="tri-heads")
+
+
+class Row(SphinxDirective):
+    """An element of the paper and the code that is it."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    option_spec: ClassVar = {
+        "id": directives.unchanged,
+        "paper": directives.unchanged_required,
+        "flow": directives.unchanged,
+        "code": directives.unchanged,
+        "torch": directives.unchanged,
+        "keras": directives.unchanged,
+        "spec": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """The row, as a section."""
+        common = self.env.current_document.get("triptych")
+        if common is None:
+            raise self.error("a row belongs into a triptych")
+        if "paper" not in self.options:
+            raise self.error(f"row {self.arguments[0]!r} does not say where in the paper it is")
+        files, concepts, seen = common
+        title, _ = self.parse_inline(self.arguments[0])
+        name = self.options.get("id") or nodes.make_id(self.arguments[0])
+        heading = nodes.title(self.arguments[0], "", *title)
+        row = nodes.section("", heading, ids=[name], names=[name], classes=["tri-row"])
+        row["flow"] = self.options.get("flow", "")
+        self.set_source_info(row)
+        self.set_source_info(heading)
+        # Known to Sphinx alone: registered with docutils as well, the label would be there twice.
+        self.env.domains.standard_domain.note_hyperlink_target(
+            name, self.env.docname, name, heading.astext()
+        )
+        where = nodes.paragraph("", "", classes=["tri-where"])
+        where += self.parse_inline(self.options["paper"])[0]
+        text = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, text)
+        bites = [node for node in text.children if _is_bites(node)]
+        prose = [node for node in text.children if not _is_bites(node)]
+        row += box(where, *prose, name="tri-paper")
+        symbols = {name: c.key for c in concepts.values() for name in c.identifiers}
+        if "spec" in self.options:
+            row += self._column("spec", SPEC, self.options["spec"], symbols, seen)
+        for framework, path in files.items():
+            wanted = self.options.get(framework, self.options.get("code", ""))
+            if wanted:
+                row += self._column(framework, path, wanted, symbols, seen)
+        row += bites
+        return [row]
+
+    def _column(
+        self, name: str, path: str, wanted: str, symbols: dict[str, str], seen: set[str]
+    ) -> nodes.Node:
+        label = nodes.paragraph("", FRAMEWORKS.get(name, "Both read"), classes=["tri-label"])
+        column = box(label, name="tri-column")
+        column["classes"].append(f"tri-{name}")
+        for item in _listed(wanted):
+            try:
+                excerpts = library_of(self.env).find(item, path)
+                for excerpt in excerpts:
+                    excerpt.check_width(SPEC_WIDTH if name == "spec" else WIDTH)
+            except ExcerptError as error:
+                logger.warning("%s", error, location=self.get_location(), type="triptych")
+                continue
+            for excerpt in excerpts:
+                seen.update(re.findall(r"\w+", excerpt.code))
+                column += self._excerpt(excerpt, path, symbols)
+        return column
+
+    def _excerpt(self, excerpt: Excerpt, path: str, symbols: dict[str, str]) -> nodes.Node:
+        scope = nodes.inline("", excerpt.scope, classes=["tri-scope"])
+        cited = excerpt.lines if excerpt.path == path else f"{excerpt.path} {excerpt.lines}"
+        caption = nodes.paragraph("", "", scope, nodes.Text(" "), classes=["tri-caption"])
+        caption += excerpt_link(self.env, self.env.docname, excerpt, cited)
+        code = tri_code(excerpt.code, excerpt.code, language="python", symbols=symbols)
+        return box(caption, code, name="tri-excerpt")
+
+
+class Bites(SphinxDirective):
+    """Where the two frameworks differ; the title says what is wrong to expect."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The box."""
+        self.assert_has_content()
+        title = nodes.paragraph("", "", classes=["tri-bites-title"])
+        title += nodes.inline("", "What bites", classes=["tri-bites-label"])
+        title += nodes.Text(" ")
+        title += nodes.strong("", "", *self.parse_inline(self.arguments[0])[0])
+        bites = box(title, name="tri-bites", tag="aside", aria_label="What bites")
+        self.state.nested_parse(self.content, self.content_offset, bites)
+        return [bites]
+
+
+def _is_bites(node: nodes.Node) -> bool:
+    return isinstance(node, tri_box) and "tri-bites" in node["classes"]
+
+
+# ------------------------------------------------------------------ the list of all symbols
+
+
+class tri_glossary(nodes.General, nodes.Element):  # noqa: N801
+    """Where the list of all symbols goes, once every page is read."""
+
+
+class Symbols(SphinxDirective):
+    """A table of every symbol of every triptych: `{triptych-symbols}`."""
+
+    def run(self) -> list[nodes.Node]:
+        """The place of the table."""
+        return [tri_glossary()]
+
+
+def fill_glossary(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the table where it goes."""
+    for place in list(doctree.findall(tri_glossary)):
+        table = nodes.table("", classes=["symbols"])
+        group = nodes.tgroup("", cols=4)
+        group += [nodes.colspec("", colwidth=width) for width in (10, 30, 30, 30)]
+        head = ("Symbol", "Meaning", "In the programs", "Page")
+        cells = [nodes.entry("", nodes.paragraph("", text)) for text in head]
+        group += nodes.thead("", nodes.row("", *cells))
+        rows: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+        for page, concepts in sorted(all_concepts(app.env).items()):
+            for concept in concepts.values():
+                rows.setdefault((concept.tex, concept.meaning, concept.identifiers), []).append(
+                    page
+                )
+        body = nodes.tbody("")
+        for (tex, meaning, identifiers), pages in sorted(
+            rows.items(), key=lambda row: (row[0][0].lower(), row[0])
+        ):
+            names, links = nodes.paragraph(), nodes.paragraph()
+            for number, name in enumerate(identifiers):
+                names += ([nodes.Text(", ")] if number else []) + [nodes.literal("", name)]
+            for number, page in enumerate(pages):
+                title = nodes.Text(app.env.titles[page].astext())
+                link = nodes.reference("", "", title, internal=True)
+                link["refuri"] = app.builder.get_relative_uri(docname, page)
+                links += ([nodes.Text(", ")] if number else []) + [link]
+            symbol = nodes.paragraph("", "", nodes.math("", tex))
+            meant = nodes.paragraph("", meaning)
+            body += nodes.row(
+                "", *(nodes.entry("", cell) for cell in (symbol, meant, names, links))
+            )
+        group += body
+        table += group
+        place.replace_self(table)
+
+
+def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """A page that is read anew says anew which symbols it has."""
+    all_concepts(env).pop(docname, None)
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register directives, the role and the nodes, for every writer."""
+    others = ("latex", "text", "man", "texinfo")
+    app.add_node(
+        tri_box, html=(_visit_box, _depart_box), **dict.fromkeys(others, (_nothing, _nothing))
+    )
+    literal = (_as_literal("visit"), _as_literal("depart"))
+    app.add_node(tri_code, html=(_visit_code, None), **dict.fromkeys(others, literal))
+    app.add_node(tri_glossary)
+    app.add_directive("triptych", Triptych)
+    app.add_directive("triptych-row", Row)
+    app.add_directive("triptych-bites", Bites)
+    app.add_directive("triptych-symbols", Symbols)
+    app.add_role("con", ConceptRole())
+    app.connect("doctree-read", check_concepts)
+    app.connect("doctree-resolved", fill_glossary)
+    app.connect("env-purge-doc", forget)
+    app.add_css_file("site.css")
+    app.add_js_file("site.js", loading_method="defer")
+    return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}

@@ -1,0 +1,94 @@
+"""How the reading room is built: `make docs`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+# The programs of this directory, and the packages that the pages compute their numbers with.
+sys.path[:0] = [str(HERE / "_ext"), str(ROOT)]
+
+import common  # noqa: E402
+
+project = "efficientnet-rosetta"
+author = "The efficientnet-rosetta authors"
+project_copyright = author
+release = common.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "sphinx.ext.napoleon",  # sections such as "Raises:" in docstrings
+    "autoapi.extension",
+    "katex",
+    "sources",
+    "triptych",
+    "facts_ext",
+    "explorer",
+]
+# claims.md is a part of explore/parity.md.
+exclude_patterns = ["_ext", "_static", "results", "pictures", "claims.md"]
+nitpicky = True
+# Annotations name types of other projects, whose pages are not read: that would need the network.
+# What is ours and ignored are names for types, which have no entry of their own.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!(common|torch_impl|keras_impl)\.).*"),
+    ("py:class", r".*\.(Axes|Endpoints|Schedule|Size|Tracer|Weights)"),
+]
+
+# ------------------------------------------------------------------ Markdown
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_heading_anchors = 3
+myst_dmath_double_inline = True
+
+# ------------------------------------------------------------------ API
+
+autoapi_dirs = [str(ROOT / name) for name in ("common", "torch_impl", "keras_impl")]
+autoapi_root = "reference/api"
+autoapi_add_toctree_entry = False
+autoapi_options = ["members", "show-inheritance", "show-module-summary"]
+autoapi_python_class_content = "both"
+autoapi_member_order = "bysource"
+# Commands are documented by what they print; their signatures are for the command-line library.
+autoapi_ignore = ["*/common/cli.py", "*/common/cli_training.py"]
+suppress_warnings = ["autoapi.python_import_resolution"]
+
+# ------------------------------------------------------------------ HTML
+
+html_theme = "furo"
+html_math_renderer = "katex"
+html_title = "EfficientNet, twice"
+html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
+copybutton_exclude = ".linenos, .gp, .go"
+
+
+def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:
+    """Docstrings quote code with one backtick; reStructuredText wants two."""
+    for number, line in enumerate(lines):
+        parts = re.split(r"(`[^`]+`)", line)
+        lines[number] = "".join(
+            f"`{part}`" if part.startswith("`") else re.sub(r"(\w)_(?!\w)", r"\1\\_", part)
+            for part in parts
+        )
+
+
+def _plain_captions(app: object, page: str, template: str, context: dict, doctree: object) -> None:
+    """The captions of the menu are called headings, but have no level: they are plain text here."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace(' role="heading"', "")
+
+
+def setup(app: object) -> None:
+    """Have docstrings read as they are written, and the menu be what it says."""
+    app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon
+    app.connect("html-page-context", _plain_captions, priority=900)  # after the theme

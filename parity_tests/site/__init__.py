@@ -1,0 +1,1 @@
+"""The pages: what they quote, how they are built, and what they do in a browser."""

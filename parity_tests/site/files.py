@@ -1,0 +1,155 @@
+"""Files that the commands of pages start from, made here: checkpoints, graphs, images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+
+from common.backend import get_backend
+from common.layouts import layout_of
+from common.porting import port
+from common.preprocess import PHOTOGRAPH
+from common.spec import resolve
+from common.weights import save
+from parity_tests.support import exported, small, weights_of
+
+Make = Callable[[Path], None]
+MINE = "def run(images):\n    return images.mean((2, 3))\n"
+
+
+def checkpoint(
+    layout: str, preset: str = "b0", dialect: str = "tensorflow", **network: object
+) -> Make:
+    """A file of calibrated weights in a layout, as its library would have written it."""
+
+    def make(path: Path) -> None:
+        resolved = resolve(preset, dialect=dialect, **network)
+        source = path.parent / f".{path.name}.safetensors"
+        save(source, resolved, weights_of(resolved))
+        port(source, path, layout, force=True, verify=False)
+        source.unlink()
+        _forget(path)
+
+    return make
+
+
+def _forget(path: Path) -> None:
+    """A library's file has no metadata of ours, which would say the dialect."""
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import load_file
+
+        save_file(load_file(path), path)
+
+
+def canonical(path: Path) -> None:
+    """B0 as this project keeps it."""
+    network = resolve("b0")
+    save(path, network, weights_of(network))
+
+
+def of_form(layout: str, kind: str) -> dict[str, np.ndarray]:
+    """The arrays of a file that no command writes."""
+    network = resolve("b0")
+    keys = layout_of(layout).forms_of(kind)[0].keys(network)
+    return {key.path: weights_of(network)[name].transpose(key.axes) for name, key in keys.items()}
+
+
+def hdf5(path: Path) -> None:
+    """Weights of keras_cv_attention_models."""
+    with h5py.File(path, "w") as file:
+        for key, array in of_form("kecam", "h5").items():
+            file[key] = array
+
+
+def segmentation(path: Path) -> None:
+    """The encoder of a segmentation model, and some of its decoder."""
+    arrays = of_form("smp", "torch")
+    tensors = {key: torch.tensor(array) for key, array in arrays.items()}
+    torch.save({**tensors, "decoder.blocks.0.conv1.0.weight": torch.zeros(4, 4, 3, 3)}, path)
+
+
+def lightning(path: Path) -> None:
+    """A fine-tuned network of ten classes as a training loop keeps it."""
+    network = resolve("b0", num_classes=10)
+    keys = layout_of("timm-tf").forms["torch"].keys(network)
+    state = {f"net.{k.path}": torch.tensor(weights_of(network)[n]) for n, k in keys.items()}
+    torch.save({"epoch": 3, "state_dict": state, "callbacks": {}}, path)
+
+
+def official(path: Path) -> None:
+    """What the paper's code leaves: every variable, and its moving average."""
+    path.parent.mkdir()
+    content = {}
+    for name, value in of_form("tpu", "tf-checkpoint").items():
+        content[name] = value * np.float32(2)
+        content[f"{name}/ExponentialMovingAverage"] = value
+    get_backend("keras").write_checkpoint(path, content, {})
+
+
+def graph(backend: str) -> Make:
+    """A network for small images, exported."""
+    network = small(size=64, width=0.25, depth=0.5)
+    return lambda path: path.write_bytes(exported(backend, network, False).source)
+
+
+def program(path: Path) -> None:
+    """A module with a function of arrays."""
+    path.write_text(MINE)
+
+
+def batch(path: Path) -> None:
+    """Images as an array."""
+    np.save(path, np.random.default_rng(0).random((2, 3, 8, 8), np.float32))
+
+
+def images(path: Path) -> None:
+    """A folder of photographs of two kinds."""
+    photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB").resize((64, 48)))
+    for kind, image in (("plain", photograph), ("turned", photograph[::-1])):
+        (path / kind).mkdir(parents=True)
+        for number in range(40):  # five percent of which are held out
+            Image.fromarray(image // (number % 7 + 1)).save(path / kind / f"{number}.png")
+
+
+FILES: dict[str, dict[str, Make]] = {
+    "use/port.md": {
+        "mystery.pth": checkpoint("timm-tf"),
+        "efficientnetb0.h5": checkpoint("keras-applications"),
+        "efficientnetb0.weights.h5": checkpoint("keras-applications"),
+        "tf_efficientnet_b4_ns.pth": checkpoint("timm-tf", "b4"),
+        "efficientnet_b0.ra_in1k.pth": checkpoint("timm", dialect="pytorch"),
+        "efficientnet_b0_rwightman.pth": checkpoint("torchvision", dialect="pytorch"),
+        "efficientnet_b5_lukemelas.pth": checkpoint(
+            "torchvision", "b5", dialect="torchvision-large"
+        ),
+        "efficientnet-b0-355c32eb.pth": checkpoint("efficientnet-pytorch"),
+        "adv-efficientnet-b0.pth": checkpoint("efficientnet-pytorch"),
+        "google-efficientnet-b0.safetensors": checkpoint("transformers"),
+        "efficientnet-b0/model.ckpt": official,
+        "keras_hub_b0.weights.h5": checkpoint("keras-hub", dialect="pytorch"),
+        "qubvel_b0.h5": checkpoint("qubvel"),
+        "tf_efficientnet_b0.npz": checkpoint("efficientnet-jax"),
+        "kecam_b0.h5": hdf5,
+        "smp_encoder.pth": segmentation,
+        "finetuned.ckpt": lightning,
+    },
+    "use/ci.md": {
+        "mine.onnx": graph("torch"),
+        "theirs.onnx": graph("keras"),
+        "mine.py": program,
+        "theirs.py": program,
+        "batch.npy": batch,
+    },
+    "use/divergence.md": {"b0.safetensors": canonical},
+    "training.md": {
+        "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
+        "flowers": images,
+        "imagenet": images,
+    },
+}

@@ -1,0 +1,307 @@
+"""The pages build without a warning, and what is wrong in them or in a source stops the build."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from check_site import check
+from common.counting import count, count_stages
+from common.spec import ALPHA, BETA, GAMMA, PRESETS, compound_scaling, resolve
+from explorer import PER_PHI, STEPS, data, released, short
+from katex import TexError, render
+from parity_tests.site.conftest import ROOT, sphinx
+
+CONF = """
+import sys
+sys.path.insert(0, EXTENSIONS)
+extensions = ["myst_parser", "katex", "sources", "triptych"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+html_math_renderer = "katex"
+"""
+INDEX = """\
+# Home
+
+[a page](page.md), [a row](page.md#widen), [a source](../torch_impl/net.py),
+{source}`torch_impl/net.py@Net`, [here](#more)
+
+## More
+
+{triptych-symbols}`x`
+
+```{toctree}
+page
+```
+"""
+PAGE = r"""
+# Page
+
+::::::{triptych}
+:torch: torch_impl/net.py
+:keras: keras_impl/net.py
+:concepts: n: width | n | how wide
+
+:::::{triptych-row} Widen
+:paper: section 1
+:flow: widen | 1 to n
+:code: widen
+
+Text with {con}`a symbol <n>`.
+
+::::{triptych-bites} It bites
+Somewhere.
+::::
+
+And $\con{n}{n}^2$.
+:::::
+
+:::::{triptych-row} Both
+:paper: Table 1
+:spec: @width
+Both read it.
+:::::
+::::::
+"""
+NET = """\
+class Net:
+    def __init__(self, width):
+        # step: widen
+        self.width = width
+
+    def {use}(self, x):
+        # step: widen
+        return x * self.width
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A site of two pages about two programs."""
+    for path, text in {
+        "docs/conf.py": CONF.replace("EXTENSIONS", repr(str(ROOT / "docs" / "_ext"))),
+        "docs/index.md": INDEX.replace("{triptych-symbols}`x`", "```{triptych-symbols}\n```"),
+        "docs/page.md": PAGE,
+        "torch_impl/net.py": NET.format(use="forward"),
+        "keras_impl/net.py": NET.format(use="__call__"),
+        "common/spec.py": "width = 1\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    (tmp_path / "docs" / "_static").mkdir()
+    return tmp_path
+
+
+def test_the_whole_site(site):
+    """The fixture has built it strictly; nothing in it leads nowhere."""
+    assert check(site) == []
+    for page in ("index", "read/mbconv", "explore/models", "reference/api/torch_impl/index"):
+        assert (site / f"{page}.html").is_file(), page
+    assert "katex.min.js" not in (site / "read" / "mbconv.html").read_text()
+
+
+def test_a_row_has_its_parts_in_their_order(small):
+    done = sphinx(small / "docs", small / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (small / "out" / "page.html").read_text()
+    row = page[page.index('id="widen"') : page.index('id="both"')]
+    parts = ("<h2>Widen", "section 1", "a symbol", "katex", "tri-torch", "tri-keras", "What bites")
+    places = [row.index(part) for part in parts]
+    assert places == sorted(places)
+    assert row.count("con con-n") == 1 + 1 + 2 * 3  # the text, the equation, and both programs
+    source = (small / "out" / "source" / "torch_impl" / "net.py.html").read_text()
+    assert 'id="L4"' in source
+    assert 'href="source/torch_impl/net.py.html#L4"' in row
+    assert "how wide" in (small / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "message"),
+    [
+        ("docs/page.md", "{n}^2", "{n}^{2", "KaTeX parse error"),
+        ("docs/page.md", "{n}^2", r"\nothing", "Undefined control sequence"),
+        ("docs/page.md", "n: width", "n: width, depth", "symbol 'n': depth in no column"),
+        ("docs/page.md", "symbol <n>", "symbol <m>", "no symbol 'm' on this page"),
+        ("docs/page.md", r"\con{n}{n}", r"\con{k}{n}", "no symbol 'k' on this page"),
+        ("docs/page.md", "n: width |", "m: width | m; n: width |", "symbol 'm' is in no text"),
+        ("docs/page.md", "n: width", "n:", "not a symbol"),
+        ("docs/page.md", ":paper: section 1\n", "", "does not say where in the paper"),
+        ("docs/page.md", ":code: widen", ":code: widening", "no step 'widening'"),
+        ("docs/page.md", "@width", "@depth", "no 'depth'"),
+        ("docs/page.md", "# Page", "# Page\n\n{source}`common/gone.py`", "no such file"),
+        ("docs/page.md", "# Page", "# Page\n\n[x](gone.md)", "reference target not found"),
+        ("docs/page.md", "# Page", "# Page\n\n[x](#gone)", "reference target not found"),
+        ("docs/page.md", "# Page", "# Page\n\n[x](../gone.py)", "reference target not found"),
+        ("docs/page.md", "# Page", "# Page\n\n![x](gone.png)", "not readable"),
+        ("docs/page.md", "{triptych-bites}", "{triptych-bite}", "Unknown directive"),
+        ("docs/index.md", "#widen", "#narrow", "local id not found"),
+        ("docs/index.md", "page\n```", "```", "isn't included in any toctree"),
+        ("torch_impl/net.py", "    # step: widen\n        return", "    return", "no step"),
+        ("torch_impl/net.py", "# step: widen", "# widen", "no step 'widen'; there are: none"),
+        ("torch_impl/net.py", "= width", "= width + " + "1" * 50, "and 60 fit"),
+        ("torch_impl/net.py", "class Net:", "class Net", "net.py:1: expected ':'"),
+        ("torch_impl/net.py", "class Net:", "class Mesh:", "no 'Net'"),
+        ("common/spec.py", "width = 1", "width = " + "1" * 120, "and 110 fit"),
+    ],
+)
+def test_faults_stop_the_build(small, path, before, after, message):
+    text = (small / path).read_text()
+    assert before in text
+    (small / path).write_text(text.replace(before, after))
+    if message == "no step":  # in one of the two places: the other still has it
+        text = (small / path).read_text()
+        extra = "\n    def other(self):\n        # step: narrow\n        return 1\n"
+        (small / path).write_text(text + extra)
+        message = "Net.__init__ has the steps widen, and Net.other has narrow"
+    done = sphinx(small / "docs", small / "out")
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+# ------------------------------------------------------------------ the checker
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A site of plain files without a fault."""
+    (tmp_path / "a.css").write_text("@font-face { src: url(font.woff2); }")
+    (tmp_path / "font.woff2").write_bytes(b"")
+    (tmp_path / "image.png").write_bytes(b"")
+    (tmp_path / "index.html").write_text(
+        '<link rel="stylesheet" href="a.css?v=1"><h1 id="top">x</h1><img src="image.png">'
+        '<a href="#top">x</a><a href="index.html#top">x</a><a href="https://example.org/">x</a>'
+        '<div style="background: url(data:image/png;base64,xx)"></div>'
+    )
+    assert check(tmp_path) == []
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ('<a href="#gone">', "#gone has no such anchor"),
+        ('<a href="index.html#gone">', "index.html#gone has no such anchor"),
+        ('<a href="gone.html">', "gone.html is not there"),
+        ('<a href="../outside.html">', "../outside.html is not there"),
+        ('<p id="top">', "the id 'top' is there twice"),
+        ('<img src="gone.png">', "gone.png is not there"),
+        ('<img srcset="image.png 1x, gone.png 2x">', "gone.png is not there"),
+        ('<link rel="stylesheet" href="gone.css">', "gone.css is not there"),
+        ('<script src="https://example.org/x.js"></script>', "loads https://example.org/x.js"),
+        ('<link rel="icon" href="//example.org/x.svg">', "loads //example.org/x.svg"),
+        ("<style>@import 'gone.css';</style>", "gone.css is not there"),
+        ("<style>p { background: url('https://example.org/x') }</style>", "loads https://"),
+        ('<p style="background: url(gone.png)">', "gone.png is not there"),
+    ],
+)
+def test_the_checker_finds(pages, added, message):
+    page = pages / "index.html"
+    page.write_text(page.read_text() + added)
+    (found,) = check(pages)
+    assert message in found
+
+
+def test_the_checker_reads_style_sheets(pages):
+    (pages / "font.woff2").unlink()
+    (found,) = check(pages)
+    assert found == "a.css: font.woff2 is not there"
+
+
+def test_the_checker_finds_what_is_missing_in_the_real_site(site, tmp_path):
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    (copy / "_static" / "site.css").unlink()
+    page = copy / "read" / "mbconv.html"
+    page.write_text(page.read_text().replace('id="expand"', 'id="widen"'))
+    found = check(copy)
+    assert any("site.css" in line for line in found)
+    assert any("#expand has no such anchor" in line for line in found)
+
+
+# ------------------------------------------------------------------ equations
+
+
+def test_equations():
+    html = render(r"\con{t}{t} C")
+    assert 'class="enclosing con con-t"' in html
+    assert "<math" in html
+    assert "katex-display" in render("x", display=True)
+    for bad in (r"\frac{1}", "x_{", r"\unknown", r"\href{javascript:1}{x}"):
+        with pytest.raises(TexError, match="KaTeX"):
+            render(bad)
+
+
+def test_katex_comes_with_its_licence():
+    folder = ROOT / "docs" / "_static" / "katex"
+    assert "The MIT License" in (folder / "LICENSE").read_text()
+    fonts = {path.name for path in (folder / "fonts").iterdir()}
+    style = (folder / "katex.min.css").read_text()
+    assert all(f"fonts/{name}" in style for name in fonts)
+
+
+# ------------------------------------------------------------------ the explorer's numbers
+
+
+def test_the_explorer_has_every_network_and_the_curve():
+    found = data()
+    keys = [shown["key"] for shown in found["released"]]
+    assert keys[: len(PRESETS)] == list(PRESETS)
+    assert len(found["curve"]) == STEPS + 1
+    assert [shown["phi"] for shown in found["curve"]] == [
+        round(step / PER_PHI, 2) for step in range(STEPS + 1)
+    ]
+
+
+@pytest.mark.parametrize("shown", released(), ids=lambda shown: shown.key)
+def test_a_network_of_the_explorer_is_that_of_the_specification(shown):
+    network = resolve(shown.key)
+    costs = count_stages(network)
+    assert sum(row.params for row in shown.rows) == count(network).trainable
+    assert sum(row.macs for row in shown.rows) == count(network).macs
+    for row in shown.rows:
+        blocks = [section for section in network.sections if section.stage == row.stage]
+        assert (row.params, row.macs) == (costs[row.stage].trainable, costs[row.stage].macs)
+        assert row.resolution == "×".join(map(str, blocks[0].input_size))
+        assert row.channels == blocks[0].out_channels
+        assert row.layers == (len(blocks) if 1 < row.stage < 9 else 1)
+
+
+def test_table_1():
+    """The paper's own, for B0."""
+    table = [(row.resolution, row.channels, row.layers) for row in released()[0].rows]
+    assert table == [
+        ("224×224", 32, 1),
+        ("112×112", 16, 1),
+        ("112×112", 24, 2),
+        ("56×56", 40, 2),
+        ("28×28", 80, 3),
+        ("14×14", 112, 3),
+        ("14×14", 192, 4),
+        ("7×7", 320, 1),
+        ("7×7", 1280, 1),
+    ]
+
+
+def test_the_cards_say_which_phi_a_coefficient_would_need():
+    b4 = next(shown for shown in released() if shown.key == "b4")
+    alone = {heading: text.rpartition(" ")[2] for heading, _, text in b4.cards[:3]}
+    assert alone == {"Depth d": "3.22", "Width w": "3.53", "Resolution r": "3.78"}
+    assert b4.cards[5] == ("Predicted cost", "×10.2", "d·w²·r²; really ×11.4")
+
+
+def test_the_predicted_cost_of_a_phi():
+    shown = data()["curve"][96]
+    scaling = compound_scaling(4.8)
+    network = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
+    ratio = count(network).macs / count(resolve()).macs
+    predicted = (ALPHA * BETA**2 * GAMMA**2) ** 4.8
+    assert shown["cards"][5][1:] == (f"×{predicted:.1f}", f"d·w²·r²; really ×{ratio:.1f}")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0, "0"), (999, "999"), (1392, "1.39K"), (46_785_600, "46.8M"), (9_999_499, "10.0M")],
+)
+def test_short_numbers(value, written):
+    assert short(value) == written

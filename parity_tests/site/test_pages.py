@@ -1,0 +1,248 @@
+"""What the pages of the site show is so: commands and programs run, numbers and tests exist."""
+
+import math
+import re
+import shutil
+import sys
+import tomllib
+
+import pytest
+import torch
+import yaml
+
+import facts
+from common.backend import GROUP
+from common.recipe import get_recipe
+from parity_tests.peers.operators import declare
+from parity_tests.site.conftest import sphinx
+from parity_tests.site.files import FILES
+from parity_tests.site.pages import (
+    PAGES,
+    ROOT,
+    blocks,
+    check_output,
+    commands,
+    in_folder,
+    name,
+    named,
+    rosetta,
+    run,
+    shown,
+)
+from tables import EXTRAS, FORMATS, GENERATED
+from tables import commands as known_commands
+
+RUN = ("sh", "console", "python")
+# Programs that go on from where a page leaves a reader: they are no programs by themselves.
+FRAGMENTS = {"what_went_wrong.md": "LambdaLR(optimizer"}
+SHOWING = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _torchvision():
+    """timm and Lightning's metrics import torchvision."""
+    declare()
+
+
+# ------------------------------------------------------------------ what is shown
+
+
+@pytest.mark.parametrize("page", SHOWING, ids=name)
+def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
+    """In the order of the page, in one folder, with the files that its commands start from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for file, make in FILES.get(name(page), {}).items():
+        make(tmp_path / file)
+    with in_folder(tmp_path):
+        for block in blocks(page):
+            if block.language == "sh":
+                for line in commands(block):
+                    run(line, tmp_path)
+            elif block.language == "console":
+                for line, printed in shown(block):
+                    assert line.startswith("rosetta ")
+                    check_output(printed, rosetta(line.split()[1:])[1])
+            elif block.language == "python" and not _is_fragment(block):
+                exec(compile(block.text, str(block), "exec"), {})
+    for module in ("mine", "theirs"):
+        sys.modules.pop(module, None)
+
+
+def _is_fragment(block):
+    return block.text.startswith(FRAGMENTS.get(name(block.page), "\0"))
+
+
+def test_the_fragment_of_a_schedule_is_the_recipes():
+    """`LambdaLR(...)` of what_went_wrong.md, with an optimizer and a number of steps."""
+    (fragment,) = [block for page in PAGES for block in blocks(page) if _is_fragment(block)]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    steps_per_epoch = 10  # 2.4 epochs of which are a whole number in floating point, too
+    schedule = eval(
+        fragment.text,
+        {
+            "LambdaLR": torch.optim.lr_scheduler.LambdaLR,
+            "optimizer": optimizer,
+            "steps_per_epoch": steps_per_epoch,
+        },
+    )
+    rates = []
+    for _ in range(100):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    recipe = get_recipe("paper")
+    right = recipe.optimization(recipe.rate_images, steps_per_epoch).rate
+    assert rates == pytest.approx([right(step) / recipe.rate for step in range(100)])
+
+
+def test_every_block_is_of_a_kind_that_is_checked():
+    checked = {*RUN, "yaml", "toml"}
+    found = {(block.language, str(block)) for page in PAGES for block in blocks(page)}
+    assert [where for language, where in sorted(found) if language not in checked] == []
+
+
+def test_files_are_made_for_pages_that_are_there():
+    assert set(FILES) <= {name(page) for page in SHOWING}
+
+
+def test_workflows_use_the_action_as_it_is():
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    found = [block for page in PAGES for block in blocks(page) if block.language == "yaml"]
+    assert found
+    options = {flag for one in known_commands()["parity"].params for flag in one.opts}
+    for block in found:
+        (job,) = yaml.safe_load(block.text)["jobs"].values()
+        (step,) = [step for step in job["steps"] if "efficientnet-rosetta" in step["uses"]]
+        assert set(step["with"]) <= set(action["inputs"])
+        assert set(re.findall(r"--[\w-]+", step["with"].get("options", ""))) <= options
+
+
+def test_a_backend_is_registered_under_the_group_that_is_looked_in():
+    (block,) = [block for page in PAGES for block in blocks(page) if block.language == "toml"]
+    assert list(tomllib.loads(block.text)["project"]["entry-points"]) == [GROUP]
+
+
+# ------------------------------------------------------------------ what is named
+
+
+@pytest.mark.parametrize(
+    ("role", "look_up"),
+    [("fact", facts.fact), ("pin", facts.pinned), ("mistake", facts.mistake)],
+)
+def test_what_pages_name_is_known(role, look_up):
+    found = list(named(role))
+    assert len(found) > 20
+    unknown = []
+    for page, text in found:
+        try:
+            look_up(text)
+        except ValueError as error:
+            unknown.append(f"{name(page)}: {error}")
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    ("look_up", "wrong"),
+    [
+        (facts.fact, "parameters.b9"),
+        (facts.mistake, "ReLU for swiss"),
+        (facts.pinned, "parity_tests/test_forward.py::test_nothing"),
+        (facts.pinned, "parity_tests/test_nothing.py"),
+        (facts.pinned, "test_forward.py::test_any_size"),
+    ],
+)
+def test_what_is_not_known_is_refused(look_up, wrong):
+    with pytest.raises(ValueError, match=re.escape(wrong.split("::")[-1])):
+        look_up(wrong)
+
+
+GOOD = """\
+# Page
+
+{fact}`parameters.b0` {pin}`parity_tests/test_forward.py::test_any_size` {mistake}`ReLU for swish`
+
+```{generated} dialects
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("", "", ""),
+        ("parameters.b0", "parameters.b9", "there is no fact 'parameters.b9'"),
+        ("test_any_size", "test_nothing", "test_forward.py has no test_nothing"),
+        ("ReLU for swish", "ReLU for fish", "has no mistake 'ReLU for fish'"),
+        ("dialects", "dialogues", "nothing generated is called 'dialogues'"),
+    ],
+)
+def test_what_is_not_known_stops_the_build(before, after, message, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    path = repr(str(ROOT / "docs" / "_ext"))
+    extensions = 'extensions = ["myst_parser", "sources", "facts_ext"]'
+    (docs / "conf.py").write_text(f"import sys\nsys.path.insert(0, {path})\n{extensions}\n")
+    (docs / "index.md").write_text(GOOD.replace(before, after))
+    for needed in ("parity_tests", "explore"):
+        (tmp_path / needed).mkdir()
+    shutil.copy(ROOT / "parity_tests" / "test_forward.py", tmp_path / "parity_tests")
+    done = sphinx(docs, tmp_path / "out")
+    assert message in done.stderr
+    assert (done.returncode == 0) == (not message), done.stderr
+    if not message:
+        page = (tmp_path / "out" / "index.html").read_text()
+        assert "5,288,548" in page
+        assert "source/parity_tests/test_forward.py.html#L" in page
+        assert 'href="explore/parity.html#mistake-relu-for-swish"' in page
+
+
+def test_results_name_the_command_that_writes_them():
+    """In themselves, or at the top of the program that makes a page of them."""
+    programs = "".join(path.read_text() for path in (ROOT / "docs").glob("*.py"))
+    for path in (ROOT / "docs" / "results").iterdir():
+        content = path.read_text()
+        assert path.name in programs or '"command"' in content, path.name
+
+
+def test_generated_texts_are_whole():
+    for make in GENERATED.values():
+        text = make()
+        assert text.strip()
+        assert "| None |" not in text
+    layouts = GENERATED["layout keys"]()
+    assert all(f"### {layout}\n" in layouts for layout in facts.layout_names())
+    kinds = {kind for layout in facts.layouts() for kind in layout.formats_read}
+    assert kinds == set(FORMATS)
+    assert set(facts.project()["optional-dependencies"]) == set(EXTRAS)
+
+
+def test_the_command_line_is_all_of_it():
+    text = GENERATED["commands"]()
+    for command, found in known_commands().items():
+        part = text.split(f"## {command}\n")[1].split("\n## ")[0]
+        for option in found.params:
+            if option.param_type_name == "option":
+                assert option.opts[0] in part
+                assert option.help
+
+
+# ------------------------------------------------------------------ what pages claim in passing
+
+
+def test_a_softmax_too_many_leaves_what_the_pages_say():
+    """The best that softmax makes of a probability of one."""
+    certain = torch.nn.functional.one_hot(torch.tensor([3]), 1000).float()
+    assert f"{certain.softmax(1)[0, 3].item():.4f}" == facts.fact("softmax twice")
+    loss = torch.nn.functional.cross_entropy(certain, torch.tensor([3])).item()
+    assert f"{loss:.1f}" == facts.fact("loss of softmax twice")
+    assert facts.fact("loss of equal shares") == f"{math.log(1000):.1f}"
+
+
+def test_effects_are_those_of_the_mistakes():
+    """Each costs something, and padding nothing where every map is odd."""
+    found = facts.result("effects")
+    assert found["logits"].pop("padding at 225") == 0
+    assert min(found["logits"].values()) > 0.1
+    assert len(set(map(round, (100 * value for value in found["weight"].values())))) == 3
+    assert found["mean"]["Keras, in one step"] > 5 * found["mean"]["Keras, row by row"]
