@@ -29,7 +29,7 @@ docs: $(INSTALLED)
 # Pages, links and excerpts by reading them; the rest in Chromium.
 docs-test: docs
 	$(BIN)/python docs/_ext/check_site.py build/docs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser parity_tests/site
+	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs $(BIN)/pytest -m browser parity_tests/site
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py
