@@ -37,7 +37,7 @@ nitpicky = True
 # What is ours and ignored are names for types, which have no entry of their own.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!(common|torch_impl|keras_impl)\.).*"),
-    ("py:class", r".*\.(Axes|Endpoints|Schedule|Size|Tracer|Weights)"),
+    ("py:class", r".*\.(Axes|Endpoints|Operation|Schedule|Size|Tracer|Weights)"),
 ]
 
 # ------------------------------------------------------------------ Markdown

@@ -13,14 +13,16 @@ from typing import Any
 import typer.main
 
 from charts import Axis, Curve, decades, lines
+from common.architectures import resolve
 from common.cli import app
 from common.formats import CHECKPOINT
 from common.layouts import Form, Layout
 from common.layouts.schema import BY_NAME
 from common.preprocess import FAMILIES
 from common.recipe import RECIPES
-from common.spec import DIALECTS, resolve
+from common.spec import DIALECTS, Network
 from common.training import read_table
+from common.xception import XCEPTION
 from facts import RESULTS, TRAINED_IN, layouts, project, result
 
 GENERATED: dict[str, Callable[[], str]] = {}
@@ -185,25 +187,40 @@ def layout_keys() -> str:
     return "\n\n".join(_keys(layout) for layout in layouts())
 
 
+def _examples(network: Network) -> list[str]:
+    """One tensor of every kind; several layouts number a block without expansion otherwise."""
+    first, last = network.layers[0], network.maps[-1].layers[0]
+    if network.architecture == XCEPTION.name:
+        block, plain = network.blocks[1], network.blocks[0]
+        middle = [
+            f"{plain.separable[1].role}.depthwise_conv.weight",
+            f"{block.separable[1].role}.depthwise_conv.weight",
+            f"{block.separable[1].role}.pointwise_conv.weight",
+            f"{block.separable[1].role}.bn.scale",
+            f"{block.role}.shortcut_conv.weight",
+            f"{block.role}.shortcut_bn.variance",
+        ]
+    else:
+        plain = next(block for block in network.blocks if not block.has_expansion)
+        block = next(block for block in network.blocks if block.has_expansion)
+        middle = [
+            f"{plain.role}.depthwise_conv.weight",
+            f"{plain.role}.project_conv.weight",
+            f"{block.role}.expand_conv.weight",
+            f"{block.role}.depthwise_conv.weight",
+            f"{block.role}.depthwise_bn.scale",
+            f"{block.role}.depthwise_bn.variance",
+            f"{block.role}.se_reduce.bias",
+            f"{block.role}.project_conv.weight",
+        ]
+    return [f"{first.role}.weight", *middle, f"{last.role}.weight", "classifier.weight"]
+
+
 def _keys(layout: Layout) -> str:
     network = resolve(layout.presets[0])
-    # One tensor of every kind; several layouts number a block without expansion otherwise.
-    plain = next(block for block in network.blocks if not block.has_expansion)
-    block = next(block for block in network.blocks if block.has_expansion)
-    names = [
-        "stem.conv.weight",
-        f"{plain.role}.depthwise_conv.weight",
-        f"{plain.role}.project_conv.weight",
-        f"{block.role}.expand_conv.weight",
-        f"{block.role}.depthwise_conv.weight",
-        f"{block.role}.depthwise_bn.scale",
-        f"{block.role}.depthwise_bn.variance",
-        f"{block.role}.se_reduce.bias",
-        f"{block.role}.project_conv.weight",
-        "head.conv.weight",
-        "classifier.weight",
-    ]
-    title = f"### {layout.name}"
+    names = _examples(network)
+    of = ", Xception" if layout.presets == XCEPTION.presets else ""
+    title = f"### {layout.name}{of}"
     expects = f"Of {layout.library}. Fed with {layout.expects}."
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in layout.notes)
     forms = list(_forms(layout))
