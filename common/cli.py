@@ -26,7 +26,6 @@ from common.files import finite
 from common.spec import (
     DIALECTS,
     DROP_PATH_RATE,
-    EFFICIENTNET,
     TENSORFLOW,
     Classifier,
     Network,
@@ -53,7 +52,7 @@ TABLE_WIDTH = 106  # that of L2, and of Xception
 LAYOUTS_WIDTH = 150
 RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
 OUTPUT_TOLERANCE = 1e-4  # of float32, as in common/compare.py
-PARITY_PRESETS = [name for name in EFFICIENTNET.presets if name not in ("b8", "l2")]
+PARITY_PRESETS = [name for name in PRESETS if name not in ("b8", "l2")]
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(PRESETS)}.")]
 DialectOption = Annotated[
@@ -562,7 +561,8 @@ SeedOption = Annotated[int, typer.Option(help="Of the weights and the noise.")]
 @app.command()
 def parity(
     presets: Annotated[
-        list[str] | None, typer.Argument(metavar="[PRESET]...", help="b0 to b7 by default.")
+        list[str] | None,
+        typer.Argument(metavar="[PRESET]...", help="b0 to b7 and xception by default."),
     ] = None,
     image: ImageOption = None,
     dialect: DialectOption = TENSORFLOW.name,
@@ -770,7 +770,7 @@ def _row(*cells: str) -> str:
     name, pixels, parameters, macs, *errors, top5, seconds, verdict = cells
     numbers = "".join(f"{error:>12}" for error in errors)
     return (
-        f"{name:<7}{pixels:>9}{parameters:>13}{macs:>17}{numbers}{top5:>7}{seconds:>9}  {verdict}"
+        f"{name:<9}{pixels:>8}{parameters:>13}{macs:>17}{numbers}{top5:>7}{seconds:>9}  {verdict}"
     )
 
 
