@@ -10,10 +10,10 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 import common
-from common.cli import app
+from common.architectures import PRESETS, resolve
+from common.cli import PARITY_PRESETS, app
 from common.counting import count
 from common.porting import port
-from common.spec import PRESETS, resolve
 from common.training import read_table
 from common.weights import save
 from parity_tests.mutations import MUTATIONS
@@ -34,7 +34,7 @@ def test_the_tour_runs_and_agrees(capsys):
 
 
 def test_the_table_is_of_these_networks():
-    for preset in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"):
+    for preset in PARITY_PRESETS:
         total = count(resolve(preset))
         (row,) = re.findall(rf"^{preset} .*agrees$", README, re.MULTILINE)
         assert row.split()[2:4] == [f"{total.trainable:,}", f"{total.macs:,}"]

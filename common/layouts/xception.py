@@ -78,13 +78,11 @@ class Names:
         self, block: Block, values: dict[str, str | int]
     ) -> Iterator[tuple[Layer, str, dict[str, str | int]]]:
         layers = iter(block.layers)
-        for number, conv in enumerate(block.separable):
+        for number in range(len(block.separable)):
             place = 3 * number + (1 if block.separable[0].relu_first else 0)
             places = {**values, "N": number + 1, "C": place, "B": place + 1}
             for template in (self.depthwise, self.pointwise, self.bn):
-                layer = next(layers)
-                assert layer.role.startswith(conv.role)
-                yield layer, template, places
+                yield next(layers), template, places
 
 
 def _each(
