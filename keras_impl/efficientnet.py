@@ -122,12 +122,15 @@ class ConvBnSwish:
     """Stem and head: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C') (Table 1, stages 1 and 9)."""
 
     def __init__(self, part: ConvBlock, dialect: Dialect):
+        # step: conv
         filters, at = part.out_channels, part.role
         kernel, stride = part.kernel, part.stride
-        self.conv = Conv(filters, kernel, stride, dialect, f"{at}.conv")
+        name = f"{at}.conv"
+        self.conv = Conv(filters, kernel, stride, dialect, name)
         self.bn = BatchNorm(dialect, f"{at}.bn")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: conv
         return swish(self.bn(self.conv(x)))
 
 

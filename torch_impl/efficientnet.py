@@ -119,12 +119,14 @@ class ConvBnSwish(nn.Module):
 
     def __init__(self, part: ConvBlock, dialect: Dialect):
         super().__init__()
+        # step: conv
         channels, filters = part.in_channels, part.out_channels
         kernel, stride = part.kernel, part.stride
         self.conv = Conv(channels, filters, kernel, stride, dialect)
         self.bn = BatchNorm(filters, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: conv
         return swish(self.bn(self.conv(x)))
 
 
