@@ -45,12 +45,6 @@ class Element:
 
 MAP = (
     Element(
-        "Figure 2; section 3.2",
-        "Depth, width and resolution, each scaled alone",
-        "read/scaling#one-dimension-alone",
-        spec=("resolve", "scale_layers", "scale_channels", "image_size"),
-    ),
-    Element(
         "Section 3.1, equation 1",
         "A network as stages of equal layers, one after another",
         "read/table1#network",
@@ -62,6 +56,12 @@ MAP = (
         "The limits of memory and operations: what a network costs",
         "read/scaling#cost-predicted-and-counted",
         spec=("Layer", "common/counting.py@count", "common/counting.py@Count"),
+    ),
+    Element(
+        "Section 3.2, figure 2",
+        "Depth, width and resolution, each scaled alone",
+        "read/scaling#one-dimension-alone",
+        spec=("resolve", "scale_layers", "scale_channels", "image_size"),
     ),
     Element(
         "Section 3.3, equation 3",
@@ -112,7 +112,7 @@ MAP = (
     ),
     Element(
         "Section 5.2",
-        "Swish (SiLU) as activation",
+        "Swish (SiLU), the activation",
         "read/mbconv#expand",
         spec=("Activation", "SWISH"),
         programs=("swish",),

@@ -483,10 +483,12 @@ def map_of_the_paper() -> str:
     rows = []
     for element in paper_map.MAP:
         cells = [
-            ", ".join(f"{{source}}`{name} <{path}@{name}>`" for path, name in element.names(column))
+            ", ".join(f"{{source}}`{path}@{name}`" for path, name in element.names(column))
             for column in paper_map.FILES
         ]
-        rows.append((element.paper, element.what, *(cell or "-" for cell in cells), _page(element)))
+        rows.append(
+            (element.paper, element.what, *(cell or "none" for cell in cells), _page(element))
+        )
     head = ("Paper", "What it is", "Specification", *FRAMEWORKS.values(), "Page")
     return table(head, rows, "paper-map wide")
 
@@ -508,8 +510,10 @@ def not_the_papers() -> str:
     """Public names that are no part of the paper."""
     rows: dict[str, list[str]] = {}
     for path, names in paper_map.NOT_THE_PAPERS.items():
+        framework = FRAMEWORKS.get(path.partition("_impl/")[0])
         for name, why in names.items():
-            rows.setdefault(why, []).append(f"{{source}}`{name} <{path}@{name}>`")
+            where = f" ({framework})" if framework else ""
+            rows.setdefault(why, []).append(f"{{source}}`{path}@{name}`{where}")
     for name, paper in paper_map.OTHER_PAPERS.items():
         files = [f"{{source}}`{package}/{name}`" for package in ("torch_impl", "keras_impl")]
         rows[f"the network of {paper}"] = files
