@@ -122,25 +122,39 @@ class ConvBnSwish:
     """Stem and head: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C') (Table 1, stages 1 and 9)."""
 
     def __init__(self, part: ConvBlock, dialect: Dialect):
-        self.conv = Conv(part.out_channels, part.kernel, part.stride, dialect, f"{part.role}.conv")
-        self.bn = BatchNorm(dialect, f"{part.role}.bn")
+        # step: conv
+        filters, at = part.out_channels, part.role
+        kernel, stride = part.kernel, part.stride
+        name = f"{at}.conv"
+        self.conv = Conv(filters, kernel, stride, dialect, name)
+        self.bn = BatchNorm(dialect, f"{at}.bn")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: conv
         return swish(self.bn(self.conv(x)))
 
 
 def EfficientNet(network: Network) -> keras.Model:
     """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C')."""
     dialect = network.dialect
-    x = image = keras.Input((None, None, network.in_channels), name="image")
-    x = endpoint(ConvBnSwish(network.stem, dialect)(x), "stem")
+    # step: stem
+    channels = network.in_channels
+    image = keras.Input((None, None, channels), name="image")
+    x = ConvBnSwish(network.stem, dialect)(image)
+    x = endpoint(x, "stem")
+    # step: stages
     for block in network.blocks:
         x = endpoint(MBConv(block, dialect)(x), block.role)
         if block.reduction:
             x = endpoint(x, block.reduction)
-    x = endpoint(ConvBnSwish(network.head, dialect)(x), "head")
+    # step: head
+    x = ConvBnSwish(network.head, dialect)(x)
+    x = endpoint(x, "head")
     x = endpoint(global_average_pool(x), "features")
-    if network.classifier is not None:
-        x = layers.Dropout(network.classifier.dropout, name="dropout")(x)
-        x = endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")
+    # step: classifier
+    last = network.classifier
+    if last is not None:
+        x = layers.Dropout(last.dropout, name="dropout")(x)
+        x = Classifier(last.num_classes, "classifier")(x)
+        x = endpoint(x, "logits")
     return functional(image, x, f"efficientnet_{network.name}")

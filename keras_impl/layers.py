@@ -119,15 +119,22 @@ def BatchNorm(dialect: Dialect, name: str) -> layers.Layer:
 
 def global_average_pool(x: KerasTensor, keepdims: bool = False) -> KerasTensor:
     """Mean over height and width: (N, H, W, C) -> (N, C), or (N, 1, 1, C)."""
-    # Rows first: TensorFlow adds up float32 one by one, which costs a digit at 190 x 190.
-    return ops.mean(ops.mean(x, 1, keepdims=True), (1, 2), keepdims=keepdims)
+    # step: pool
+    # Rows first: TensorFlow adds up float32 one by one,
+    # which costs a digit at 190 x 190.
+    rows = ops.mean(x, 1, keepdims=True)
+    return ops.mean(rows, (1, 2), keepdims=keepdims)
 
 
 def Classifier(num_classes: int, name: str) -> layers.Layer:
     """Dense layer on the pooled features: (N, C) -> (N, classes)."""
+    # step: classifier
     bound = dense_bound(num_classes)
+    uniform = initializers.RandomUniform(-bound, bound)
     return layers.Dense(
-        num_classes, kernel_initializer=initializers.RandomUniform(-bound, bound), name=name
+        num_classes,
+        kernel_initializer=uniform,
+        name=name,
     )
 
 

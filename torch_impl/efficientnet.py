@@ -119,10 +119,14 @@ class ConvBnSwish(nn.Module):
 
     def __init__(self, part: ConvBlock, dialect: Dialect):
         super().__init__()
-        self.conv = Conv(part.in_channels, part.out_channels, part.kernel, part.stride, dialect)
-        self.bn = BatchNorm(part.out_channels, dialect)
+        # step: conv
+        channels, filters = part.in_channels, part.out_channels
+        kernel, stride = part.kernel, part.stride
+        self.conv = Conv(channels, filters, kernel, stride, dialect)
+        self.bn = BatchNorm(filters, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: conv
         return swish(self.bn(self.conv(x)))
 
 
@@ -140,27 +144,41 @@ class EfficientNet(nn.Module):
     def __init__(self, network: Network):
         super().__init__()
         self.network, dialect = network, network.dialect
+        # step: stem
         self.stem = ConvBnSwish(network.stem, dialect)
+        # step: stages
         self.stages = nn.ModuleDict()
         for block in network.blocks:
+            stage = str(block.stage)
             if block.repeat == 0:
-                self.stages[str(block.stage)] = _Stage()
-            self.stages[str(block.stage)].blocks.append(MBConv(block, dialect))
+                self.stages[stage] = _Stage()
+            mbconv = MBConv(block, dialect)
+            self.stages[stage].blocks.append(mbconv)
+        # step: head
         self.head = ConvBnSwish(network.head, dialect)
-        if network.classifier is not None:
-            self.dropout = nn.Dropout(network.classifier.dropout)
-            self.classifier = Classifier(network.head.out_channels, network.classifier.num_classes)
+        # step: classifier
+        last = network.classifier
+        if last is not None:
+            channels, classes = last.in_channels, last.num_classes
+            self.dropout = nn.Dropout(last.dropout)
+            self.classifier = Classifier(channels, classes)
 
     def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
         """`endpoints`, where given, is filled with the value of every endpoint."""
+        # step: stem
         x = endpoint(self.stem(x), "stem", endpoints)
+        # step: stages
         for stage in self.stages.values():
             for mbconv in stage.blocks:
-                x = endpoint(mbconv(x), mbconv.block.role, endpoints)
-                if mbconv.block.reduction:
-                    x = endpoint(x, mbconv.block.reduction, endpoints)
+                block = mbconv.block
+                x = endpoint(mbconv(x), block.role, endpoints)
+                if block.reduction:
+                    x = endpoint(x, block.reduction, endpoints)
+        # step: head
         x = endpoint(self.head(x), "head", endpoints)
-        x = endpoint(global_average_pool(x), "features", endpoints)
+        x = global_average_pool(x)
+        x = endpoint(x, "features", endpoints)
+        # step: classifier
         if self.network.classifier is not None:
             x = self.dropout(x)
             x = endpoint(self.classifier(x), "logits", endpoints)

@@ -115,6 +115,7 @@ class BatchNorm(nn.Module):
 
 def global_average_pool(x: Tensor, keepdims: bool = False) -> Tensor:
     """Mean over height and width: (N, C, H, W) -> (N, C), or (N, C, 1, 1)."""
+    # step: pool
     return x.mean((2, 3), keepdim=keepdims)
 
 
@@ -122,6 +123,7 @@ class Classifier(nn.Linear):
     """Dense layer on the pooled features: (N, C) -> (N, classes)."""
 
     def __init__(self, channels: int, num_classes: int):
+        # step: classifier
         super().__init__(channels, num_classes)
         bound = dense_bound(num_classes)
         nn.init.uniform_(self.weight, -bound, bound)

@@ -19,9 +19,6 @@ from sphinx.writers.html5 import HTML5Translator
 
 from common.counting import count, count_stages
 from common.spec import (
-    ALPHA,
-    BETA,
-    GAMMA,
     PRESETS,
     Block,
     ConvBlock,
@@ -29,9 +26,9 @@ from common.spec import (
     compound_scaling,
     resolve,
 )
+from scaled import COST, alone, counted, predicted, side
 
 STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05
-COST = ALPHA * BETA**2 * GAMMA**2  # of one phi, by equation 2
 COLUMNS = ("Stage", "Operator", "Resolution", "Channels", "Layers", "Params", "MACs")
 
 
@@ -113,13 +110,7 @@ def released() -> tuple[Shown, ...]:
 
 def _released(name: str) -> Shown:
     network, base = resolve(name), PRESETS["b0"]
-    side = network.resolution[0] / base.resolution
-    ways = {
-        "depth": math.log(network.depth, ALPHA),
-        "width": math.log(network.width, BETA),
-        "resolution": math.log(side, GAMMA),
-    }
-    cost = network.depth * network.width**2 * side**2
+    cost = predicted(network)
     note = f"EfficientNet-{name.upper()} as released. "
     if name == base.name:
         note += "The baseline, which the others are scaled from."
@@ -134,7 +125,9 @@ def _released(name: str) -> Shown:
         "EfficientNet",
         math.log(cost, COST),
         note,
-        _cards(network, cost, {way: f" · alone φ {phi:.2f}" for way, phi in ways.items()}),
+        _cards(
+            network, cost, {way: f" · alone φ {phi:.2f}" for way, phi in alone(network).items()}
+        ),
         rows(network),
     )
 
@@ -162,26 +155,25 @@ def at_phi(phi: float) -> Shown:
 
 
 def _cards(
-    network: Network, cost: float, alone: dict[str, str]
+    network: Network, cost: float, needed: dict[str, str]
 ) -> tuple[tuple[str, str, str], ...]:
     total, base = count(network), count(resolve("b0"))
-    side = network.resolution[0] / PRESETS["b0"].resolution
-    ratio = total.macs / base.macs
+    ratio = counted(network)
     return (
         (
             "Depth d",
             f"×{network.depth:.2f}",
-            f"{len(network.blocks)} blocks{alone.get('depth', '')}",
+            f"{len(network.blocks)} blocks{needed.get('depth', '')}",
         ),
         (
             "Width w",
             f"×{network.width:.2f}",
-            f"stem {network.stem.out_channels}{alone.get('width', '')}",
+            f"stem {network.stem.out_channels}{needed.get('width', '')}",
         ),
         (
             "Resolution r",
             f"{network.resolution[0]} px",
-            f"×{side:.2f}{alone.get('resolution', '')}",
+            f"×{side(network):.2f}{needed.get('resolution', '')}",
         ),
         (
             "Parameters",

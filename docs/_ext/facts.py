@@ -21,7 +21,7 @@ from typing import Any
 
 from common import claims, recipe
 from common.compare import TOLERANCES
-from common.counting import count
+from common.counting import count, count_layer
 from common.diagnosis import JUMP
 from common.layouts import LAYOUTS, Layout
 from common.recipe import RECIPES, average_decay
@@ -39,6 +39,7 @@ from common.spec import (
     resolve,
 )
 from common.training import read_table
+from scaled import COST, alone, counted, predicted
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -108,7 +109,7 @@ def layout_names() -> tuple[str, ...]:
 def _networks() -> Iterator[tuple[str, str]]:
     for name, preset in PRESETS.items():
         network = resolve(name)
-        total = count(network)
+        total, last = count(network), network.layers[-1]
         yield f"parameters.{name}", number(total.trainable)
         yield f"macs.{name}", number(total.macs)
         yield f"gmacs.{name}", f"{total.macs / 1e9:.3g}"
@@ -118,6 +119,15 @@ def _networks() -> Iterator[tuple[str, str]]:
         yield f"dropout.{name}", f"{preset.dropout:g}"
         yield f"blocks.{name}", str(len(network.blocks))
         yield f"last drop.{name}", f"{network.blocks[-1].drop_path_rate:.4g}"
+        yield f"head.{name}", str(network.head.out_channels)
+        yield (
+            f"share of the classifier.{name}",
+            f"{count_layer(last).trainable / total.trainable:.0%}",
+        )
+        yield f"predicted.{name}", f"{predicted(network):.2f}"
+        yield f"counted.{name}", f"{counted(network):.2f}"
+        for way, phi in alone(network).items():
+            yield f"phi of {way}.{name}", f"{phi:.2f}"
     yield "presets", str(len(PRESETS))
     yield "layouts", str(len(layout_names()))
     yield "classes", number(IMAGENET_CLASSES)
@@ -128,7 +138,7 @@ def _networks() -> Iterator[tuple[str, str]]:
     yield "alpha", f"{ALPHA:g}"
     yield "beta", f"{BETA:g}"
     yield "gamma", f"{GAMMA:g}"
-    yield "cost of one phi", f"{ALPHA * BETA**2 * GAMMA**2:.3g}"
+    yield "cost of one phi", f"{COST:.3g}"
 
 
 def _conventions() -> Iterator[tuple[str, str]]:

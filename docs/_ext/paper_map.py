@@ -1,0 +1,216 @@
+"""Where the code answers the paper (arXiv 1905.11946), element by element, and where it does not.
+
+Names are written as in `excerpts.py`: `resolve` is looked for in the file of its column,
+`common/counting.py@count` in the file it names.  Nothing here knows Sphinx, so that tests use it
+too: they hold that every name exists, and that no public name of the specification and of the
+programs is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPEC = "common/spec.py"
+FILES = {
+    "spec": SPEC,
+    "torch": "torch_impl/efficientnet.py",
+    "keras": "keras_impl/efficientnet.py",
+}
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of the paper, what of the code is it, and the page on it.
+
+    `programs` are names that both programs have, in a file of the same name in each package.
+    """
+
+    paper: str
+    what: str
+    page: str
+    spec: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+
+    def names(self, column: str) -> tuple[tuple[str, str], ...]:
+        """File and name of everything in a column: "spec", "torch" or "keras"."""
+        wanted = self.spec if column == "spec" else self.programs
+        found = []
+        for item in wanted:
+            path, _, name = item.rpartition("@")
+            if path and column != "spec":
+                path = f"{column}_impl/{path}"
+            found.append((path or FILES[column], name))
+        return tuple(found)
+
+
+MAP = (
+    Element(
+        "Section 3.1, equation 1",
+        "A network as stages of equal layers, one after another",
+        "read/table1#network",
+        spec=("Network", "EfficientNetSpec", "Section", "resolve"),
+        programs=("EfficientNet",),
+    ),
+    Element(
+        "Section 3.1, equation 2",
+        "The limits of memory and operations: what a network costs",
+        "read/scaling#cost-predicted-and-counted",
+        spec=("Layer", "common/counting.py@count", "common/counting.py@Count"),
+    ),
+    Element(
+        "Section 3.2, figure 2",
+        "Depth, width and resolution, each scaled alone",
+        "read/scaling#one-dimension-alone",
+        spec=("resolve", "scale_layers", "scale_channels", "image_size"),
+    ),
+    Element(
+        "Section 3.3, equation 3",
+        "Compound scaling by one coefficient",
+        "read/scaling#compound",
+        spec=("Scaling", "compound_scaling", "ALPHA", "BETA", "GAMMA"),
+    ),
+    Element(
+        "Section 4, Table 1",
+        "EfficientNet-B0, stage by stage",
+        "read/table1",
+        spec=("Stage", "TABLE_1", "TOTAL_STRIDE", "size_after"),
+        programs=("EfficientNet",),
+    ),
+    Element(
+        "Table 1, stage 1",
+        "The stem: convolution, batch norm, swish",
+        "read/table1#stem",
+        spec=("STEM_CHANNELS", "STEM_KERNEL", "STEM_STRIDE", "ConvBlock", "with_bn"),
+        programs=("ConvBnSwish", "layers.py@Conv", "layers.py@BatchNorm"),
+    ),
+    Element(
+        "Table 1, stages 2 to 8",
+        "MBConv, the block from MobileNetV2 and MnasNet",
+        "read/mbconv",
+        spec=("Block",),
+        programs=("MBConv", "layers.py@Conv", "layers.py@DepthwiseConv"),
+    ),
+    Element(
+        "Section 4",
+        "Squeeze-and-excitation in every block",
+        "read/mbconv#se",
+        spec=("Gate", "SQUEEZE_RATIO"),
+        programs=("squeeze_and_excitation", "PointwiseConv"),
+    ),
+    Element(
+        "Table 1, stage 9",
+        "The head: convolution, pooling, fully connected layer",
+        "read/head",
+        spec=("HEAD_CHANNELS", "ConvBlock", "Classifier", "resolve_classifier"),
+        programs=("ConvBnSwish", "layers.py@global_average_pool", "layers.py@Classifier"),
+    ),
+    Element(
+        "Section 4, steps 1 and 2",
+        "B1 to B7: the coefficients, and their networks",
+        "read/scaling#released",
+        spec=("Preset", "PRESETS"),
+    ),
+    Element(
+        "Section 5.2",
+        "Swish (SiLU), the activation",
+        "read/mbconv#expand",
+        spec=("Activation", "SWISH"),
+        programs=("swish",),
+    ),
+    Element(
+        "Section 5.2",
+        "Momentum of batch norm 0.99",
+        "differ",
+        spec=("Dialect", "TENSORFLOW", "same_padding"),
+        programs=("layers.py@BatchNorm",),
+    ),
+    Element(
+        "Section 5.2",
+        "Stochastic depth with survival probability 0.8",
+        "read/mbconv#skip",
+        spec=("DROP_PATH_RATE",),
+        programs=("StochasticDepth",),
+    ),
+    Element(
+        "Section 5.2",
+        "Dropout from 0.2 for B0 to 0.5 for B7",
+        "read/head#classifier",
+        spec=("Preset", "PRESETS", "Classifier"),
+        programs=("EfficientNet",),
+    ),
+    Element(
+        "Section 5.2",
+        "RMSProp, weight decay, and a rate that falls by steps",
+        "training",
+        spec=("common/recipe.py@RECIPES", "common/recipe.py@Exponential"),
+        programs=("optimizer.py@RMSProp", "optimizer.py@make_optimizer"),
+    ),
+    Element(
+        "Table 2, parameters and FLOPS",
+        "Counted for every network, from the specification alone",
+        "explore/models",
+        spec=("IMAGENET_CLASSES", "common/counting.py@count_stages"),
+    ),
+    Element(
+        "Section 5.3",
+        "Training on from weights for ImageNet",
+        "training",
+        spec=("common/recipe.py@RECIPES",),
+        programs=("layers.py@Classifier",),
+    ),
+    Element(
+        "Section 6, Table 7",
+        "B0 scaled in one dimension, and in all of them",
+        "read/scaling#one-dimension-alone",
+        spec=("resolve", "common/counting.py@count"),
+    ),
+)
+
+# What the paper has and the code does not.
+LEFT_OUT = {
+    "Figure 1, figure 5, the accuracies of Table 2": "They need training on ImageNet, which is not "
+    "repeated here. Public weights are carried over and evaluated instead.",
+    "Section 2": "Related work: no network of its own.",
+    "Figures 3 and 4": "Accuracy against cost of many trained networks. The networks can be built, "
+    "the trainings are not repeated.",
+    "Section 3.3, the search for alpha, beta and gamma": "A grid search over trained networks. "
+    "Its result is stated as three constants.",
+    "Section 4, neural architecture search": "B0 was found by a search for accuracy and few "
+    "operations. Its result is Table 1; the search is not part of the released code either.",
+    "Section 5.1, Table 3": "MobileNets and ResNets, scaled by the same rule: other networks.",
+    "Section 5.2, AutoAugment": "A learned policy of augmentation. Images are cropped and flipped.",
+    "Section 5.2, early stopping on held-out images": "A choice of the checkpoint to report, and "
+    "no part of a recipe.",
+    "Table 4": "Latency on one machine of its day.",
+    "Section 5.3, figure 6, Tables 5 and 6": "Eight other data sets. Training on from weights is "
+    "there, their results are not.",
+    "Section 6, figures 7 and 8": "Class activation maps and accuracies of trained networks.",
+    "Section 7 and the appendix": "Conclusions, and accuracies on the test set.",
+}
+
+# Public names that are no part of the paper, by file, and why they are there.
+_CHECKS = "refuses what no network can have"
+_TYPE = "a name for a type"
+_OTHERS = "conventions of other people's weights"
+_XCEPTION = "of Xception, which is another paper"
+_INITIAL = "first weights, of which the released code speaks and the paper does not"
+_TOOLS = "lets the tools reach a network or a value by its name"
+NOT_THE_PAPERS = {
+    SPEC: {
+        **dict.fromkeys(("LARGEST", "look_up", "positive", "rate", "whole_count"), _CHECKS),
+        "shared_fields": "what all architectures are asked for, checked",
+        **dict.fromkeys(("Size", "Padding", "Operation"), _TYPE),
+        **dict.fromkeys(("symmetric_padding", "PYTORCH", "TORCHVISION_LARGE", "DIALECTS"), _OTHERS),
+        **dict.fromkeys(("MaxPool", "RELU"), _XCEPTION),
+        **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
+        **dict.fromkeys(("Architecture", "EFFICIENTNET"), _TOOLS),
+    },
+    "torch_impl/layers.py": {"MaxPool": _XCEPTION, "endpoint": _TOOLS},
+    "keras_impl/layers.py": {
+        "MaxPool": _XCEPTION,
+        "endpoint": _TOOLS,
+        "functional": "makes a model of a graph deeper than Keras follows by itself",
+    },
+}
+# Whole files of the programs that are of another paper.
+OTHER_PAPERS = {"xception.py": "arXiv 1610.02357"}

@@ -1,0 +1,38 @@
+"""What the scaling rule says of a network, beside what the network is.
+
+Nothing here knows Sphinx, so that tests use it too.
+"""
+
+from __future__ import annotations
+
+import math
+
+from common.counting import count
+from common.spec import ALPHA, BETA, GAMMA, PRESETS, Network, resolve
+
+BASE = resolve("b0")
+COST = ALPHA * BETA**2 * GAMMA**2  # of one phi, by the condition of equation 3
+
+
+def side(network: Network) -> float:
+    """The multiplier of the resolution, of the height."""
+    return network.resolution[0] / PRESETS[BASE.name].resolution
+
+
+def alone(network: Network) -> dict[str, float]:
+    """The phi that each coefficient by itself would need."""
+    return {
+        "depth": math.log(network.depth, ALPHA),
+        "width": math.log(network.width, BETA),
+        "resolution": math.log(side(network), GAMMA),
+    }
+
+
+def predicted(network: Network) -> float:
+    """Multiply-accumulates over those of B0, as the rule has them: d * w^2 * r^2."""
+    return network.depth * network.width**2 * side(network) ** 2
+
+
+def counted(network: Network) -> float:
+    """Multiply-accumulates over those of B0."""
+    return count(network).macs / count(BASE).macs
