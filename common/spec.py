@@ -181,10 +181,10 @@ class Scaling:
 def compound_scaling(phi: float) -> Scaling:
     """Equation 3: depth 1.2^phi, width 1.1^phi and resolution 224 * 1.15^phi, for any real phi.
 
-    By equation 2 the cost grows by about 2^phi.  The released B1-B8 and L2 are *not* on this
-    curve: their coefficients were rounded and tuned by hand (B7 has width 2.0 and depth 3.1;
-    phi = 6 and phi = 7 give widths 1.77 and 1.95, depths 2.99 and 3.58), so the presets are a
-    table and never computed.
+    As 1.2 * 1.1^2 * 1.15^2 is close to 2, the cost grows by about 2^phi.  The released B1-B8 and L2
+    are *not* on this curve: their coefficients were rounded and tuned by hand (B7 has width 2.0 and
+    depth 3.1; phi = 6 and phi = 7 give widths 1.77 and 1.95, depths 2.99 and 3.58), so the presets
+    are a table and never computed.
     """
     return Scaling(
         width=BETA**phi, depth=ALPHA**phi, resolution=round(PRESETS["b0"].resolution * GAMMA**phi)

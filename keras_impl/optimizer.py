@@ -57,6 +57,7 @@ class _Optimizer(keras.optimizers.Optimizer):
 
     def regularised(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:
         """The gradient of loss and L2 regularisation together."""
+        # step: l2
         if self._get_variable_index(variable) not in self.covered:
             return gradient
         return gradient + ops.convert_to_tensor(variable) * self.l2
@@ -95,11 +96,14 @@ class RMSProp(_Optimizer):
 
     def update_step(self, gradient: KerasTensor, variable: keras.Variable, _: float) -> None:
         """Change a variable by its gradient."""
+        # step: rmsprop
         gradient = self.regularised(gradient, variable)
         index = self._get_variable_index(variable)
         square, momentum = self.squares[index], self.momenta[index]
-        square.assign_add((gradient * gradient - square.value) * (1 - self.decay))
-        change = gradient / (square.value + self.epsilon) ** 0.5 * self.rate.value
+        taken, squared = 1 - self.decay, gradient * gradient
+        square.assign_add((squared - square.value) * taken)
+        root = (square.value + self.epsilon) ** 0.5
+        change = gradient / root * self.rate.value
         momentum.assign(momentum.value * self.momentum + change)
         self.assign_sub(variable, momentum.value)
 
@@ -109,6 +113,7 @@ class SGD(_Optimizer):
 
     def update_step(self, gradient: KerasTensor, variable: keras.Variable, _: float) -> None:
         """Change a variable by its gradient."""
+        # step: sgd
         gradient = self.regularised(gradient, variable)
         momentum = self.momenta[self._get_variable_index(variable)]
         momentum.assign(momentum.value * self.momentum + gradient)
@@ -162,11 +167,18 @@ def load_slots(
 
 def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) -> KerasTensor:
     """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
-    classes = logits.shape[-1]
-    shares = ops.one_hot(labels, classes, dtype=logits.dtype) * (1 - smoothing)
-    each = losses.categorical_crossentropy(shares + smoothing / classes, logits, from_logits=True)
-    # Not ops.mean, which turns float64 into float32 on JAX and PyTorch.
-    return ops.sum(each) / ops.cast(ops.shape(each)[0], each.dtype)
+    # step: loss
+    classes, dtype = logits.shape[-1], logits.dtype
+    given = ops.one_hot(labels, classes, dtype=dtype)
+    shares = given * (1 - smoothing) + smoothing / classes
+    each = losses.categorical_crossentropy(
+        shares,
+        logits,
+        from_logits=True,
+    )
+    # Not ops.mean, which turns float64 into float32
+    # on JAX and PyTorch.
+    return ops.sum(each) / ops.cast(ops.shape(each)[0], dtype)
 
 
 class MovingAverage:
@@ -184,12 +196,14 @@ class MovingAverage:
 
     def update(self) -> None:
         """Follow the model, after a step of its optimizer."""
+        # step: average
         taken = 1 - average_decay(self.steps, self.decay)
         self.follow(ops.convert_to_tensor(taken, "float64"))
         self.steps += 1
 
     def follow(self, taken: KerasTensor) -> None:
         """Move every average towards its variable by a share of the way."""
+        # step: average
         for name, variable, _ in variables(self.model):
             value = self.values[name]
             share = ops.cast(taken, value.dtype)

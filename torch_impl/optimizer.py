@@ -32,9 +32,11 @@ class _Optimizer(torch.optim.Optimizer):
                 loss = closure()
         rate = self.schedule(self.steps)
         for group in self.param_groups:
+            l2 = group["weight_decay"]
             for parameter in group["params"]:
-                # The gradient of loss and L2 regularisation together.
-                gradient = parameter.grad + group["weight_decay"] * parameter
+                # step: l2
+                # Of loss and L2 regularisation together.
+                gradient = parameter.grad + l2 * parameter
                 self.update_step(gradient, parameter, rate)
         self.steps += 1
         return loss
@@ -60,6 +62,7 @@ class RMSProp(_Optimizer):
 
     def update_step(self, gradient: Tensor, parameter: Tensor, rate: float) -> None:
         """Change a parameter by its gradient."""
+        # step: rmsprop
         state = self.state[parameter]
         if not state:
             state["square"] = torch.ones_like(parameter)
@@ -76,6 +79,7 @@ class SGD(_Optimizer):
 
     def update_step(self, gradient: Tensor, parameter: Tensor, rate: float) -> None:
         """Change a parameter by its gradient."""
+        # step: sgd
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -130,7 +134,12 @@ def load_slots(
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    # step: loss
+    return F.cross_entropy(
+        logits,
+        labels,
+        label_smoothing=smoothing,
+    )
 
 
 class MovingAverage:
@@ -143,9 +152,11 @@ class MovingAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Follow the model, after a step of its optimizer."""
+        # step: average
         taken = 1 - average_decay(self.steps, self.decay)
         for name, tensor in self.model.state_dict().items():
-            self.values[name] += taken * (tensor - self.values[name])
+            average = self.values[name]
+            average += taken * (tensor - average)
         self.steps += 1
 
     @torch.no_grad()

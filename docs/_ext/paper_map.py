@@ -93,7 +93,7 @@ MAP = (
     Element(
         "Section 4",
         "Squeeze-and-excitation in every block",
-        "read/mbconv#se",
+        "read/squeeze_and_excitation",
         spec=("Gate", "SQUEEZE_RATIO"),
         programs=("squeeze_and_excitation", "PointwiseConv"),
     ),
@@ -113,7 +113,7 @@ MAP = (
     Element(
         "Section 5.2",
         "Swish (SiLU), the activation",
-        "read/mbconv#expand",
+        "read/swish",
         spec=("Activation", "SWISH"),
         programs=("swish",),
     ),
@@ -127,7 +127,7 @@ MAP = (
     Element(
         "Section 5.2",
         "Stochastic depth with survival probability 0.8",
-        "read/mbconv#skip",
+        "read/stochastic_depth",
         spec=("DROP_PATH_RATE",),
         programs=("StochasticDepth",),
     ),
@@ -141,7 +141,7 @@ MAP = (
     Element(
         "Section 5.2",
         "RMSProp, weight decay, and a rate that falls by steps",
-        "training",
+        "read/recipe",
         spec=("common/recipe.py@RECIPES", "common/recipe.py@Exponential"),
         programs=("optimizer.py@RMSProp", "optimizer.py@make_optimizer"),
     ),

@@ -6,6 +6,7 @@ that tests use it too.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -475,6 +476,38 @@ def rmsprop() -> str:
 
 
 # ------------------------------------------------------------------ read along
+
+
+@generated("activations")
+def activations() -> str:
+    """Swish beside the functions that are taken for it."""
+    steps = [step / 20 for step in range(-120, 81)]
+    functions = {
+        "swish": (lambda z: z / (1 + math.exp(-z)), "torch", ""),
+        "hard swish": (lambda z: z * min(max(z + 3, 0), 6) / 6, "keras", "6 3"),
+        "ReLU": (lambda z: max(z, 0.0), "", "2 3"),
+    }
+    curves = [
+        Curve(name, [(z, function(z)) for z in steps], colour, dashes)
+        for name, (function, colour, dashes) in functions.items()
+    ]
+    across = Axis("z", -6, 4, range(-6, 5, 2))
+    up = Axis("value", -1, 4, range(-1, 5))
+    return lines("Swish, hard swish and ReLU from -6 to 4", curves, across, up)
+
+
+@generated("drop rates")
+def drop_rates() -> str:
+    """How often each block of B0 is dropped."""
+    rows = [
+        (
+            f"`{block.role}`",
+            f"{block.drop_path_rate:.4f}",
+            "yes" if block.has_skip else "no shortcut",
+        )
+        for block in resolve("b0").blocks
+    ]
+    return table(("Block", "Rate", "Can be dropped"), rows)
 
 
 @generated("paper map")
