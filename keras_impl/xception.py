@@ -57,9 +57,8 @@ class SeparableConv:
     """Depthwise, then pointwise, then batch norm: (N, H, W, C) -> (N, H, W, C') (section 2)."""
 
     def __init__(self, part: SeparableConvSpec, dialect: Dialect):
-        # step: relu
+        # step: separable
         self.relu_first = part.relu_first
-        # step: depthwise
         kernel, role = part.kernel, part.role
         self.depthwise_conv = DepthwiseConv(
             kernel,
@@ -67,18 +66,14 @@ class SeparableConv:
             dialect,
             f"{role}.depthwise_conv",
         )
-        # step: pointwise
         filters, name = part.out_channels, f"{role}.pointwise_conv"
         self.pointwise_conv = Conv(filters, 1, 1, dialect, name)
         self.bn = BatchNorm(dialect, f"{role}.bn")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
-        # step: relu
+        # step: separable
         x = relu(x) if self.relu_first else x
-        # step: depthwise
-        x = self.depthwise_conv(x)
-        # step: pointwise
-        return self.bn(self.pointwise_conv(x))
+        return self.bn(self.pointwise_conv(self.depthwise_conv(x)))
 
 
 class XceptionBlock:

@@ -57,9 +57,8 @@ class SeparableConv(nn.Module):
 
     def __init__(self, part: SeparableConvSpec, dialect: Dialect):
         super().__init__()
-        # step: relu
+        # step: separable
         self.relu_first = part.relu_first
-        # step: depthwise
         channels, kernel = part.in_channels, part.kernel
         self.depthwise_conv = DepthwiseConv(
             channels,
@@ -67,18 +66,14 @@ class SeparableConv(nn.Module):
             1,
             dialect,
         )
-        # step: pointwise
         filters = part.out_channels
         self.pointwise_conv = Conv(channels, filters, 1, 1, dialect)
         self.bn = BatchNorm(filters, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
-        # step: relu
+        # step: separable
         x = relu(x) if self.relu_first else x
-        # step: depthwise
-        x = self.depthwise_conv(x)
-        # step: pointwise
-        return self.bn(self.pointwise_conv(x))
+        return self.bn(self.pointwise_conv(self.depthwise_conv(x)))
 
 
 class XceptionBlock(nn.Module):

@@ -21,7 +21,7 @@ function explore(place, data) {
   presets.setAttribute("role", "group");
   presets.setAttribute("aria-label", "Released networks");
   const slider = element("input", {
-    type: "range", id: "explorer-phi", min: 0, max: last, step: 1,
+    type: "range", id: "explorer-phi", min: 0, max: last, step: 1, value: 0,
   });
   const value = element("output", { htmlFor: "explorer-phi" });
   const controls = element("div", { className: "explorer-controls" }, presets,
