@@ -205,7 +205,7 @@ def test_every_symbol_lights_up(reader, path):
     symbols = page.locator(".tri-symbols .con").all()
     assert len(symbols) > 5
     for symbol in symbols:
-        symbol.hover()
+        symbol.focus()
         lit = page.locator(".tri-paper .lit").count(), page.locator(".tri-column .lit").count()
         assert min(lit) > 0, symbol.inner_text()
 
