@@ -65,8 +65,8 @@ FIGURE_5 = (
 
 MIDDLE_BLOCKS = 8  # repetitions of the middle flow
 HEAD = (1536, 2048)  # channels of two separable convolutions without shortcut
-RESOLUTION = 299  # pixels; section 4.1 has the size from Inception
-DROPOUT = 0.5  # section 4.5, on ImageNet
+RESOLUTION = 299  # pixels
+DROPOUT = 0.5  # section 4.4, on ImageNet
 
 
 # ------------------------------------------------------------------ the resolved network
@@ -77,7 +77,7 @@ class SeparableConv:
     """Depthwise, then pointwise convolution, then one batch norm (section 2).
 
     `relu_first` says whether its input passes through a ReLU.  There is none between the two
-    halves, which section 4.7 finds to be better.
+    halves, which figure 10 finds to be better.
     """
 
     role: str

@@ -2,10 +2,10 @@
 
 python docs/effects.py
 
-Effects on logits are of B0 at its own size on the built-in photograph, with calibrated weights, in
-PyTorch in float64: the largest change of any logit over the spread of the logits.  What changes the
-network sees the photograph as `rosetta parity` does; what changes the image is compared with it as
-`rosetta evaluate` sees it.
+Effects on logits are of B0 and of Xception at their own size on the built-in photograph, with
+calibrated weights, in PyTorch in float64: the largest change of any logit over the spread of the
+logits.  What changes the network sees the photograph as `rosetta parity` does; what changes the
+image is compared with it as `rosetta evaluate` sees it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import torch
 
-from common import spec
+from common import architectures, spec
 from common.backend import get_backend
 from common.calibration import calibrated
 from common.compare import compare
@@ -49,6 +49,12 @@ MEAN_SIDE = 190  # of the first maps of B4, the largest that any of its means is
 # Rates of one weight's steps, lower from the middle on, and what is the same for all three rules.
 STEPS, RATES = 10, Exponential(0.1, 0.1, 5)
 DECAY, MOMENTUM, EPSILON = 0.9, 0.9, 1e-3
+# What the dialects differ in, one by one and together.
+OTHERWISE = {
+    "epsilon": replace(TENSORFLOW, epsilon=PYTORCH.epsilon),
+    "padding": replace(TENSORFLOW, padding=PYTORCH.padding),
+    "dialect": replace(TENSORFLOW, epsilon=PYTORCH.epsilon, padding=PYTORCH.padding),
+}
 ONE = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # 0 to 1, and nothing else
 
 
@@ -59,6 +65,7 @@ def main() -> None:
         "command": "python docs/effects.py",
         "versions": get_backend("torch").versions() | get_backend("keras").versions(),
         "logits": dict(logits()),
+        "xception": dict(xception()),
         "weight": weights_after_steps(),
         "mean": means(),
     }
@@ -74,18 +81,12 @@ def logits() -> Iterator[tuple[str, float]]:
     weights = calibrated(network)
 
     def error(network: Network, seen: np.ndarray, reference: np.ndarray) -> float:
-        found = run(network, weights, seen)
-        (only,) = compare("", {"logits": reference}, {"logits": found}).errors
-        return only.largest
+        return change_of(run(network, weights, seen), reference)
 
     seen = photograph(PHOTOGRAPH, network)[None]
     right = run(network, weights, seen)
-    for name, change in (
-        ("epsilon", {"epsilon": PYTORCH.epsilon}),
-        ("padding", {"padding": PYTORCH.padding}),
-        ("dialect", {"epsilon": PYTORCH.epsilon, "padding": PYTORCH.padding}),
-    ):
-        other = changed(network, dialect=vars(replace(TENSORFLOW, **change)))
+    for name, dialect in OTHERWISE.items():
+        other = changed(network, dialect=vars(dialect))
         yield name, error(other, seen, right)
         if name == "padding":
             odd = changed(network, resolution=ODD)
@@ -102,6 +103,23 @@ def logits() -> Iterator[tuple[str, float]]:
         yield name, error(network, image(family), right)
     for name in ("tpu", "keras-hub", "transformers"):
         yield f"resized as {name}", error(network, image(FAMILIES[name]), right)
+
+
+def xception() -> Iterator[tuple[str, float]]:
+    """The change of Xception's logits, where the only paddings that differ are of its poolings."""
+    network = architectures.resolve("xception")
+    weights = calibrated(network)
+    seen = photograph(PHOTOGRAPH, network)[None]
+    right = run(network, weights, seen)
+    for name, dialect in OTHERWISE.items():
+        other = changed(network, dialect=vars(dialect))
+        yield name, change_of(run(other, weights, seen), right)
+
+
+def change_of(found: np.ndarray, reference: np.ndarray) -> float:
+    """The largest change of any logit over the spread of the logits."""
+    (only,) = compare("", {"logits": reference}, {"logits": found}).errors
+    return only.largest
 
 
 def before(size: int, kernel: int, stride: int, rule=spec.same_padding) -> tuple[int, int]:

@@ -92,6 +92,7 @@ class MaxPool:
     """Largest value of each window: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)."""
 
     def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
+        # step: pool
         self.same = dialect.padding == "same"
         self.border = symmetric_padding(kernel)
         self.pool = layers.MaxPooling2D(
@@ -103,10 +104,12 @@ class MaxPool:
         )
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: pool
         if not self.same:
-            # Not zeros, which would be the largest where all else is negative.
-            border = ((0, 0), self.border, self.border, (0, 0))
-            x = ops.pad(x, border, constant_values=float("-inf"))
+            # Not zeros: the largest where all else is negative.
+            lowest, border = float("-inf"), self.border
+            pads = ((0, 0), border, border, (0, 0))
+            x = ops.pad(x, pads, constant_values=lowest)
         return self.pool(x)
 
 

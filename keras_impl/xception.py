@@ -36,11 +36,20 @@ class ConvBnRelu:
     """Stem, without padding: (N, H, W, C) -> (N, floor((H-k)/s)+1, floor((W-k)/s)+1, C')."""
 
     def __init__(self, part: ConvBlock, dialect: Dialect):
+        # step: stem
         filters, role = part.out_channels, part.role
-        self.conv = Conv(filters, part.kernel, part.stride, dialect, f"{role}.conv", part.padded)
+        self.conv = Conv(
+            filters,
+            part.kernel,
+            part.stride,
+            dialect,
+            f"{role}.conv",
+            part.padded,
+        )
         self.bn = BatchNorm(dialect, f"{role}.bn")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: stem
         return relu(self.bn(self.conv(x)))
 
 
@@ -48,12 +57,21 @@ class SeparableConv:
     """Depthwise, then pointwise, then batch norm: (N, H, W, C) -> (N, H, W, C') (section 2)."""
 
     def __init__(self, part: SeparableConvSpec, dialect: Dialect):
-        self.relu_first, role = part.relu_first, part.role
-        self.depthwise_conv = DepthwiseConv(part.kernel, 1, dialect, f"{role}.depthwise_conv")
-        self.pointwise_conv = Conv(part.out_channels, 1, 1, dialect, f"{role}.pointwise_conv")
+        # step: separable
+        self.relu_first = part.relu_first
+        kernel, role = part.kernel, part.role
+        self.depthwise_conv = DepthwiseConv(
+            kernel,
+            1,
+            dialect,
+            f"{role}.depthwise_conv",
+        )
+        filters, name = part.out_channels, f"{role}.pointwise_conv"
+        self.pointwise_conv = Conv(filters, 1, 1, dialect, name)
         self.bn = BatchNorm(dialect, f"{role}.bn")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: separable
         x = relu(x) if self.relu_first else x
         return self.bn(self.pointwise_conv(self.depthwise_conv(x)))
 
@@ -62,21 +80,36 @@ class XceptionBlock:
     """Separable convolutions beside a shortcut: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
 
     def __init__(self, block: Block, dialect: Dialect):
+        # step: block
         self.block, role = block, block.role
-        self.separable = [SeparableConv(part, dialect) for part in block.separable]
+        stride = block.stride
+        convs = [SeparableConv(c, dialect) for c in block.separable]
+        self.separable = convs
+        # step: pool
         if block.has_pool:
-            self.pool = MaxPool(block.kernel, block.stride, dialect, f"{role}.pool")
+            name = f"{role}.pool"
+            self.pool = MaxPool(block.kernel, stride, dialect, name)
+        # step: shortcut
+        filters, name = block.out_channels, f"{role}.shortcut"
         if block.has_projection:
-            filters, name = block.out_channels, f"{role}.shortcut_conv"
-            self.shortcut_conv = Conv(filters, 1, block.stride, dialect, name)
-            self.shortcut_bn = BatchNorm(dialect, f"{role}.shortcut_bn")
+            self.shortcut_conv = Conv(
+                filters,
+                1,
+                stride,
+                dialect,
+                f"{name}_conv",
+            )
+            self.shortcut_bn = BatchNorm(dialect, f"{name}_bn")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: block
         skip = x  # the block's own input, before its first ReLU
         for conv in self.separable:
             x = conv(x)
+        # step: pool
         if self.block.has_pool:
             x = self.pool(x)
+        # step: shortcut
         if self.block.has_projection:
             skip = self.shortcut_bn(self.shortcut_conv(skip))
         return x + skip
@@ -86,27 +119,34 @@ class SeparableConvRelu(SeparableConv):
     """The end of the exit flow: (N, H, W, C) -> (N, H, W, C')."""
 
     def __init__(self, part: SeparableSpec, dialect: Dialect):
+        # step: end
         super().__init__(part.separable, dialect)
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: end
         return relu(super().__call__(x))
 
 
 def Xception(network: XceptionSpec) -> keras.Model:
     """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C')."""
+    # step: flows
     dialect = network.dialect
-    parts = {
-        **{part.role: ConvBnRelu(part, dialect) for part in network.stem},
-        **{block.role: XceptionBlock(block, dialect) for block in network.blocks},
-        **{part.role: SeparableConvRelu(part, dialect) for part in network.head},
-    }
-    x = image = keras.Input((None, None, network.in_channels), name="image")
-    for section in network.maps:
-        x = endpoint(parts[section.role](x), section.role)
+    stem = [ConvBnRelu(part, dialect) for part in network.stem]
+    middle, end = network.blocks, network.head
+    blocks = [XceptionBlock(block, dialect) for block in middle]
+    head = [SeparableConvRelu(part, dialect) for part in end]
+    parts = [*stem, *blocks, *head]
+    any_size = (None, None, network.in_channels)
+    x = image = keras.Input(any_size, name="image")
+    for part, section in zip(parts, network.maps, strict=True):
+        x = endpoint(part(x), section.role)
         if section.reduction:
             x = endpoint(x, section.reduction)
+    # step: classifier
     x = endpoint(global_average_pool(x), "features")
-    if network.classifier is not None:
-        x = layers.Dropout(network.classifier.dropout, name="dropout")(x)
-        x = endpoint(Classifier(network.classifier.num_classes, "classifier")(x), "logits")
+    last = network.classifier
+    if last is not None:
+        x = layers.Dropout(last.dropout, name="dropout")(x)
+        x = Classifier(last.num_classes, "classifier")(x)
+        x = endpoint(x, "logits")
     return functional(image, x, "xception")

@@ -71,12 +71,17 @@ class MaxPool(nn.Module):
 
     def __init__(self, kernel: int, stride: int, dialect: Dialect):
         super().__init__()
-        self.kernel, self.stride, self.dialect = kernel, stride, dialect
+        # step: pool
+        self.kernel, self.stride = kernel, stride
+        self.dialect = dialect
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not zeros, which would be the largest where all else is negative.
-        x, padding = _padded(x, self.kernel, self.stride, self.dialect, value=float("-inf"))
-        return F.max_pool2d(x, self.kernel, self.stride, padding)
+        # step: pool
+        # Not zeros: the largest where all else is negative.
+        window = self.kernel, self.stride
+        lowest = float("-inf")
+        x, padding = _padded(x, *window, self.dialect, lowest)
+        return F.max_pool2d(x, *window, padding)
 
 
 class BatchNorm(nn.Module):

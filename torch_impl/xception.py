@@ -35,11 +35,20 @@ class ConvBnRelu(nn.Module):
 
     def __init__(self, part: ConvBlock, dialect: Dialect):
         super().__init__()
+        # step: stem
         channels, filters = part.in_channels, part.out_channels
-        self.conv = Conv(channels, filters, part.kernel, part.stride, dialect, part.padded)
+        self.conv = Conv(
+            channels,
+            filters,
+            part.kernel,
+            part.stride,
+            dialect,
+            part.padded,
+        )
         self.bn = BatchNorm(filters, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: stem
         return relu(self.bn(self.conv(x)))
 
 
@@ -48,12 +57,21 @@ class SeparableConv(nn.Module):
 
     def __init__(self, part: SeparableConvSpec, dialect: Dialect):
         super().__init__()
+        # step: separable
         self.relu_first = part.relu_first
-        self.depthwise_conv = DepthwiseConv(part.in_channels, part.kernel, 1, dialect)
-        self.pointwise_conv = Conv(part.in_channels, part.out_channels, 1, 1, dialect)
-        self.bn = BatchNorm(part.out_channels, dialect)
+        channels, kernel = part.in_channels, part.kernel
+        self.depthwise_conv = DepthwiseConv(
+            channels,
+            kernel,
+            1,
+            dialect,
+        )
+        filters = part.out_channels
+        self.pointwise_conv = Conv(channels, filters, 1, 1, dialect)
+        self.bn = BatchNorm(filters, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: separable
         x = relu(x) if self.relu_first else x
         return self.bn(self.pointwise_conv(self.depthwise_conv(x)))
 
@@ -63,21 +81,35 @@ class XceptionBlock(nn.Module):
 
     def __init__(self, block: Block, dialect: Dialect):
         super().__init__()
+        # step: block
         self.block = block
-        self.separable = nn.ModuleList(SeparableConv(part, dialect) for part in block.separable)
+        stride = block.stride
+        convs = [SeparableConv(c, dialect) for c in block.separable]
+        self.separable = nn.ModuleList(convs)
+        # step: pool
         if block.has_pool:
-            self.pool = MaxPool(block.kernel, block.stride, dialect)
+            self.pool = MaxPool(block.kernel, stride, dialect)
+        # step: shortcut
+        channels, filters = block.in_channels, block.out_channels
         if block.has_projection:
-            channels, filters = block.in_channels, block.out_channels
-            self.shortcut_conv = Conv(channels, filters, 1, block.stride, dialect)
+            self.shortcut_conv = Conv(
+                channels,
+                filters,
+                1,
+                stride,
+                dialect,
+            )
             self.shortcut_bn = BatchNorm(filters, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: block
         skip = x  # the block's own input, before its first ReLU
         for conv in self.separable:
             x = conv(x)
+        # step: pool
         if self.block.has_pool:
             x = self.pool(x)
+        # step: shortcut
         if self.block.has_projection:
             skip = self.shortcut_bn(self.shortcut_conv(skip))
         return x + skip
@@ -87,9 +119,11 @@ class SeparableConvRelu(SeparableConv):
     """The end of the exit flow: (N, C, H, W) -> (N, C', H, W)."""
 
     def __init__(self, part: SeparableSpec, dialect: Dialect):
+        # step: end
         super().__init__(part.separable, dialect)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: end
         return relu(super().forward(x))
 
 
@@ -107,27 +141,33 @@ class Xception(nn.Module):
 
     def __init__(self, network: XceptionSpec):
         super().__init__()
+        # step: flows
         self.network, dialect = network, network.dialect
-        flows = {
-            flow: [XceptionBlock(block, dialect) for block in network.blocks if block.flow == flow]
-            for flow in ("entry", "middle", "exit")
-        }
+        flows = {"entry": [], "middle": [], "exit": []}
+        for block in network.blocks:
+            flows[block.flow].append(XceptionBlock(block, dialect))
         stem = [ConvBnRelu(part, dialect) for part in network.stem]
-        head = [SeparableConvRelu(part, dialect) for part in network.head]
+        end = network.head
+        head = [SeparableConvRelu(part, dialect) for part in end]
         self.entry = _Flow(stem=stem, blocks=flows["entry"])
         self.middle = _Flow(blocks=flows["middle"])
         self.exit = _Flow(blocks=flows["exit"], head=head)
-        if network.classifier is not None:
-            self.dropout = nn.Dropout(network.classifier.dropout)
-            features, classes = network.classifier.in_channels, network.classifier.num_classes
+        # step: classifier
+        last = network.classifier
+        if last is not None:
+            self.dropout = nn.Dropout(last.dropout)
+            features, classes = last.in_channels, last.num_classes
             self.classifier = Classifier(features, classes)
 
     def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
         """`endpoints`, where given, is filled with the value of every endpoint."""
+        # step: flows
         for section in self.network.maps:
-            x = endpoint(self.get_submodule(section.role)(x), section.role, endpoints)
+            x = self.get_submodule(section.role)(x)
+            x = endpoint(x, section.role, endpoints)
             if section.reduction:
                 x = endpoint(x, section.reduction, endpoints)
+        # step: classifier
         x = endpoint(global_average_pool(x), "features", endpoints)
         if self.network.classifier is not None:
             x = self.dropout(x)

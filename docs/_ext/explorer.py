@@ -17,11 +17,11 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
+from common import xception
 from common.counting import count, count_stages
 from common.spec import (
     PRESETS,
-    Block,
-    ConvBlock,
+    EfficientNetSpec,
     Network,
     compound_scaling,
     resolve,
@@ -29,6 +29,8 @@ from common.spec import (
 from scaled import COST, alone, counted, predicted, side
 
 STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05
+BASE = PRESETS["b0"]
+Card = tuple[str, str, str]  # heading, value, remark
 COLUMNS = ("Stage", "Operator", "Resolution", "Channels", "Layers", "Params", "MACs")
 
 
@@ -56,14 +58,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Shown:
-    """A network as the explorer shows it; `phi` is where its cost is on the slider."""
+    """A network as the explorer shows it.
+
+    `phi` is where its cost is on the slider, which has no place for what no rule scales.
+    """
 
     key: str
     name: str
     family: str
-    phi: float
+    phi: float | None
     note: str
-    cards: tuple[tuple[str, str, str], ...]  # heading, value, remark
+    cards: tuple[Card, ...]
     rows: tuple[Row, ...]
 
 
@@ -78,41 +83,32 @@ def short(value: float) -> str:
 
 def rows(network: Network) -> tuple[Row, ...]:
     """Table 1 of a network."""
-    costs, stages = count_stages(network), {}
-    for section in network.sections:
-        stages.setdefault(section.stage, []).append(section)
+    costs = count_stages(network)
     return tuple(
         Row(
             stage,
-            _operator(sections[0], network),
+            ", ".join(dict.fromkeys(section.operator for section in sections)),
             "×".join(map(str, sections[0].input_size)),
             sections[0].out_channels,
-            sum(isinstance(section, ConvBlock | Block) for section in sections),
+            sum(section is not network.classifier for section in sections),
             costs[stage].trainable,
             costs[stage].macs,
         )
-        for stage, sections in sorted(stages.items())
+        for stage, sections in network.stages.items()
     )
-
-
-def _operator(section: ConvBlock | Block, network: Network) -> str:
-    kernel = f"{section.kernel}×{section.kernel}"
-    if isinstance(section, Block):
-        return f"MBConv{section.expand_ratio}, k{kernel}"
-    return f"Conv{kernel}" + (" & pooling & FC" if section is network.head else "")
 
 
 @cache
 def released() -> tuple[Shown, ...]:
     """The networks that there are weights of, each under a button of its own."""
-    return tuple(_released(name) for name in PRESETS)
+    return (*(_released(name) for name in PRESETS), _xception())
 
 
 def _released(name: str) -> Shown:
-    network, base = resolve(name), PRESETS["b0"]
+    network = resolve(name)
     cost = predicted(network)
     note = f"EfficientNet-{name.upper()} as released. "
-    if name == base.name:
+    if name == BASE.name:
         note += "The baseline, which the others are scaled from."
     else:
         note += (
@@ -127,6 +123,26 @@ def _released(name: str) -> Shown:
         note,
         _cards(
             network, cost, {way: f" · alone φ {phi:.2f}" for way, phi in alone(network).items()}
+        ),
+        rows(network),
+    )
+
+
+def _xception() -> Shown:
+    network = xception.resolve()
+    stem = " and ".join(str(part.out_channels) for part in network.stem)
+    side = network.resolution[0] / BASE.resolution
+    return Shown(
+        network.name,
+        network.title,
+        network.title,
+        None,
+        "Xception as figure 5 of its own paper draws it, stage by stage. No φ scales it.",
+        (
+            ("Width", f"×{network.width:.2f}", f"stem {stem}"),
+            ("Middle blocks", str(network.middle_blocks), f"{len(network.blocks)} blocks in all"),
+            ("Resolution", f"{network.resolution[0]} px", f"×{side:.2f} of B0"),
+            *_costs(network),
         ),
         rows(network),
     )
@@ -154,10 +170,7 @@ def at_phi(phi: float) -> Shown:
     )
 
 
-def _cards(
-    network: Network, cost: float, needed: dict[str, str]
-) -> tuple[tuple[str, str, str], ...]:
-    total, base = count(network), count(resolve("b0"))
+def _cards(network: EfficientNetSpec, cost: float, needed: dict[str, str]) -> tuple[Card, ...]:
     ratio = counted(network)
     return (
         (
@@ -175,14 +188,21 @@ def _cards(
             f"{network.resolution[0]} px",
             f"×{side(network):.2f}{needed.get('resolution', '')}",
         ),
+        *_costs(network),
+        ("Predicted cost", f"×{cost:.1f}", f"d·w²·r²; really ×{ratio:.1f}"),
+    )  # fmt: skip
+
+
+def _costs(network: Network) -> tuple[Card, Card]:
+    total, base = count(network), count(resolve())
+    return (
         (
             "Parameters",
             short(total.trainable),
             f"×{total.trainable / base.trainable:.2f} of B0",
         ),
-        ("MACs", short(total.macs), f"×{ratio:.1f} of B0"),
-        ("Predicted cost", f"×{cost:.1f}", f"d·w²·r²; really ×{ratio:.1f}"),
-    )  # fmt: skip
+        ("MACs", short(total.macs), f"×{total.macs / base.macs:.1f} of B0"),
+    )
 
 
 def data() -> dict[str, object]:
@@ -196,7 +216,8 @@ def data() -> dict[str, object]:
     def plain(shown: Shown) -> dict[str, object]:
         families.setdefault(shown.family, [row.cells[:2] for row in shown.rows])
         rows = [[*row.cells[2:], row.params, row.macs] for row in shown.rows]
-        return asdict(shown) | {"phi": round(shown.phi, 2), "rows": rows}
+        phi = None if shown.phi is None else round(shown.phi, 2)
+        return asdict(shown) | {"phi": phi, "rows": rows}
 
     return {
         "released": [plain(shown) for shown in released()],

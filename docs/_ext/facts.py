@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common import claims, recipe
+from common import architectures, claims, recipe
 from common.compare import TOLERANCES
 from common.counting import count, count_layer
 from common.diagnosis import JUMP
@@ -35,10 +35,12 @@ from common.spec import (
     PRESETS,
     SQUEEZE_RATIO,
     TOTAL_STRIDE,
+    EfficientNetSpec,
     conv_std,
     resolve,
 )
 from common.training import read_table
+from common.xception import XceptionSpec
 from scaled import COST, alone, counted, predicted
 
 ROOT = Path(__file__).parents[2]
@@ -107,27 +109,26 @@ def layout_names() -> tuple[str, ...]:
 
 
 def _networks() -> Iterator[tuple[str, str]]:
-    for name, preset in PRESETS.items():
-        network = resolve(name)
+    for name in architectures.PRESETS:
+        network = architectures.resolve(name)
         total, last = count(network), network.layers[-1]
         yield f"parameters.{name}", number(total.trainable)
+        yield f"all parameters.{name}", number(total.parameters)
         yield f"macs.{name}", number(total.macs)
         yield f"gmacs.{name}", f"{total.macs / 1e9:.3g}"
-        yield f"size.{name}", str(preset.resolution)
-        yield f"width.{name}", f"{preset.width:g}"
-        yield f"depth.{name}", f"{preset.depth:g}"
-        yield f"dropout.{name}", f"{preset.dropout:g}"
+        yield f"size.{name}", str(network.resolution[0])
+        yield f"dropout.{name}", f"{network.dropout:g}"
         yield f"blocks.{name}", str(len(network.blocks))
-        yield f"last drop.{name}", f"{network.blocks[-1].drop_path_rate:.4g}"
-        yield f"head.{name}", str(network.head.out_channels)
         yield (
             f"share of the classifier.{name}",
             f"{count_layer(last).trainable / total.trainable:.0%}",
         )
-        yield f"predicted.{name}", f"{predicted(network):.2f}"
-        yield f"counted.{name}", f"{counted(network):.2f}"
-        for way, phi in alone(network).items():
-            yield f"phi of {way}.{name}", f"{phi:.2f}"
+        for scale, value in network.scaling.items():
+            yield f"{scale.replace('_', ' ')}.{name}", f"{value:g}"
+        if isinstance(network, XceptionSpec):
+            yield from _poolings(network)
+        else:
+            yield from _scaled(network)
     yield "presets", str(len(PRESETS))
     yield "layouts", str(len(layout_names()))
     yield "classes", number(IMAGENET_CLASSES)
@@ -139,6 +140,26 @@ def _networks() -> Iterator[tuple[str, str]]:
     yield "beta", f"{BETA:g}"
     yield "gamma", f"{GAMMA:g}"
     yield "cost of one phi", f"{COST:.3g}"
+
+
+def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
+    """How far a network is from B0, and what follows from that."""
+    name = network.name
+    yield f"last drop.{name}", f"{network.blocks[-1].drop_path_rate:.4g}"
+    yield f"head.{name}", str(network.head.out_channels)
+    yield f"predicted.{name}", f"{predicted(network):.2f}"
+    yield f"counted.{name}", f"{counted(network):.2f}"
+    for way, phi in alone(network).items():
+        yield f"phi of {way}.{name}", f"{phi:.2f}"
+
+
+def _poolings(network: XceptionSpec) -> Iterator[tuple[str, str]]:
+    """The sides of the maps that are pooled; the dialects part on even ones only."""
+    sides = [block.input_size[0] for block in network.blocks if block.has_pool]
+    odd, even = ([str(side) for side in sides if side % 2 == rest] for rest in (1, 0))
+    yield f"pooled odd.{network.name}", f"{', '.join(odd[:-1])} and {odd[-1]}"
+    yield f"pooled even.{network.name}", " and ".join(even)
+    yield f"shortcuts.{network.name}", str(sum(b.has_projection for b in network.blocks))
 
 
 def _conventions() -> Iterator[tuple[str, str]]:
@@ -213,6 +234,8 @@ def _effects() -> Iterator[tuple[str, str]]:
         yield f"effect.{name}", number(value)
         if name.startswith("padding at "):
             yield "odd", name.rpartition(" ")[2]
+    for name, value in found["xception"].items():
+        yield f"effect.xception.{name}", number(value)
     for name, value in found["weight"].items():
         yield f"weight.{name}", f"{value:.2f}"
     for name, value in found["mean"].items():

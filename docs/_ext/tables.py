@@ -30,6 +30,7 @@ from common.spec import (
     PRESETS,
     STEM_CHANNELS,
     TABLE_1,
+    Dialect,
     Network,
     Size,
     compound_scaling,
@@ -37,7 +38,7 @@ from common.spec import (
 )
 from common.training import read_table
 from common.xception import XCEPTION
-from facts import RESULTS, TRAINED_IN, layouts, project, result
+from facts import RESULTS, TRAINED_IN, layout_names, layouts, project, result
 
 GENERATED: dict[str, Callable[[], str]] = {}
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
@@ -107,18 +108,22 @@ def dialects() -> str:
     rows = []
     for name, dialect in DIALECTS.items():
         numbers = f"{dialect.epsilon:g}", f"{dialect.momentum:g}", f"{1 - dialect.momentum:.2g}"
-        whose = [
-            layout.name + ("" if len(held) == len(layout.presets) else f" ({_sizes(held)})")
-            for layout in layouts()
-            if (held := [p for p, spoken in layout.dialects.items() if dialect in spoken])
-            and not layout.any_network
-        ]
-        rows.append((f"`{name}`", dialect.padding, *numbers, ", ".join(whose)))
+        rows.append((f"`{name}`", dialect.padding, *numbers, ", ".join(_speakers(dialect))))
     return table(
         ("Dialect", "Padding", "Epsilon", "Kept (Keras)", "Taken (PyTorch)", "Layouts"),
         rows,
         "tall",
     )
+
+
+def _speakers(dialect: Dialect) -> Iterator[str]:
+    """Names of layouts, each with the networks that it has in this dialect if it has others."""
+    for name in layout_names():
+        named = [layout for layout in layouts() if layout.name == name and not layout.any_network]
+        spoken = {preset: found for layout in named for preset, found in layout.dialects.items()}
+        held = [preset for preset, found in spoken.items() if dialect in found]
+        if held:
+            yield name if len(held) == len(spoken) else f"{name} ({_sizes(held)})"
 
 
 def _sizes(names: Sequence[str]) -> str:
@@ -279,8 +284,8 @@ def formats() -> str:
     """Every file format, who reads it and who writes it."""
     rows = []
     for kind, (suffix, what) in FORMATS.items():
-        reads = [layout.name for layout in layouts() if kind in layout.formats_read]
-        writes = [layout.name for layout in layouts() if kind in layout.forms]
+        reads = dict.fromkeys(layout.name for layout in layouts() if kind in layout.formats_read)
+        writes = dict.fromkeys(layout.name for layout in layouts() if kind in layout.forms)
         rows.append((f"`{kind}`", suffix, what, ", ".join(reads), ", ".join(writes) or "-"))
     return table(("Format", "File", "What it is", "Read as", "Written as"), rows, "tall")
 

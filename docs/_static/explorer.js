@@ -21,7 +21,7 @@ function explore(place, data) {
   presets.setAttribute("role", "group");
   presets.setAttribute("aria-label", "Released networks");
   const slider = element("input", {
-    type: "range", id: "explorer-phi", min: 0, max: last, step: 1,
+    type: "range", id: "explorer-phi", min: 0, max: last, step: 1, value: 0,
   });
   const value = element("output", { htmlFor: "explorer-phi" });
   const controls = element("div", { className: "explorer-controls" }, presets,
@@ -42,9 +42,10 @@ function explore(place, data) {
     element("span", { className: "explorer-params", textContent: "Params" }),
     element("label", {}, shares, " share of the network"),
     element("span", { className: "explorer-macs", textContent: "MACs" }));
+  const coloured = element("span", {},
+    element("b", { textContent: "Coloured" }), `: not as in ${base.name}. `);
   const remark = element("p", { className: "explorer-remark" },
-    element("b", { textContent: "Coloured" }),
-    ": not as in B0. Resolution is that of a stage's input.");
+    coloured, "Resolution is that of a stage's input.");
   const panes = element("div", { className: "explorer-panes" });
   place.prepend(controls, cards, note);
   const frame = table.closest(".table-wrapper") ?? table;
@@ -59,6 +60,7 @@ function explore(place, data) {
   function showTable() {
     const fixed = data.families[shown.family];
     const compared = shown.family === base.family;
+    coloured.hidden = !compared;
     body.replaceChildren(...shown.rows.map((row, index) => {
       const cells = [...fixed[index], ...row.slice(0, 5)];
       const line = element("tr", {}, ...cells.map((text, column) => {
@@ -102,9 +104,10 @@ function explore(place, data) {
     }
     place.dataset.shown = next.key;
     controls.classList.toggle("at-released", isReleased);
-    if (isReleased) slider.value = Math.round(next.phi * perPhi);
+    if (isReleased && next.phi !== null) slider.value = Math.round(next.phi * perPhi);
     value.textContent = isReleased ? "" : next.phi.toFixed(2);
     slider.setAttribute("aria-valuetext", next.name);
+    cards.style.setProperty("--cards", next.cards.length);
     cards.replaceChildren(...next.cards.map(([heading, number, text]) =>
       element("div", {}, element("p", { textContent: heading }), element("b", { textContent: number }),
         element("p", { textContent: text }))));

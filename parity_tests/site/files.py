@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+from common.architectures import resolve
 from common.backend import get_backend
 from common.layouts import layout_of
 from common.porting import port
 from common.preprocess import PHOTOGRAPH
-from common.spec import resolve
 from common.weights import save
 from parity_tests.support import exported, small, weights_of
 
@@ -134,6 +134,8 @@ FILES: dict[str, dict[str, Make]] = {
         "efficientnet-b0/model.ckpt": official,
         "keras_hub_b0.weights.h5": checkpoint("keras-hub", dialect="pytorch"),
         "qubvel_b0.h5": checkpoint("qubvel"),
+        "xception.weights.h5": checkpoint("keras-applications", "xception"),
+        "legacy_xception.pth": checkpoint("timm", "xception", dialect="pytorch"),
         "tf_efficientnet_b0.npz": checkpoint("efficientnet-jax"),
         "kecam_b0.h5": hdf5,
         "smp_encoder.pth": segmentation,

@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from check_site import check
+from common import architectures
 from common.counting import count, count_stages
-from common.spec import ALPHA, BETA, GAMMA, PRESETS, compound_scaling, resolve
+from common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
 from explorer import PER_PHI, STEPS, data, released, short
 from katex import TexError, render
 from parity_tests.site.conftest import ROOT, sphinx
@@ -96,7 +97,8 @@ def small(tmp_path):
 def test_the_whole_site(site):
     """The fixture has built it strictly; nothing in it leads nowhere."""
     assert check(site) == []
-    for page in ("index", "read/mbconv", "explore/models", "reference/api/torch_impl/index"):
+    pages = ("index", "read/mbconv", "read/xception", "explore/models")
+    for page in (*pages, "reference/api/torch_impl/index"):
         assert (site / f"{page}.html").is_file(), page
     assert "katex.min.js" not in (site / "read" / "mbconv.html").read_text()
 
@@ -246,7 +248,7 @@ def test_katex_comes_with_its_licence():
 def test_the_explorer_has_every_network_and_the_curve():
     found = data()
     keys = [shown["key"] for shown in found["released"]]
-    assert keys[: len(PRESETS)] == list(PRESETS)
+    assert keys == list(architectures.PRESETS)
     assert len(found["curve"]) == STEPS + 1
     assert [shown["phi"] for shown in found["curve"]] == [
         round(step / PER_PHI, 2) for step in range(STEPS + 1)
@@ -255,16 +257,16 @@ def test_the_explorer_has_every_network_and_the_curve():
 
 @pytest.mark.parametrize("shown", released(), ids=lambda shown: shown.key)
 def test_a_network_of_the_explorer_is_that_of_the_specification(shown):
-    network = resolve(shown.key)
+    network = architectures.resolve(shown.key)
     costs = count_stages(network)
     assert sum(row.params for row in shown.rows) == count(network).trainable
     assert sum(row.macs for row in shown.rows) == count(network).macs
     for row in shown.rows:
-        blocks = [section for section in network.sections if section.stage == row.stage]
+        maps = [section for section in network.maps if section.stage == row.stage]
         assert (row.params, row.macs) == (costs[row.stage].trainable, costs[row.stage].macs)
-        assert row.resolution == "×".join(map(str, blocks[0].input_size))
-        assert row.channels == blocks[0].out_channels
-        assert row.layers == (len(blocks) if 1 < row.stage < 9 else 1)
+        assert row.resolution == "×".join(map(str, maps[0].input_size))
+        assert row.channels == maps[0].out_channels
+        assert row.layers == len(maps)
 
 
 def test_table_1():
@@ -281,6 +283,30 @@ def test_table_1():
         ("7×7", 320, 1),
         ("7×7", 1280, 1),
     ]
+
+
+def test_figure_5():
+    """Xception's own table, of the maps that each part takes in."""
+    table = [(row.resolution, row.channels, row.layers) for row in released()[-1].rows]
+    assert table == [
+        ("299×299", 32, 1),
+        ("149×149", 64, 1),
+        ("147×147", 128, 1),
+        ("74×74", 256, 1),
+        ("37×37", 728, 1),
+        ("19×19", 728, 8),
+        ("19×19", 1024, 1),
+        ("10×10", 1536, 1),
+        ("10×10", 2048, 1),
+    ]
+
+
+def test_what_no_rule_scales_has_no_phi():
+    shown = data()["released"][-1]
+    assert (shown["name"], shown["phi"]) == ("Xception", None)
+    headings = [heading for heading, *_ in shown["cards"]]
+    assert headings == ["Width", "Middle blocks", "Resolution", "Parameters", "MACs"]
+    assert "φ" not in "".join(map("".join, shown["cards"]))
 
 
 def test_the_cards_say_which_phi_a_coefficient_would_need():

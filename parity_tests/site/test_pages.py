@@ -11,11 +11,14 @@ import torch
 import yaml
 
 import facts
+from common.architectures import resolve
 from common.backend import GROUP
+from common.compare import compare
+from common.porting import port
 from common.recipe import get_recipe
 from parity_tests.peers.operators import declare
 from parity_tests.site.conftest import sphinx
-from parity_tests.site.files import FILES
+from parity_tests.site.files import FILES, checkpoint
 from parity_tests.site.pages import (
     PAGES,
     ROOT,
@@ -29,6 +32,7 @@ from parity_tests.site.pages import (
     run,
     shown,
 )
+from parity_tests.support import images_for, reference
 from tables import EXTRAS, FORMATS, GENERATED
 from tables import commands as known_commands
 
@@ -94,6 +98,29 @@ def test_the_fragment_of_a_schedule_is_the_recipes():
     recipe = get_recipe("paper")
     right = recipe.optimization(recipe.rate_images, steps_per_epoch).rate
     assert rates == pytest.approx([right(step) / recipe.rate for step in range(100)])
+
+
+def test_timm_with_keras_arithmetic_computes_as_keras(tmp_path, monkeypatch):
+    """The program of port.md that changes timm's model; each of its two changes is needed."""
+    (program,) = [b for page in PAGES for b in blocks(page) if '"legacy_xception"' in b.text]
+    monkeypatch.chdir(tmp_path)
+    checkpoint("keras-applications", "xception")(tmp_path / "xception.weights.h5")
+    port("xception.weights.h5", "legacy_xception.safetensors", "timm", force=True, run=False)
+    network = resolve("xception")
+    images = images_for(network, 1)
+    right = {"logits": reference(network, 1)["logits"]}
+
+    def error(source):
+        found = {}
+        exec(compile(source, str(program), "exec"), found)
+        with torch.no_grad():
+            logits = found["model"].eval()(torch.tensor(images, dtype=torch.float32))
+        return compare("timm", right, {"logits": logits.numpy()})
+
+    assert error(program.text).agrees
+    for line, nothing in (("module.eps = 1e-3", "pass"), ("model.block2.rep[-1] =", "_ =")):
+        assert program.text.count(line) == 1
+        assert not error(program.text.replace(line, nothing)).agrees
 
 
 def test_every_block_is_of_a_kind_that_is_checked():
@@ -244,5 +271,9 @@ def test_effects_are_those_of_the_mistakes():
     found = facts.result("effects")
     assert found["logits"].pop("padding at 225") == 0
     assert min(found["logits"].values()) > 0.1
+    assert found["xception"]["dialect"] > max(
+        found["xception"]["epsilon"], found["xception"]["padding"]
+    )
+    assert min(found["xception"].values()) > 0.05
     assert len(set(map(round, (100 * value for value in found["weight"].values())))) == 3
     assert found["mean"]["Keras, in one step"] > 5 * found["mean"]["Keras, row by row"]
