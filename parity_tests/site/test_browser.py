@@ -33,7 +33,12 @@ SCHEMES = ("light", "dark")
 PHONE, TABLET, DESK = WIDTHS
 MBCONV, XCEPTION = "read/mbconv.html", "read/xception.html"
 EXPLORER = "explore/models.html"
-TRIPTYCHS = (MBCONV, XCEPTION)
+TRIPTYCHS = (
+    MBCONV,
+    XCEPTION,
+    *(f"read/{name}.html" for name in ("table1", "scaling", "squeeze_and_excitation", "swish")),
+    *(f"read/{name}.html" for name in ("stochastic_depth", "head", "recipe")),
+)
 # One page of every kind.
 KINDS = (
     "index.html",
@@ -203,7 +208,7 @@ def test_every_symbol_lights_up(reader, path):
     """In the list, in a text or an equation, and in some program."""
     page = reader(path)
     symbols = page.locator(".tri-symbols .con").all()
-    assert len(symbols) > 5
+    assert symbols
     for symbol in symbols:
         symbol.focus()
         lit = page.locator(".tri-paper .lit").count(), page.locator(".tri-column .lit").count()
