@@ -16,7 +16,7 @@ from common import parity, report
 from common.spec import resolve
 from parity_tests.support import wrong_epsilon
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "build" / "docs" / "read" / "mbconv.html"
 PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = "/usr/bin/chromium"
