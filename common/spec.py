@@ -690,6 +690,14 @@ def _resolve_blocks(
         # A reduction is the last map of its resolution: the next block halves it, or there is none.
         is_reduction = index + 1 == len(rows) or strides[index + 1] > 1
         reductions += is_reduction
+        # step: squeeze
+        squeezed_channels = max(1, int(channels * SQUEEZE_RATIO))
+        # step: ramp
+        # From 0 in the first block to one step below the full rate in the last.
+        block_rate = drop_path_rate * index / len(rows)
+        # step: skip
+        has_skip = strides[index] == 1 and channels == out_channels
+        # step: block
         blocks.append(
             Block(
                 role=f"stages.{stage.number}.blocks.{repeat}",
@@ -701,13 +709,12 @@ def _resolve_blocks(
                 expand_ratio=stage.expand_ratio,
                 in_channels=channels,
                 expanded_channels=channels * stage.expand_ratio,
-                squeezed_channels=max(1, int(channels * SQUEEZE_RATIO)),
+                squeezed_channels=squeezed_channels,
                 out_channels=out_channels,
                 input_size=size,
                 output_size=output_size,
-                has_skip=strides[index] == 1 and channels == out_channels,
-                # The ramp starts at 0 and ends one step below the full rate.
-                drop_path_rate=drop_path_rate * index / len(rows),
+                has_skip=has_skip,
+                drop_path_rate=block_rate,
                 reduction=f"reductions.{reductions}" if is_reduction else None,
             )
         )

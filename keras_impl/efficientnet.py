@@ -26,7 +26,7 @@ from keras_impl.weights import layer_name
 
 
 def swish(x: KerasTensor) -> KerasTensor:
-    """x * sigmoid(x), elementwise (section 4; arXiv 1710.05941)."""
+    """x * sigmoid(x), elementwise (section 5.2; arXiv 1710.05941)."""
     return ops.silu(x)
 
 

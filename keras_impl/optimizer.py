@@ -52,7 +52,8 @@ class _Optimizer(keras.optimizers.Optimizer):
 
     def begin_step(self) -> None:
         """Set the rate of the step that comes next."""
-        self.rate.assign(np.asarray(self.schedule(self.steps), self.rate.dtype))
+        rate = self.schedule(self.steps)
+        self.rate.assign(np.asarray(rate, self.rate.dtype))
         self.steps += 1
 
     def regularised(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:

@@ -23,7 +23,7 @@ from torch_impl.layers import (
 
 
 def swish(x: Tensor) -> Tensor:
-    """x * sigmoid(x), elementwise (section 4; arXiv 1710.05941)."""
+    """x * sigmoid(x), elementwise (section 5.2; arXiv 1710.05941)."""
     return F.silu(x)
 
 

@@ -24,7 +24,10 @@ class _Optimizer(torch.optim.Optimizer):
         self.momentum = momentum
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(
+        self,
+        closure: Callable[[], Tensor] | None = None,
+    ) -> Tensor | None:
         """Change every parameter by its gradient, which `closure` computes where it is given."""
         loss = None
         if closure is not None:

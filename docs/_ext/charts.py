@@ -13,7 +13,7 @@ from html import escape
 WIDTH, HEIGHT = 480, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 86, 14, 38  # room for labels around the plot
 APART = 14  # between two names beside the ends of curves
-COLOURS = {"torch": "var(--torch)", "keras": "var(--keras)"}
+COLOURS = {name: f"var(--{name})" for name in ("paper", "torch", "keras")}
 GREY, GRID = "var(--quiet)", "var(--line)"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -57,6 +57,16 @@ EXTRAS = {
     "dev": "the tests: everything, and the libraries that they compare with",
     "docs": "these pages",
 }
+ITEMS = {
+    "rule": "optimizer",
+    "decay": "decay of RMSProp",
+    "rate": "learning rate",
+    "rate_images": "images that it is for",
+    "factor": "it falls by a factor of",
+    "every": "every so many epochs",
+    "warmup_epochs": "epochs of warm-up",
+    "average": "moving average",
+}
 FORMATS = {
     "safetensors": ("`.safetensors`", "names, shapes and raw arrays; metadata as text"),
     "torch": ("`.pth`, `.pt`, `.bin`, `.ckpt`, `.tar`", "a zip of arrays and a pickle"),
@@ -141,14 +151,16 @@ def _sizes(names: Sequence[str]) -> str:
 
 @generated("recipes")
 def recipes() -> str:
-    """The paper's recipe beside the released code's, with the sources."""
-    paper, official = RECIPES["paper"], RECIPES["official"]
+    """The paper's recipe and the released code's, each number with its source."""
+    found = [RECIPES["paper"], RECIPES["official"]]
     rows = []
-    for item in dict.fromkeys([*paper.sources, *official.sources]):
-        values = [_value(getattr(found, item)) for found in (paper, official)]
-        source = official.sources.get(item, paper.sources.get(item, ""))
-        rows.append((item.replace("_", " "), *values, source))
-    return table(("Item", "Paper", "Released code", "Source"), rows)
+    for item in dict.fromkeys(item for recipe in found for item in recipe.sources):
+        cells = [ITEMS.get(item, item.replace("_", " "))]
+        for recipe in found:
+            source = recipe.sources.get(item)
+            cells += ["none", "-"] if source is None else [_value(getattr(recipe, item)), source]
+        rows.append(tuple(cells))
+    return table(("Item", "Paper", "By", "Released code", "By"), rows, "tall")
 
 
 def _value(value: object) -> str:
@@ -488,8 +500,8 @@ def activations() -> str:
     """Swish beside the functions that are taken for it."""
     steps = [step / 20 for step in range(-120, 81)]
     functions = {
-        "swish": (lambda z: z / (1 + math.exp(-z)), "torch", ""),
-        "hard swish": (lambda z: z * min(max(z + 3, 0), 6) / 6, "keras", "6 3"),
+        "swish": (lambda z: z / (1 + math.exp(-z)), "paper", ""),
+        "hard swish": (lambda z: z * min(max(z + 3, 0), 6) / 6, "", "6 3"),
         "ReLU": (lambda z: max(z, 0.0), "", "2 3"),
     }
     curves = [
@@ -506,13 +518,16 @@ def drop_rates() -> str:
     """How often each block of B0 is dropped."""
     rows = [
         (
+            f"{block.index}",
             f"`{block.role}`",
             f"{block.drop_path_rate:.4f}",
+            f"{1 / (1 - block.drop_path_rate):.4f}" if block.has_skip else "-",
             "yes" if block.has_skip else "no shortcut",
         )
         for block in resolve("b0").blocks
     ]
-    return table(("Block", "Rate", "Can be dropped"), rows)
+    head = ("i", "Block", "Rate", "A kept branch, times", "Can be dropped")
+    return table(head, rows, "numbers")
 
 
 @generated("paper map")

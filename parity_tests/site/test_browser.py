@@ -284,6 +284,18 @@ def test_both_programs_stand_beside_each_other_on_a_desk_and_below_on_a_phone(re
 
 
 @pytest.mark.parametrize("path", TRIPTYCHS)
+def test_every_program_has_the_whole_width_of_a_phone(reader, path):
+    """Below what both read, too."""
+    page = reader(path, PHONE)
+    narrow = page.evaluate(
+        """[...document.querySelectorAll(".tri-row > .tri-column")]
+           .filter(column => column.offsetWidth < column.parentElement.clientWidth)
+           .map(column => column.parentElement.id + " " + column.className)"""
+    )
+    assert narrow == []
+
+
+@pytest.mark.parametrize("path", TRIPTYCHS)
 def test_no_line_of_code_is_cut_off_on_a_desk(reader, path):
     page = reader(path)
     cut = page.evaluate(
