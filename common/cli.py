@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
@@ -19,14 +19,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common import __version__, cli_training, spec
-from common.architectures import PRESETS, resolve
+from common import __version__, cli_training
+from common.architectures import ARCHITECTURES, PRESETS, resolve
 from common.errors import RosettaError, needs_extra
 from common.files import finite
 from common.spec import (
     DIALECTS,
     DROP_PATH_RATE,
     TENSORFLOW,
+    Activation,
     Classifier,
     Network,
     Section,
@@ -46,7 +47,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="EfficientNet described once, built in PyTorch and in Keras, and proved equal.",
+    help="EfficientNet and Xception, described once, built in PyTorch and in Keras, proved equal.",
 )
 TABLE_WIDTH = 106  # that of L2, and of Xception
 LAYOUTS_WIDTH = 150
@@ -154,7 +155,7 @@ def recipe(
     name: Annotated[str | None, typer.Argument(help="All are listed if none is named.")] = None,
 ) -> None:
     """Print a training recipe: every number, and where it comes from."""
-    from common.recipe import RECIPES, get_recipe
+    from common.recipe import NETWORK_SOURCES, RECIPES, get_recipe
 
     if name is None:
         for known in RECIPES.values():
@@ -170,19 +171,29 @@ def recipe(
     for item, source in found.sources.items():
         value = _recipe_value(getattr(found, item)) + RECIPE_UNITS.get(item, "")
         grid.add_row(item.replace("_", " "), value, source)
-    for row in _network_rows():
+    for row in _network_rows(found.architecture, NETWORK_SOURCES[found.architecture]):
         grid.add_row(*row)
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
 
 
-def _network_rows() -> Iterator[tuple[str, str, str]]:
+def _network_rows(architecture: str, sources: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """What training needs beside a recipe: numbers that are the network's own, by default."""
-    paper = "the network's; arXiv 1905.11946, section 5.2"
-    rates = [preset.dropout for preset in spec.PRESETS.values()]
-    yield "batch norm", f"{TENSORFLOW.momentum:g} of the statistics kept", paper
-    yield "activation", "swish", paper
-    yield "stochastic depth", f"survival {1 - DROP_PATH_RATE:g} of the last block", paper
-    yield "dropout", f"{min(rates):g} to {max(rates):g}, by preset", paper
+    networks = [resolve(preset) for preset in ARCHITECTURES[architecture].presets]
+    dropout = sorted({network.dropout for network in networks})
+    functions = {
+        operation.function
+        for section in networks[0].sections
+        for operation in section.path
+        if isinstance(operation, Activation)
+    }
+    values = {
+        "batch norm": f"{networks[0].dialect.momentum:g} of the statistics kept",
+        "activation": ", ".join(sorted(functions)),
+        "stochastic depth": f"survival {1 - DROP_PATH_RATE:g} of the last block",
+        "dropout": " to ".join(f"{rate:g}" for rate in dict.fromkeys((dropout[0], dropout[-1]))),
+    }
+    for item, source in sources.items():
+        yield item, values[item], f"the network's; {source}"
 
 
 def _recipe_value(value: object) -> str:
@@ -199,6 +210,8 @@ def _recipe_value(value: object) -> str:
 def _short(value: object) -> str:
     if isinstance(value, tuple):
         return " to ".join(map(_short, value))
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

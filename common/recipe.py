@@ -167,6 +167,7 @@ class Recipe:
     warmup_epochs: float = 0
     warmup_steps: int = 0
     average: float | None = None
+    architecture: str = "efficientnet"  # that it was published for
     phases: tuple[Phase, ...] = (Phase(1.0),)
 
     def epochs_of(self, phase: int) -> range:
@@ -206,7 +207,7 @@ _PAPER = "arXiv 1905.11946, section 5.2"
 _CODE = "tensorflow/tpu, efficientnet/main.py"
 _SILENT = f"the paper does not say; {_CODE}"
 _TRICKS = "arXiv 1812.01187, section 2.1"
-_XCEPTION = "arXiv 1610.02357, section 4.3"
+_XCEPTION = "arXiv 1610.02357, section 4.2"
 
 RECIPES = {
     recipe.name: recipe
@@ -305,13 +306,14 @@ RECIPES = {
             batch=32,
             factor=0.94,
             every=2,
+            architecture="xception",
             epochs=120,
             weight_decay=1e-5,
             label_smoothing=0.0,
             augmentation=INCEPTION_CROP,
             sources={
                 **dict.fromkeys(("rule", "momentum", "rate", "factor", "every"), _XCEPTION),
-                "weight_decay": "arXiv 1610.02357, section 4.4",
+                "weight_decay": "arXiv 1610.02357, section 4.3",
                 "rate_images": "the paper does not scale it",
                 **dict.fromkeys(("batch", "epochs"), "the paper does not say; ours"),
                 "label_smoothing": "the paper has none",
@@ -338,6 +340,19 @@ RECIPES = {
             },
         ),
     )
+}
+
+
+# What training needs beside a recipe, and where the networks have it from.
+NETWORK_SOURCES: dict[str, dict[str, str]] = {
+    "efficientnet": dict.fromkeys(
+        ("batch norm", "activation", "stochastic depth", "dropout"), _PAPER
+    ),
+    "xception": {
+        "batch norm": "the paper does not say; keras.applications",
+        "activation": "arXiv 1610.02357, figure 5",
+        "dropout": "arXiv 1610.02357, section 4.3",
+    },
 }
 
 

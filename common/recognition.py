@@ -154,6 +154,8 @@ def _fits(
     layout: Layout, form: Form, network: Network, tensors: Mapping[str, Stored], prefix: str
 ) -> _Found | None:
     """The network with the file's classes and channels, if its keys and shapes are the file's."""
+    if form.is_beside_another(tensors):
+        return None
     below = _below(form, tensors, prefix)
     keys = form.keys(network)
     paths = {key.path for key in keys.values()}
@@ -168,12 +170,10 @@ def _fits(
 
 def _below(form: Form, tensors: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
     """What is below a prefix, under keys that lack it and are numbered as the form has them."""
-    names = form.renumbered(tensors)
-    return {
-        names[key].removeprefix(prefix): stored
-        for key, stored in tensors.items()
-        if key.startswith(prefix)
-    }
+    inside = [key for key in tensors if key.startswith(prefix)]
+    # Layers of the same class may stand beside the network, and have numbers of their own.
+    names = form.renumbered(key.removeprefix(prefix) for key in inside)
+    return {names[key.removeprefix(prefix)]: tensors[key] for key in inside}
 
 
 def _fitted(network: Network, found: Mapping[str, Stored], form: Form) -> Network | None:
@@ -401,7 +401,10 @@ def _amiss(
         for kind, names in (("missing", missing), ("left over", left))
         if names
     ]
-    return len(missing) + len(left), "; ".join(parts) or "the shapes are of another network"
+    if not parts:
+        other = form.another if form.is_beside_another(tensors) else None
+        parts = [other[1] if other else "the shapes are of another network"]
+    return len(missing) + len(left), "; ".join(parts)
 
 
 def _listed(names: list[str]) -> str:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -67,8 +68,8 @@ def _whole(value: int) -> int | None:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
-def whole_count(what: str, value: int, otherwise: str = "") -> int:
-    """A whole number of at least 1; `otherwise` is what else the message may allow.
+def whole_count(what: str, value: int, otherwise: str = "", most: int | None = None) -> int:
+    """A whole number of at least 1, and at most `most`; `otherwise` is what else may be said.
 
     Raises:
         ValueError: it is none.
@@ -76,6 +77,8 @@ def whole_count(what: str, value: int, otherwise: str = "") -> int:
     count = _whole(value)
     if count is None or count < 1:
         raise ValueError(f"{what} is {value}; it must be a whole number of at least 1{otherwise}")
+    if most is not None and count > most:
+        raise ValueError(f"{what} is {value}; it must be at most {most}")
     return count
 
 
@@ -406,7 +409,7 @@ class Block(Section):
     output_size: Size
     has_skip: bool
     drop_path_rate: float
-    reduction: str | None
+    reduction: str | None = None
 
     @property
     def has_expansion(self) -> bool:
@@ -625,6 +628,7 @@ def resolve(
     base = look_up("preset", preset, PRESETS)
     shared = shared_fields(
         resolution=base.resolution if resolution is None else resolution,
+        smallest=TOTAL_STRIDE,
         dropout=base.dropout if dropout is None else dropout,
         num_classes=num_classes,
         in_channels=in_channels,
@@ -683,13 +687,10 @@ def _resolve_blocks(
     ]
     strides = [stage.stride if repeat == 0 else 1 for stage, repeat in rows]
     blocks: list[Block] = []
-    channels, size, reductions = stem.out_channels, stem.output_size, 0
+    channels, size = stem.out_channels, stem.output_size
     for index, (stage, repeat) in enumerate(rows):
         out_channels = scale_channels(stage.channels, width)
         output_size = size_after(size, strides[index])
-        # A reduction is the last map of its resolution: the next block halves it, or there is none.
-        is_reduction = index + 1 == len(rows) or strides[index + 1] > 1
-        reductions += is_reduction
         # step: squeeze
         squeezed_channels = max(1, int(channels * SQUEEZE_RATIO))
         # step: ramp
@@ -715,11 +716,10 @@ def _resolve_blocks(
                 output_size=output_size,
                 has_skip=has_skip,
                 drop_path_rate=block_rate,
-                reduction=f"reductions.{reductions}" if is_reduction else None,
             )
         )
         channels, size = out_channels, output_size
-    return tuple(blocks)
+    return with_reductions(tuple(blocks))
 
 
 # ------------------------------------------------------------------ what architectures share
@@ -728,6 +728,7 @@ def _resolve_blocks(
 def shared_fields(
     *,
     resolution: int | Size,
+    smallest: int,
     dropout: float,
     num_classes: int | None,
     in_channels: int,
@@ -735,13 +736,15 @@ def shared_fields(
 ) -> dict[str, Any]:
     """The arguments of any `resolve` that are fields of a `Network` once they are checked.
 
+    `smallest` is the side in pixels below which the architecture takes no image.
+
     Raises:
         ValueError: unknown dialect, or a value outside its range.
     """
     if num_classes is not None:
         num_classes = whole_count("num_classes", num_classes, ", or None for no classifier")
     return {
-        "resolution": image_size(resolution),
+        "resolution": image_size(resolution, smallest),
         "dropout": rate("dropout", dropout),
         "num_classes": num_classes,
         "in_channels": whole_count("in_channels", in_channels),
@@ -756,22 +759,34 @@ def resolve_classifier(stage: int, in_channels: int, shared: dict[str, Any]) -> 
     return Classifier("classifier", stage, in_channels, shared["num_classes"], shared["dropout"])
 
 
+def with_reductions(sections: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A second name for the map that the next section halves, and for the last."""
+    strides = [section.stride for section in sections[1:]]
+    named, reductions = [], 0
+    for section, next_stride in zip_longest(sections, strides):
+        if next_stride is None or next_stride > 1:
+            reductions += 1
+            section = replace(section, reduction=f"reductions.{reductions}")
+        named.append(section)
+    return tuple(named)
+
+
 def size_after(size: Size, stride: int) -> Size:
     """The map after a padded convolution: both padding rules give ceil(size / stride)."""
     return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
 
 
-def image_size(resolution: int | Size) -> Size:
+def image_size(resolution: int | Size, smallest: int) -> Size:
     """A side in pixels, or (height, width), as the latter.
 
     Raises:
-        ValueError: a side is below the stride of the whole network.
+        ValueError: a side is below the smallest.
     """
     sides = resolution if isinstance(resolution, tuple | list) else (resolution, resolution)
     size = tuple(_whole(side) for side in sides)
-    if len(size) != 2 or any(side is None or side < TOTAL_STRIDE for side in size):
+    if len(size) != 2 or any(side is None or side < smallest for side in size):
         raise ValueError(
             f"resolution is {resolution}; each side must be a whole number of at least "
-            f"{TOTAL_STRIDE} pixels, the stride of the whole network"
+            f"{smallest} pixels, the stride of the whole network"
         )
     return size

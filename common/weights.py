@@ -173,6 +173,8 @@ def _rebuilt(architecture: str, name: str, arguments: dict) -> Network:
     presets = ARCHITECTURES[architecture].presets
     dialect = Dialect(**arguments["dialect"])
     preset = presets[0] if name == "custom" else name
+    if preset not in presets:
+        raise ValueError(f"{architecture} has no preset {preset!r}")
     return resolve(preset, **{**arguments, "dialect": dialect})
 
 

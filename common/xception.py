@@ -9,12 +9,13 @@ Sizes are (height, width) in pixels; rates are probabilities.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import zip_longest
-from typing import Any, ClassVar
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 from common.spec import (
     IMAGENET_CLASSES,
+    LARGEST,
     RELU,
     TENSORFLOW,
     Architecture,
@@ -34,6 +35,7 @@ from common.spec import (
     size_after,
     whole_count,
     with_bn,
+    with_reductions,
 )
 
 # ------------------------------------------------------------------ figure 5
@@ -66,7 +68,8 @@ FIGURE_5 = (
 MIDDLE_BLOCKS = 8  # repetitions of the middle flow
 HEAD = (1536, 2048)  # channels of two separable convolutions without shortcut
 RESOLUTION = 299  # pixels
-DROPOUT = 0.5  # section 4.4, on ImageNet
+DROPOUT = 0.5  # section 4.3, on ImageNet
+TOTAL_STRIDE = math.prod(stride for _, stride in STEM) * math.prod(r.stride for r in FIGURE_5)
 
 
 # ------------------------------------------------------------------ the resolved network
@@ -215,17 +218,18 @@ def resolve(
     look_up("preset", preset, dict.fromkeys(XCEPTION.presets, True))
     shared = shared_fields(
         resolution=RESOLUTION if resolution is None else resolution,
+        smallest=TOTAL_STRIDE,
         dropout=DROPOUT if dropout is None else dropout,
         num_classes=num_classes,
         in_channels=in_channels,
         dialect=dialect,
     )
     width = positive("width", width)
-    middle_blocks = whole_count("middle_blocks", middle_blocks)
+    middle_blocks = whole_count("middle_blocks", middle_blocks, most=LARGEST * MIDDLE_BLOCKS)
     stem = _resolve_stem(shared["in_channels"], shared["resolution"], width)
     blocks = _resolve_blocks(stem[-1], width, middle_blocks)
     head = _resolve_head(blocks[-1], width)
-    sections = _with_reductions((*stem, *blocks, *head))
+    sections = with_reductions((*stem, *blocks, *head))
     is_preset = (width, middle_blocks) == (1.0, MIDDLE_BLOCKS)
     return XceptionSpec(
         name="xception" if is_preset else "custom",
@@ -328,14 +332,3 @@ def _resolve_head(last: Block, width: float) -> tuple[SeparableBlock, ...]:
         )
         channels = outer
     return tuple(head)
-
-
-def _with_reductions(sections: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A second name for the last map of each resolution: the next section halves it, or is none."""
-    named, reductions = [], 0
-    for section, after in zip_longest(sections, sections[1:]):
-        if after is None or after.stride > 1:
-            reductions += 1
-            section = replace(section, reduction=f"reductions.{reductions}")
-        named.append(section)
-    return tuple(named)

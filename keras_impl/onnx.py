@@ -6,6 +6,7 @@ operation left it in, and turned around only where an operation needs the other 
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -84,9 +85,10 @@ class _Walk:
         inputs = [value for value in keras.tree.flatten(args) if isinstance(value, Value)]
         said = {n: v for n, v in kwargs.items() if v is not None and n not in ("training", "mask")}
         try:
-            return emitter(self, operation, name, *inputs, **said)
+            inspect.signature(emitter).bind(self, operation, name, *inputs, **said)
         except TypeError as error:
             raise _unsupported(name, f"does not know these arguments ({error})") from None
+        return emitter(self, operation, name, *inputs, **said)
 
     def name(self, operation: keras.Operation) -> str:
         """A layer's own name; Keras numbers operations through a session, here it is the model."""

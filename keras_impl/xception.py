@@ -128,12 +128,12 @@ class SeparableConvRelu(SeparableConv):
 
 
 def Xception(network: XceptionSpec) -> keras.Model:
-    """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C')."""
+    """The network: images (N, H, W, C), of 7 pixels or more -> logits or features (N, C')."""
     # step: flows
     dialect = network.dialect
     stem = [ConvBnRelu(part, dialect) for part in network.stem]
-    middle, end = network.blocks, network.head
-    blocks = [XceptionBlock(block, dialect) for block in middle]
+    blocks = [XceptionBlock(b, dialect) for b in network.blocks]
+    end = network.head
     head = [SeparableConvRelu(part, dialect) for part in end]
     parts = [*stem, *blocks, *head]
     any_size = (None, None, network.in_channels)

@@ -705,24 +705,24 @@ def _noise(x, shape, rate):
 add(
     "stochastic depth per batch",
     "stochastic_depth",
-    _dropping(lambda self, x: x * _noise(x, (1, 1, 1, 1), self.rate) if self.training else x),
+    _dropping(lambda self, x: x * _noise(x, (1, 1, 1, 1), self.p) if self.training else x),
 )
 add(
     "stochastic depth without rescaling",
     "stochastic_depth",
     _dropping(
-        lambda self, x: x * (torch.rand(len(x), 1, 1, 1).to(x) >= self.rate) if self.training else x
+        lambda self, x: x * (torch.rand(len(x), 1, 1, 1).to(x) >= self.p) if self.training else x
     ),
 )
 add(
     "element-wise dropout for stochastic depth",
     "stochastic_depth",
-    _dropping(lambda self, x: F.dropout(x, self.rate, self.training)),
+    _dropping(lambda self, x: F.dropout(x, self.p, self.training)),
 )
 add(
     "stochastic depth left on in inference",
     "forward",
-    _dropping(lambda self, x: x * _noise(x, (len(x), 1, 1, 1), self.rate)),
+    _dropping(lambda self, x: x * _noise(x, (len(x), 1, 1, 1), self.p)),
 )
 add(
     "label smoothing on one side",

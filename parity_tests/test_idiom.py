@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from common.architectures import ARCHITECTURES
 from common.backend import get_backend
 from parity_tests.support import FAMILIES, images_for, small, weights_of
+
+SCALINGS = {"efficientnet": {}, "xception": {"width": 0.25, "middle_blocks": 2}}
+
+
+def smallest(architecture, **options):
+    """One network of each."""
+    preset = ARCHITECTURES[architecture].presets[0]
+    return small(preset, **SCALINGS[architecture], **options)
 
 
 def torch_model(network):
@@ -71,8 +80,11 @@ def test_torch_trains_under_autocast():
 
 @pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("training", [False, True])
-def test_torch_compiles_without_a_graph_break(training, dialect):
-    network = small(size=65, dialect=dialect, dropout=0.0, drop_path_rate=0.0)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_torch_compiles_without_a_graph_break(architecture, training, dialect):
+    never = {"efficientnet": {"drop_path_rate": 0.0}}
+    kept = {"dropout": 0.0, **never.get(architecture, {})}
+    network = smallest(architecture, size=65, dialect=dialect, **kept)
     model = torch_model(network).train(training)
     images = torch.tensor(images_for(network), dtype=torch.float32)
     torch._dynamo.reset()
@@ -82,8 +94,9 @@ def test_torch_compiles_without_a_graph_break(training, dialect):
     torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_torch_exports_a_program_for_any_batch():
-    network = small()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_torch_exports_a_program_for_any_batch(architecture):
+    network = smallest(architecture)
     model = torch_model(network)
     images = torch.tensor(images_for(network, 3), dtype=torch.float32)
     program = torch.export.export(
@@ -93,8 +106,9 @@ def test_torch_exports_a_program_for_any_batch():
         torch.testing.assert_close(program.module()(images), model(images))
 
 
-def test_torch_follows_to_and_half_precision():
-    network = small()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_torch_follows_to_and_half_precision(architecture):
+    network = smallest(architecture)
     model = torch_model(network).to(torch.bfloat16)
     logits = model(torch.tensor(images_for(network), dtype=torch.bfloat16))
     assert logits.dtype == torch.bfloat16
@@ -110,8 +124,6 @@ def test_a_saved_keras_model_loads_where_this_project_is_not(tmp_path, dialect):
     np.savez(tmp_path / "io.npz", images=images, logits=model.predict_on_batch(images))
     program = """
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 import numpy as np
 import keras
 model = keras.models.load_model("model.keras")
@@ -137,7 +149,7 @@ def test_keras_weights_survive_its_own_weight_file(tmp_path):
     assert all((found[name] == weights_of(network)[name]).all() for name in network.tensors)
 
 
-@pytest.mark.parametrize("module", ["layers", "efficientnet"])
+@pytest.mark.parametrize("module", ["layers", *ARCHITECTURES])
 def test_keras_model_code_is_backend_neutral(module):
     source = Path(find_spec(f"keras_impl.{module}").origin).read_text()
     assert "tensorflow" not in source.replace("TensorFlow", "").lower()

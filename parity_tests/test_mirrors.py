@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import common
+from common.architectures import ARCHITECTURES
 from common.backend import Backend
 from parity_tests.peers.operators import declare
 
@@ -56,35 +57,27 @@ ONE_SIDED = {
 }
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        *(
-            "",
-            ".efficientnet",
-            ".layers",
-            ".weights",
-            ".onnx",
-            ".files",
-            ".optimizer",
-            ".trace",
-            ".train",
-        ),
-        ".loop",
-    ],
-)
+# Whatever the packages have: a module of one alone is the business of the test above.
+MODULES = sorted(path.stem for path in (ROOT / "torch_impl").glob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_public_names_match_in_the_same_order(module):
     declare()  # Lightning's metrics, in `.loop`, import torchvision
     names = [
         [
             name
-            for name in public_names(importlib.import_module(f"{package}{module}"))
+            for name in public_names(importlib.import_module(_module(package, module)))
             if name not in ONE_SIDED
         ]
         for package in ("torch_impl", "keras_impl")
     ]
     assert names[0] == names[1]
     assert names[0]
+
+
+def _module(package, name):
+    return package if name == "__init__" else f"{package}.{name}"
 
 
 def test_the_packages_export_the_same_names():
@@ -103,9 +96,9 @@ def test_each_package_keeps_the_protocol(package):
             assert list(inspect.signature(getattr(module, name)).parameters) == expected, name
 
 
-def steps(package):
+def steps(package, module):
     """Names of a model file's classes and functions with the layers that they assign, in order."""
-    tree = ast.parse((ROOT / package / "efficientnet.py").read_text())
+    tree = ast.parse((ROOT / package / f"{module}.py").read_text())
     for definition in tree.body:
         if isinstance(definition, ast.ClassDef | ast.FunctionDef):
             stored = [
@@ -116,16 +109,25 @@ def steps(package):
             layers = [
                 name
                 for _, name in sorted(stored)
-                if name.endswith(("conv", "bn", "reduce", "expand", "drop_path"))
+                if name.endswith(
+                    ("conv", "bn", "reduce", "expand", "drop_path", "separable", "pool")
+                )
             ]
             yield definition.name, layers
 
 
-def test_blocks_assign_the_same_layers_in_the_same_order():
-    torch_steps, keras_steps = dict(steps("torch_impl")), dict(steps("keras_impl"))
-    for name in ("MBConv", "ConvBnSwish"):
+@pytest.mark.parametrize(
+    ("module", "classes"),
+    [
+        ("efficientnet", {"ConvBnSwish": 2, "MBConv": 9}),
+        ("xception", {"ConvBnRelu": 2, "SeparableConv": 3, "XceptionBlock": 4}),
+    ],
+)
+def test_blocks_assign_the_same_layers_in_the_same_order(module, classes):
+    torch_steps, keras_steps = (dict(steps(p, module)) for p in ("torch_impl", "keras_impl"))
+    for name, layers in classes.items():
         assert torch_steps[name] == keras_steps[name], name
-    assert len(torch_steps["MBConv"]) == 9
+        assert len(torch_steps[name]) == layers, name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "common").rglob("*.py")), ids=lambda p: p.name)
@@ -147,9 +149,11 @@ def test_the_backends_never_meet(package, other):
 
 
 @pytest.mark.parametrize("package", ["torch_impl", "keras_impl"])
-def test_model_files_compute_no_numbers_of_the_architecture(package):
+@pytest.mark.parametrize("module", ARCHITECTURES)
+def test_model_files_compute_no_numbers_of_the_architecture(package, module):
     """Rounding, ceilings, ramps and ratios belong to the specification."""
-    tree = ast.parse((ROOT / package / "efficientnet.py").read_text())
+    path = ROOT / package / f"{module}.py"
+    tree = ast.parse(path.read_text())
     arithmetic = [
         node
         for node in ast.walk(tree)
@@ -162,7 +166,7 @@ def test_model_files_compute_no_numbers_of_the_architecture(package):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & {"int", "round", "max", "min", "ceil"}
-    assert not {"math", "numpy"} & set(imports(ROOT / package / "efficientnet.py"))
+    assert not {"math", "numpy"} & set(imports(path))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from common.cli import app
 from common.errors import RosettaError
 from common.recipe import RECIPES, Cosine, Exponential, get_recipe
 
-UNSOURCED = {"name", "summary", "sources"}
+UNSOURCED = {"name", "summary", "sources", "architecture"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -83,7 +83,16 @@ def test_a_recipe_reads_as_a_table():
     assert any(row.startswith("augmentation crop area 0.08 to 1") for row in rows)
     assert any(row.startswith("batch norm 0.99 of the statistics kept") for row in rows)
     assert any(row.startswith("stochastic depth survival 0.8 of the last block") for row in rows)
-    assert any(row.startswith("dropout 0.2 to 0.5, by preset") for row in rows)
+    assert any(row.startswith("dropout 0.2 to 0.5 the network's") for row in rows)
+
+
+def test_a_recipe_names_the_numbers_of_its_own_architecture():
+    done = CliRunner().invoke(app, ["recipe", "xception"])
+    rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "dropout 0.5 the network's; arXiv 1610.02357, section 4.3" in rows
+    assert "activation relu the network's; arXiv 1610.02357, figure 5" in rows
+    assert "rate images none the paper does not scale it" in rows
+    assert not any(row.startswith("stochastic depth") for row in rows)
 
 
 def test_recipes_are_listed_and_an_unknown_one_is_one_line():

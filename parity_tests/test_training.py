@@ -60,7 +60,7 @@ def test_every_block_has_the_rate_of_the_specification():
     torch_model, keras_model = models(network)
     for block in network.blocks:
         module = torch_model.get_submodule(block.role)
-        assert module.drop_path.rate == block.drop_path_rate == 0.4 * block.index / 16
+        assert module.drop_path.p == block.drop_path_rate == 0.4 * block.index / 16
         if block.has_skip:
             layer = keras_model.get_layer(layer_name(f"{block.role}.drop_path"))
             assert (layer.rate, layer.noise_shape) == (block.drop_path_rate, (None, 1, 1, 1))

@@ -17,11 +17,12 @@ from common.backend import get_backend
 from common.cli import app
 from common.compare import compare
 from common.counting import count
+from common.errors import RosettaError
 from common.parity import Settings, parity_images
 from common.porting import inspect
 from common.spec import DIALECTS, TENSORFLOW
 from common.training import frozen_sections
-from common.weights import changed, load, network_from, save
+from common.weights import changed, load, metadata, network_from, save
 from common.xception import FIGURE_5
 from parity_tests import mutations
 from parity_tests.claiming import caught
@@ -116,6 +117,7 @@ def test_every_part_follows_from_the_one_before():
         ({"depth": 2.0}, "Xception has no depth; leave it out"),
         ({"drop_path_rate": 0.2}, "Xception has no drop_path_rate"),
         ({"middle_blocks": 0}, "middle_blocks is 0; it must be a whole number of at least 1"),
+        ({"middle_blocks": 10**9}, "middle_blocks is 1000000000; it must be at most 800"),
         ({"width": -1}, "width is -1; it must be a positive number"),
         ({"resolution": 16}, "resolution is 16; each side must be"),
         ({"dialect": "keras"}, "unknown dialect 'keras'; choose from tensorflow"),
@@ -292,6 +294,14 @@ def test_a_file_from_before_there_was_xception_is_an_efficientnet(tmp_path):
     old = json.dumps(header).encode()
     path.write_bytes(len(old).to_bytes(8, "little") + old + content[8 + size :])
     assert load(path)[0] == network
+
+
+def test_a_preset_of_another_architecture_is_damage(tmp_path):
+    path = tmp_path / "mixed.safetensors"
+    save(path, XCEPTION, weights_of(XCEPTION))
+    mixed = {**metadata(XCEPTION), "preset": "b0"}
+    with pytest.raises(RosettaError, match=r"damaged .xception has no preset 'b0'"):
+        network_from(path, mixed)
 
 
 def test_the_table_is_figure_5():

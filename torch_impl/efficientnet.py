@@ -53,14 +53,14 @@ class StochasticDepth(nn.Module):
 
     def __init__(self, rate: float):
         super().__init__()
-        self.rate = rate
+        self.p = rate
 
     def forward(self, x: Tensor) -> Tensor:
         # step: skip
-        if not self.training or self.rate == 0:
+        if not self.training or self.p == 0:
             return x
         samples = x.new_ones(x.shape[0], 1, 1, 1)
-        return x * F.dropout(samples, self.rate)
+        return x * F.dropout(samples, self.p)
 
 
 class MBConv(nn.Module):

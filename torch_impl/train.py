@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from common.backend import DROPOUT, Gradients, Trained, drop_factors_of
 from common.recipe import Optimization
-from torch_impl.efficientnet import StochasticDepth
 from torch_impl.optimizer import MovingAverage, cross_entropy, make_optimizer
 
 Masks = Mapping[str, np.ndarray]
@@ -131,7 +130,7 @@ def _masked(mask: np.ndarray | None):
         (x,) = args
         if mask is None:
             return x
-        rate = module.rate if isinstance(module, StochasticDepth) else module.p
+        rate = module.p
         kept = torch.tensor(mask, dtype=x.dtype, device=x.device)
         return x * kept.reshape(*kept.shape, *[1] * (x.dim() - kept.dim())) / (1 - rate)
 

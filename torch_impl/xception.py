@@ -137,7 +137,7 @@ class _Flow(nn.Module):
 
 
 class Xception(nn.Module):
-    """The network: images (N, C, H, W) of any size -> logits (N, classes) or features (N, C')."""
+    """The network: images (N, C, H, W), of 7 pixels or more -> logits or features (N, C')."""
 
     def __init__(self, network: XceptionSpec):
         super().__init__()

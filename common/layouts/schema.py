@@ -214,6 +214,8 @@ class Form:
     ignored_why: str = ""
     added: Literal["batch counters", "input normalization"] | None = None  # when it is written
     marker: str | None = None  # a pattern that one of the ignored keys always matches
+    # A pattern of keys beside which these are of a network that computes something else, and why.
+    another: tuple[str, str] | None = None
     first: int = 0  # {number} of the first tensor
     layer_names: Names | None = None  # what each group of variables is said to belong to
     dialects: tuple[Dialect, ...] = ()  # where they are not those of the whole layout
@@ -249,6 +251,10 @@ class Form:
                 if places := pattern.search(path):
                     names[path] = pattern.sub(ranks[int(places.group(1) or 0)], path)
         return names
+
+    def is_beside_another(self, paths: Iterable[str]) -> bool:
+        """Whether a file of these keys, as far as it has them, is of another network."""
+        return self.another is not None and any(re.search(self.another[0], path) for path in paths)
 
     def is_ignored(self, path: str) -> bool:
         """Whether a key holds no weights of the network."""

@@ -20,6 +20,7 @@ from common.layouts.schema import (
     same_for,
     state_dict,
 )
+from common.layouts.smp import REST
 from common.preprocess import INCEPTION
 from common.spec import PYTORCH, TENSORFLOW, Layer, Network, Section
 from common.xception import XCEPTION, Block
@@ -177,9 +178,11 @@ TIMM_NAMES = Names(
     head_bn="bn{N2}",
     classifier="fc",
 )
-FORM = state_dict(TIMM_NAMES)
+# The same keys, but another network.  By itself, without its decoder, it cannot be told apart.
+PADDED_STEM = (REST, "an encoder of segmentation_models_pytorch, which pads its stem")
+FORM = replace(state_dict(TIMM_NAMES), another=PADDED_STEM)
 # pretrainedmodels, whose loader renames the classifier.
-LAST_LINEAR = state_dict(replace(TIMM_NAMES, classifier="last_linear"))
+LAST_LINEAR = replace(FORM, names=replace(TIMM_NAMES, classifier="last_linear"))
 
 TIMM_XCEPTION = Layout(
     name="timm",
