@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
+from itertools import zip_longest
 from unittest.mock import patch
 
 import numpy as np
@@ -23,10 +24,11 @@ import torch_impl
 from common import claims, spec
 from common.architectures import resolve
 from common.backend import Backend, get_backend
-from common.calibration import structured_images
+from common.calibration import calibrated, structured_images
+from common.compare import compare
 from common.recipe import Exponential
-from common.spec import PYTORCH, Network
-from common.weights import WeightsError, initial
+from common.spec import PYTORCH, TENSORFLOW, Network
+from common.weights import WeightsError, changed, initial
 from torch_impl import efficientnet, layers, optimizer, xception
 from torch_impl.efficientnet import MBConv
 
@@ -54,6 +56,8 @@ class Caught:
     size: float  # over the limit of that claim
     seen_by_shapes: bool
     seen_on_default_initialisation: bool
+    # By how much the logits are off, over the spread of the right ones; of mistakes in inference.
+    logits: float | None = None
 
     @property
     def row(self) -> dict:
@@ -64,6 +68,7 @@ class Caught:
             "preset": self.mutation.preset,
             "caught_by": self.by,
             "size": self.size,
+            "logits": self.logits,
             "seen_by_shapes": self.seen_by_shapes,
             "seen_on_default_initialisation": self.seen_on_default_initialisation,
         }
@@ -180,7 +185,24 @@ def study(mistake: Mutation, seed: int = 0) -> Caught:
             0.0 if worst is None else worst.size,
             False,
             _seen_on_default_initialisation(network, seed),
+            _moved(network, seed) if mistake.claim == "forward" else None,
         )
+
+
+def _moved(network: Network, seed: int) -> float:
+    """By how much the logits of PyTorch are off, whichever family of dialects shows it more."""
+    errors = []
+    for dialect in (TENSORFLOW, PYTORCH):
+        one = changed(network, resolution=claims.FORWARD_SIZE, dialect=asdict(dialect))
+        images = structured_images(2, one.in_channels, one.resolution, seed + 1)
+        logits = {}
+        for name in ("torch", "keras"):
+            backend = backend_of(name)
+            model = backend.build(one, claims.DTYPE)
+            backend.load_weights(model, calibrated(one, seed))
+            logits[name] = {"logits": backend.run(model, images)}
+        errors += compare("torch", logits["keras"], logits["torch"]).errors
+    return max(error.largest for error in errors)
 
 
 def _seen_on_default_initialisation(network: Network, seed: int) -> bool:
@@ -225,6 +247,17 @@ def other_blocks(change: Callable[[spec.Block], dict]) -> Apply:
             network, blocks=tuple(replace(b, **change(b)) for b in network.blocks)
         )
     )
+
+
+def _stride_last(network: Network) -> Network:
+    """The last block of a stage has the stride that is the first one's, and so no shortcut."""
+    strides = {block.stage: block.stride for block in network.blocks if block.repeat == 0}
+    blocks = []
+    for block, after in zip_longest(network.blocks, network.blocks[1:]):
+        is_last = after is None or after.stage != block.stage
+        stride = strides[block.stage] if is_last else 1
+        blocks.append(replace(block, stride=stride, has_skip=block.has_skip and stride == 1))
+    return replace(network, blocks=tuple(blocks))
 
 
 def other_code(target: object, name: str, code: object) -> Apply:
@@ -274,7 +307,7 @@ add(
 add(
     "stride in the last block of a stage",
     "forward",
-    other_blocks(lambda b: {"stride": 1} if b.role == "stages.3.blocks.0" else {}),
+    other_network(_stride_last),
 )
 add(
     "no skip in one block",
@@ -284,7 +317,15 @@ add(
 add(
     "ramp that ends at the full rate",
     "stochastic_depth",
-    other_blocks(lambda b: {"drop_path_rate": min(0.9, b.drop_path_rate * 16 / 15 + 0.05)}),
+    other_network(
+        lambda n: replace(
+            n,
+            blocks=tuple(
+                replace(b, drop_path_rate=b.drop_path_rate * len(n.blocks) / (len(n.blocks) - 1))
+                for b in n.blocks
+            ),
+        )
+    ),
 )
 add(
     "ramp over the blocks of B0",
