@@ -77,7 +77,7 @@ TOTAL_STRIDE = math.prod(stride for _, stride in STEM) * math.prod(r.stride for 
 
 @dataclass(frozen=True)
 class SeparableConv:
-    """Depthwise, then pointwise convolution, then one batch norm (section 2).
+    """Depthwise, then pointwise convolution, then one batch norm (section 1.2).
 
     `relu_first` says whether its input passes through a ReLU.  There is none between the two
     halves, which figure 10 finds to be better.

@@ -36,9 +36,11 @@ MUTANTS = """
 ## Mistakes
 
 Each is made in PyTorch only, and the claims about one network are checked. *Weights* means that the
-checkpoint no longer fitted, *shapes* that the program stopped. The last two columns say whether a
-test of the shapes of weights and outputs, or `allclose` on the outputs of the official
-initialisation, would have noticed.
+checkpoint no longer fitted, *shapes* that the program stopped. The size is the deviation that the
+claim found, over the spread of what it compares; the next column is how far a mistake in inference
+moves the logits, over the spread that they should have. The last two columns say whether a test of
+the shapes of weights and outputs, or `allclose` on outputs at the official initialisation, would
+have noticed.
 
 """
 
@@ -95,13 +97,14 @@ def anchor(mistake: str) -> str:
 
 
 def _mutants(found: list[dict]) -> str:
-    rows = [["mistake", "caught by", "size", "shapes", "default initialisation"]]
+    rows = [["mistake", "caught by", "size", "logits", "shapes", "default initialisation"]]
     for row in found:
         rows.append(
             [
                 f'<a id="{anchor(row["mistake"])}"></a>{row["mistake"]}',
                 row["caught_by"] or "**nothing**",
                 _number(row["size"]),
+                "-" if row["logits"] is None else _number(row["logits"]),
                 "notice" if row["seen_by_shapes"] else "miss it",
                 "notices" if row["seen_on_default_initialisation"] else "misses it",
             ]

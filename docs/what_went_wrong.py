@@ -93,7 +93,7 @@ def first_at(run: dict, share: float) -> int | None:
 PAGE = """# What went wrong
 
 Public notes on these networks tend to have some of five settings that are not the recipe's.
-Here each is tried alone, on the same images, in the same batches, from the same first weights.
+Here each is tried alone, on the same images, in the same batches, from the same initial weights.
 On this data {stopped} stop learning;
 {learned} do not,
 which is no proof that they are right.

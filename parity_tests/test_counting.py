@@ -41,7 +41,7 @@ def test_totals(preset):
 
 
 @pytest.mark.parametrize("preset", PAPER)
-def test_totals_are_the_papers_within_its_rounding(preset):
+def test_totals_are_within_five_percent_of_the_papers(preset):
     parameters, macs = GOLDEN[preset]
     assert (parameters / 1e6, macs / 1e9) == pytest.approx(PAPER[preset], rel=0.05)
 

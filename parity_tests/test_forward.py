@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 from common import claims
 from common.backend import get_backend
 from common.compare import compare
 from common.spec import PRESETS, resolve
+from keras_impl.layers import global_average_pool
 from parity_tests.claiming import caught, holds, mistakes
 from parity_tests.support import (
     BACKENDS,
@@ -40,6 +43,15 @@ def agree(network, batch=2):
 @pytest.mark.parametrize("preset", SMALL)
 def test_native_resolution(preset, dialect):
     agree(resolve(preset, dialect=dialect))
+
+
+def test_means_are_added_up_row_by_row():
+    """In one step TensorFlow's float32 loses a digit on the largest map of B4."""
+    shape = (1, *resolve("b4").stem.output_size, 64)
+    maps = np.random.default_rng(0).random(shape).astype(np.float32)
+    right = maps.astype(np.float64).mean((1, 2))
+    pooled = keras.ops.convert_to_numpy(global_average_pool(keras.ops.convert_to_tensor(maps)))
+    assert np.abs(pooled / right - 1).max() < 6e-7
 
 
 @pytest.mark.slow

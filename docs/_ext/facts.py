@@ -36,6 +36,7 @@ from common.spec import (
     SQUEEZE_RATIO,
     TOTAL_STRIDE,
     EfficientNetSpec,
+    Size,
     conv_std,
     resolve,
 )
@@ -129,6 +130,7 @@ def _networks() -> Iterator[tuple[str, str]]:
             yield from _poolings(network)
         else:
             yield from _scaled(network)
+    yield "largest map.b4", _pixels(resolve("b4").stem.output_size)
     yield "presets", str(len(PRESETS))
     yield "layouts", str(len(layout_names()))
     yield "classes", number(IMAGENET_CLASSES)
@@ -140,6 +142,10 @@ def _networks() -> Iterator[tuple[str, str]]:
     yield "beta", f"{BETA:g}"
     yield "gamma", f"{GAMMA:g}"
     yield "cost of one phi", f"{COST:.3g}"
+
+
+def _pixels(size: Size) -> str:
+    return " x ".join(map(str, size))
 
 
 def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
@@ -175,6 +181,7 @@ def _conventions() -> Iterator[tuple[str, str]]:
     yield "claims.batch", str(claims.BATCH)
     yield "claims.side", str(claims.SIDE)
     yield "claims.steps", str(claims.STEPS)
+    yield "forward size", _pixels(claims.FORWARD_SIZE)
 
 
 def _recipes() -> Iterator[tuple[str, str]]:
@@ -243,10 +250,10 @@ def _effects() -> Iterator[tuple[str, str]]:
 
 
 def _mistakes() -> Iterator[tuple[str, str]]:
-    """`rosetta mutants`: how far the claim was off that caught each."""
+    """`rosetta mutants`: how far each moves the logits, or the claim was off that caught it."""
     rows = result("mutants")["mistakes"]
     for row in rows:
-        size = row["size"]
+        size = row["size"] if row["logits"] is None else row["logits"]
         yield f"mistake.{row['mistake']}", "no number" if size is None else number(size)
     yield "mistakes", str(len(rows))
     yield "mistakes caught", str(sum(bool(row["caught_by"]) for row in rows))

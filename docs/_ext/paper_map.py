@@ -193,7 +193,7 @@ _CHECKS = "refuses what no network can have"
 _TYPE = "a name for a type"
 _OTHERS = "conventions of other people's weights"
 _XCEPTION = "of Xception, which is another paper"
-_INITIAL = "first weights, of which the released code speaks and the paper does not"
+_INITIAL = "initial weights, of which the released code speaks and the paper does not"
 _TOOLS = "lets the tools reach a network or a value by its name"
 NOT_THE_PAPERS = {
     SPEC: {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import torch
 from PIL import Image
@@ -98,6 +99,16 @@ def graph(backend: str) -> Make:
     return lambda path: path.write_bytes(exported(backend, network, False).source)
 
 
+def whole_graph(path: Path) -> None:
+    """B0, exported."""
+    path.write_bytes(exported("torch", resolve("b0"), False).source)
+
+
+def saved_model(path: Path) -> None:
+    """B0 of keras.applications, as a server would run it."""
+    keras.applications.EfficientNetB0(weights=None).export(path, verbose=False)
+
+
 def program(path: Path) -> None:
     """A module with a function of arrays."""
     path.write_text(MINE)
@@ -140,6 +151,9 @@ FILES: dict[str, dict[str, Make]] = {
         "kecam_b0.h5": hdf5,
         "smp_encoder.pth": segmentation,
         "finetuned.ckpt": lightning,
+        "best.safetensors": canonical,
+        "exported.onnx": whole_graph,
+        "saved_model": saved_model,
     },
     "use/ci.md": {
         "mine.onnx": graph("torch"),
@@ -148,7 +162,6 @@ FILES: dict[str, dict[str, Make]] = {
         "theirs.py": program,
         "batch.npy": batch,
     },
-    "use/divergence.md": {"b0.safetensors": canonical},
     "training.md": {
         "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
         "flowers": images,
