@@ -1,6 +1,7 @@
 """Images per second of a training step of our models and of other libraries', as ratios.
 
     python benchmarks/train.py [--sizes 64 224] [--batches 16 8] [--threads 1] [--rounds 20]
+                               [--json FILE]
 
 Every step is forward, cross-entropy, backward and SGD with momentum on the same batch, written once
 for each framework, so that only the model differs.  The models of a framework share a process and
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=2, help="of each model in a round")
+    parser.add_argument("--json", type=Path, help="write the ratios there")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -56,6 +59,7 @@ def main() -> None:
         return
     print(f"b0, {arguments.rounds} rounds of {arguments.steps} steps, threads: {arguments.threads}")
     print(f"{'framework':<11}{'pixels':>6}{'batch':>7}  {'model':<20}{'images/s':>9}{'ratio':>7}")
+    rows = []
     for size, batch in zip(arguments.sizes, arguments.batches, strict=True):
         for framework, groups in OURS.items():
             seconds = in_a_process(framework, size, batch)
@@ -66,6 +70,16 @@ def main() -> None:
                         f"{batch / seconds[name]:>9.1f}{seconds[name] / seconds[ours]:>7.2f}",
                         flush=True,
                     )
+                for name in others:
+                    ratio = round(seconds[name] / seconds[ours], 3)
+                    rows.append(
+                        {"framework": framework, "pixels": size, "batch": batch}
+                        | {"beside": name, "ratio": ratio}
+                    )
+    if arguments.json:
+        command = f"python benchmarks/train.py --json {arguments.json}"
+        content = {"schema": 1, "command": command, "rows": rows}
+        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def in_a_process(framework: str, size: int, batch: int) -> dict[str, float]:

@@ -77,7 +77,9 @@ def write_checkpoint(
 ) -> None:
     """Write arrays as the state dict that `torch.load` and `load_state_dict` expect."""
     tensors: OrderedDict[str, Any] = OrderedDict(
-        (name, torch.from_numpy(array)) for name, array in arrays.items()
+        # PyTorch warns of an array that is only a view of a file, as those of ONNX are.
+        (name, torch.from_numpy(np.require(array, requirements="W")))
+        for name, array in arrays.items()
     )
     # What a state dict says of its modules by name; `load_state_dict` looks up those it has.
     tensors._metadata = OrderedDict({"": {"version": 1}, METADATA: dict(metadata)})
