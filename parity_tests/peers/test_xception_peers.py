@@ -90,8 +90,9 @@ def test_from_every_library_to_every_other_bit_for_bit(source, tmp_path):
 
 
 def test_an_adapter_before_the_base_has_layers_of_the_same_classes(tmp_path):
-    """Whatever numbers Keras gave the layers of the model around it."""
+    """And numbers before those of the base's shortcuts, which are not this session's first."""
     network = resolve("xception", num_classes=None)
+    keras.applications.Xception(weights=None, include_top=False)
     base = keras.applications.Xception(weights=None, include_top=False)
     weights = tmp_path / "base.weights.h5"
     port(canonical(network, tmp_path), weights, "keras-applications", run=False)
