@@ -153,7 +153,7 @@ MAP = (
     ),
     Element(
         "Section 5.3",
-        "Training on from weights for ImageNet",
+        "Fine-tuning weights of ImageNet",
         "training",
         spec=("common/recipe.py@RECIPES",),
         programs=("layers.py@Classifier",),
@@ -182,8 +182,8 @@ LEFT_OUT = {
     "Section 5.2, early stopping on held-out images": "A choice of the checkpoint to report, and "
     "no part of a recipe.",
     "Table 4": "Latency on one machine of its day.",
-    "Section 5.3, figure 6, Tables 5 and 6": "Eight other data sets. Training on from weights is "
-    "there, their results are not.",
+    "Section 5.3, figure 6, Tables 5 and 6": "Eight other data sets. Fine-tuning is there, their "
+    "results are not.",
     "Section 6, figures 7 and 8": "Class activation maps and accuracies of trained networks.",
     "Section 7 and the appendix": "Conclusions, and accuracies on the test set.",
 }
@@ -203,7 +203,7 @@ NOT_THE_PAPERS = {
         **dict.fromkeys(("symmetric_padding", "PYTORCH", "TORCHVISION_LARGE", "DIALECTS"), _OTHERS),
         **dict.fromkeys(("MaxPool", "RELU"), _XCEPTION),
         **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
-        **dict.fromkeys(("Architecture", "EFFICIENTNET"), _TOOLS),
+        **dict.fromkeys(("Architecture", "EFFICIENTNET", "with_reductions"), _TOOLS),
     },
     "torch_impl/layers.py": {"MaxPool": _XCEPTION, "endpoint": _TOOLS},
     "keras_impl/layers.py": {
