@@ -54,7 +54,7 @@ class ConvBnRelu:
 
 
 class SeparableConv:
-    """Depthwise, then pointwise, then batch norm: (N, H, W, C) -> (N, H, W, C') (section 2)."""
+    """Depthwise, then pointwise, then batch norm: (N, H, W, C) -> (N, H, W, C') (section 1.2)."""
 
     def __init__(self, part: SeparableConvSpec, dialect: Dialect):
         # step: separable

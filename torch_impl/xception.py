@@ -53,7 +53,7 @@ class ConvBnRelu(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """Depthwise, then pointwise, then batch norm: (N, C, H, W) -> (N, C', H, W) (section 2)."""
+    """Depthwise, then pointwise, then batch norm: (N, C, H, W) -> (N, C', H, W) (section 1.2)."""
 
     def __init__(self, part: SeparableConvSpec, dialect: Dialect):
         super().__init__()
