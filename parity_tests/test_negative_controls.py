@@ -107,7 +107,7 @@ def test_stochastic_depth_left_on_in_torch(monkeypatch):
     from torch_impl.efficientnet import StochasticDepth
 
     def always(self, x):
-        return x * functional.dropout(x.new_ones(len(x), 1, 1, 1), self.rate)
+        return x * functional.dropout(x.new_ones(len(x), 1, 1, 1), self.p)
 
     torch.manual_seed(0)
     monkeypatch.setattr(StochasticDepth, "forward", always)
