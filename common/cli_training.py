@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
 EVALUATED = 32  # images at a time
 INTERRUPTED = 130  # exit status, as shells have it
+AGAIN = 0.05  # seconds
 FAMILY = "family"  # key of the metadata of weights that were trained here
 CHANNELS = 3  # of images: red, green and blue
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
@@ -130,7 +136,7 @@ def train(
     if run.first:
         _print_start(training, name, run.folder, run.state.epochs if run.state else 0)
     try:
-        with needs_extra(f"{name},train"):
+        with needs_extra(f"{name},train"), interruptible():
             framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
     except RosettaError:
         if resume is None:
@@ -141,6 +147,34 @@ def train(
         raise typer.Exit(INTERRUPTED) from None
     if run.first:
         _print_end(run)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """An interruption is never lost while the block runs.
+
+    Python ignores what is raised in a callback of its garbage collector, and JAX, which Keras
+    imports where it is installed, has such a callback.  So it is tried again a moment later.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+        running = frame
+        while running is not None:
+            if running.f_code in callbacks:
+                threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+                return
+            running = running.f_back
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _settings(given: dict[str, Any], backend: str | None, data: Path | None) -> dict[str, Any]:

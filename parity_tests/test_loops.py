@@ -1,6 +1,7 @@
 """Both training loops: the same losses, the same when interrupted, and on several processes."""
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from sklearn.datasets import load_digits
 import common
 from common.backend import get_backend
 from common.calibration import calibrated
+from common.cli_training import interruptible
 from common.data import Batches, read_folder
 from common.errors import RosettaError
 from common.recipe import get_recipe
@@ -450,6 +452,30 @@ def test_an_interrupted_run_says_how_to_go_on(backend, folder, tmp_path):
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == f"stopped; go on with: rosetta train --resume {out}"
     assert "Traceback" not in err
+
+
+def test_an_interruption_inside_a_callback_of_the_collector_is_not_lost():
+    sent = []
+
+    def callback(phase, info):
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+            sorted(range(3))  # some way to go, on which Python would raise
+
+    def collect_and_go_on():
+        with interruptible():
+            gc.collect()
+            time.sleep(1)
+
+    gc.callbacks.append(callback)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            collect_and_go_on()
+    finally:
+        gc.callbacks.remove(callback)
+    assert sent == ["start"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def two_processes(launcher, folder, out, site):
