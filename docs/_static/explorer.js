@@ -126,7 +126,7 @@ function explore(place, data) {
   }
 
   function fromAddress() {
-    const hash = decodeURIComponent(location.hash.slice(1)).toLowerCase();
+    const hash = location.hash.slice(1).toLowerCase();
     const phi = hash.match(/^phi=(\d+(?:\.\d*)?)$/);
     if (phi) return data.curve[Math.min(last, Math.round(Number(phi[1]) * perPhi))];
     return byKey.get(hash);
