@@ -153,28 +153,40 @@ def train(
 def interruptible() -> Iterator[None]:
     """An interruption is never lost while the block runs.
 
-    Python ignores what is raised in a callback of its garbage collector, and JAX, which Keras
-    imports where it is installed, has such a callback.  So it is tried again a moment later.
+    Python ignores what is raised while its garbage collector works, in callbacks such as the one
+    that JAX has, which Keras imports where it is installed.  So it is tried again a moment later.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-        running = frame
-        while running is not None:
-            if running.f_code in callbacks:
-                threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
-                return
-            running = running.f_back
-        signal.default_int_handler(number, frame)
+    collecting = False
 
+    def note(phase: str, info: dict[str, int]) -> None:
+        nonlocal collecting
+        collecting = phase == "start"
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if collecting or _is_in_a_callback(frame):
+            threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+        else:
+            signal.default_int_handler(number, frame)
+
+    gc.callbacks.insert(0, note)
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        gc.callbacks.remove(note)
+
+
+def _is_in_a_callback(frame: FrameType | None) -> bool:
+    """Whether the collector's callbacks, of before or after its work, are what is running."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None and frame.f_code not in callbacks:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _settings(given: dict[str, Any], backend: str | None, data: Path | None) -> dict[str, Any]:
