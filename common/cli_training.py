@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 EVALUATED = 32  # images at a time
 INTERRUPTED = 130  # exit status, as shells have it
-AGAIN = 0.05  # seconds
+AGAIN = 0.05  # seconds until an interruption is tried once more
 FAMILY = "family"  # key of the metadata of weights that were trained here
 CHANNELS = 3  # of images: red, green and blue
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
