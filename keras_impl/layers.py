@@ -49,7 +49,6 @@ class Conv:
         )
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
-        # step: pad
         return self.conv(self.pad(x) if self.pad else x)
 
 

@@ -204,11 +204,11 @@ class MovingAverage:
 
     def follow(self, taken: KerasTensor) -> None:
         """Move every average towards its variable by a share of the way."""
-        # step: average
         for name, variable, _ in variables(self.model):
             value = self.values[name]
             share = ops.cast(taken, value.dtype)
-            value.assign_add((variable.value - value.value) * share)
+            way = variable.value - value.value
+            value.assign_add(way * share)
 
     def swap(self) -> None:
         """Exchange the model's variables and their averages, to use these for a while."""

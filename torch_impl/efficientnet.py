@@ -53,6 +53,7 @@ class StochasticDepth(nn.Module):
 
     def __init__(self, rate: float):
         super().__init__()
+        # step: skip
         self.p = rate
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 WIDTH, SPEC_WIDTH = 60, 110  # columns that fit: two programs side by side, and one across both
 MARKER = re.compile(r"^(?P<indent> *)# step: (?P<id>\S.*?)\s*$")
+ROLES = {"__init__": "made", "forward": "used", "__call__": "used"}  # in either framework
 HIDDEN = re.compile(r"^\s*# (step: \S.*|fmt: (on|off))$")  # comments that are for programs only
 
 
@@ -162,11 +164,19 @@ class Source:
     def check_steps(self) -> None:
         """Refuse a class whose functions do not go through the same steps in the same order.
 
+        Where a class makes something and uses it, and one of these has steps, both have them.
+
         Raises:
             ExcerptError: naming both functions and their steps.
         """
-        for functions in self.sequences.values():
+        for symbol, functions in self.sequences.items():
             (first, steps), *others = functions.items()
+            ends = {f"{symbol}.{name}" for name in ROLES} & self.symbols.keys()
+            if len(ends) > 1 and (bare := ends - functions.keys()) and ends != bare:
+                raise ExcerptError(
+                    f"{self.path}: {first} has the steps {', '.join(steps)}, "
+                    f"and {bare.pop()} has none"
+                )
             for name, sequence in others:
                 if sequence != steps:
                     raise ExcerptError(
@@ -206,7 +216,7 @@ class Source:
         if name not in self.symbols or only not in ("", "fields"):
             raise ExcerptError(f"{self.path}: no {name!r}, or not of this kind: {only!r}")
         node = self.symbols[name]
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+        first = _first_line(node)
         last, skipped = node.end_lineno or first, range(0)
         body = getattr(node, "body", [])
         if only:
@@ -267,27 +277,50 @@ class Library:
         return self[path].step(step, within)
 
 
-def check_mirrors(one: Source, other: Source) -> None:
+def check_mirrors(one: Source, other: Source, called: Mapping[str, str] | None = None) -> None:
     """Refuse two programs that do not go through the same steps in the same order.
+
+    Class by class and function by function: a layer that is made and used in one program is made
+    and used with the same steps in the other.  A function stands for both, as networks of Keras are
+    made while they are used.  `called` has the name in `other` where it is not that of `one`.
 
     Raises:
         ExcerptError: naming both and their steps.
     """
     for source in (one, other):
         source.check_steps()
-    pairs = {
-        "the file": tuple(
-            tuple(dict.fromkeys(region.step for region in source.regions))
-            for source in (one, other)
-        )
-    }
-    for symbol in one.sequences.keys() & other.sequences.keys():
-        pairs[symbol] = tuple(
-            next(iter(source.sequences[symbol].values())) for source in (one, other)
-        )
-    for what, (left, right) in pairs.items():
-        if left != right:
-            raise ExcerptError(
-                f"{what}: {one.path} has the steps {', '.join(left)}, "
-                f"and {other.path} has {', '.join(right)}"
+    left, right = _by_role(one, called or {}), _by_role(other, {})
+    for symbol in {**left, **right}:
+        parts = [roles.get(symbol, {}) for roles in (left, right)]
+        # `check_steps` has seen to it that all parts of a class have the same.
+        steps = [next(iter(roles.values()), ()) for roles in parts]
+        whole = any("whole" in roles for roles in parts)
+        if steps[0] != steps[1] or not (whole or parts[0].keys() == parts[1].keys()):
+            told = (
+                _told(*each) for each in zip((one, other), (symbol, symbol), parts, strict=True)
             )
+            raise ExcerptError(", and ".join(told))
+    orders = [tuple(dict.fromkeys(r.step for r in source.regions)) for source in (one, other)]
+    if orders[0] != orders[1]:
+        raise ExcerptError(
+            f"{one.path} has the steps {', '.join(orders[0])}, "
+            f"and {other.path} has {', '.join(orders[1])}"
+        )
+
+
+def _by_role(source: Source, called: Mapping[str, str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Steps by what a function does in its class, `"whole"` for a function of its own."""
+    return {
+        called.get(symbol, symbol): {
+            ROLES.get(name := scope.rpartition(".")[2], name) if "." in scope else "whole": steps
+            for scope, steps in functions.items()
+        }
+        for symbol, functions in source.sequences.items()
+    }
+
+
+def _told(source: Source, symbol: str, roles: dict[str, tuple[str, ...]]) -> str:
+    if not roles:
+        return f"{source.path} has no steps in {symbol}"
+    steps = ", ".join(next(iter(roles.values())))
+    return f"{source.path} has the steps {steps} in {symbol} ({', '.join(sorted(roles))})"

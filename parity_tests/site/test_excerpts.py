@@ -17,6 +17,9 @@ MIRRORS = sorted(
     if "# step: " in path.read_text() and (ROOT / "keras_impl" / path.name).exists()
 )
 
+# PyTorch pads a map, and Keras makes a layer that will: the only names that differ.
+CALLED = {"_padded": "_padding"}
+
 
 @pytest.mark.parametrize("name", MIRRORS)
 def test_both_programs_go_through_the_same_steps(name):
@@ -24,7 +27,28 @@ def test_both_programs_go_through_the_same_steps(name):
     torch, keras = (library[f"{package}/{name}"] for package in ("torch_impl", "keras_impl"))
     assert torch.regions
     assert keras.regions
-    check_mirrors(torch, keras)
+    check_mirrors(torch, keras, CALLED)
+
+
+@pytest.mark.parametrize("package", ["torch_impl", "keras_impl"])
+def test_no_marker_can_be_lost(package, tmp_path):
+    """Each of them, from one of the two programs."""
+    unnoticed = []
+    for name in MIRRORS:
+        source, other = (Source(ROOT, f"{one}/{name}") for one in ("torch_impl", "keras_impl"))
+        if package == "keras_impl":
+            source, other = other, source
+        for region in source.regions:
+            lines = source.lines[: region.marker - 1] + source.lines[region.marker :]
+            (tmp_path / name).write_text("\n".join(lines))
+            without = Source(tmp_path, name)
+            pair = (without, other) if package == "torch_impl" else (other, without)
+            try:
+                check_mirrors(*pair, CALLED)
+            except ExcerptError:
+                continue
+            unnoticed.append(f"{name}: {region.scope}: {region.step}")
+    assert unnoticed == []
 
 
 def test_a_block_is_made_and_used_in_the_same_steps():
@@ -221,14 +245,48 @@ def test_a_line_too_wide(source, limit):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "message"),
     [
-        lambda text: text.replace("# step: narrow", "# step: thin"),
-        lambda text: text.replace("        # step: narrow\n", ""),
-        lambda text: text + "\n\ndef g():\n    # step: more\n    return 1\n",
+        (
+            lambda text: text.replace("# step: narrow", "# step: thin"),
+            "a.py has the steps widen, narrow in Net (made, used), "
+            "and b.py has the steps widen, thin in Net (made, used)",
+        ),
+        (
+            lambda text: text.replace("        # step: narrow\n", ""),
+            "a.py has the steps widen, narrow in Net (made, used), "
+            "and b.py has the steps widen in Net (made, used)",
+        ),
+        (
+            lambda text: text.replace("# step: ", "# ", 2),
+            "b.py: Net.forward has the steps widen, narrow, and Net.__init__ has none",
+        ),
+        (
+            lambda text: text.replace("def forward", "def call"),
+            "and b.py has the steps widen, narrow in Net (call, made)",
+        ),
+        (
+            lambda text: text + "\n\ndef g():\n    # step: more\n    return 1\n",
+            "a.py has no steps in g, and b.py has the steps more in g (whole)",
+        ),
+        (
+            lambda text: "def f():\n    # step: narrow\n    return 1\n\n\n" + text,
+            "a.py has no steps in f, and b.py has the steps narrow in f (whole)",
+        ),
     ],
 )
-def test_programs_that_are_no_mirrors(source, change):
+def test_programs_that_are_no_mirrors(source, change, message):
     check_mirrors(source(name="a.py"), source(name="b.py"))
-    with pytest.raises(ExcerptError, match=r"a\.py has the steps .* and b\.py has"):
+    with pytest.raises(ExcerptError, match=re.escape(message)):
         check_mirrors(source(name="a.py"), source(change(PROGRAM), name="b.py"))
+
+
+def test_programs_in_another_order(source):
+    """Each function is the same, and the programs are not read in the same order."""
+    functions = [f"def {name}():\n    # step: {name}\n    return 1\n" for name in "fg"]
+    one, other = (
+        source("\n\n".join(functions), "a.py"),
+        source("\n\n".join(functions[::-1]), "b.py"),
+    )
+    with pytest.raises(ExcerptError, match=r"a\.py has the steps f, g, and b\.py has g, f"):
+        check_mirrors(one, other)
