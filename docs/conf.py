@@ -31,7 +31,7 @@ extensions = [
     "explorer",
 ]
 # claims.md is a part of explore/parity.md.
-exclude_patterns = ["_ext", "_static", "results", "pictures", "claims.md"]
+exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]
 nitpicky = True
 # Annotations name types of other projects, whose pages are not read: that would need the network.
 # What is ours and ignored are names for types, which have no entry of their own.
@@ -61,6 +61,7 @@ suppress_warnings = ["autoapi.python_import_resolution"]
 # ------------------------------------------------------------------ HTML
 
 html_theme = "furo"
+templates_path = ["_templates"]
 html_math_renderer = "katex"
 html_title = "EfficientNet, twice"
 html_static_path = ["_static"]

@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
-SCRIPT = Path(__file__).parent.parent / "_static" / "katex" / "katex.min.js"
+SCRIPT = Path(__file__).parent / "vendored" / "katex" / "katex.min.js"
 # Classes are all that an equation may add to a page.
 RENDER = r"""
 function trust(context) {

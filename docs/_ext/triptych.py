@@ -36,6 +36,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.writers.html5 import HTML5Translator
@@ -136,7 +137,9 @@ def box(*children: nodes.Node, name: str, tag: str = "div", **attributes: str) -
 
 
 def _visit_box(self: HTML5Translator, node: tri_box) -> None:
-    self.body.append(self.starttag(node, node["tag"], **node["attributes"]))
+    # Python's names have no hyphen, and attributes of HTML have.
+    attributes = {name.replace("_", "-"): text for name, text in node["attributes"].items()}
+    self.body.append(self.starttag(node, node["tag"], **attributes))
 
 
 def _depart_box(self: HTML5Translator, node: tri_box) -> None:
@@ -340,7 +343,7 @@ class Bites(SphinxDirective):
         title += nodes.inline("", "What bites", classes=["tri-bites-label"])
         title += nodes.Text(" ")
         title += nodes.strong("", "", *self.parse_inline(self.arguments[0])[0])
-        bites = box(title, name="tri-bites", tag="aside", aria_label="What bites")
+        bites = box(title, name="tri-bites", tag="aside", aria_label=title.astext())
         self.state.nested_parse(self.content, self.content_offset, bites)
         return [bites]
 
@@ -364,41 +367,49 @@ class Symbols(SphinxDirective):
         return [tri_glossary()]
 
 
-def fill_glossary(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Put the table where it goes."""
-    for place in list(doctree.findall(tri_glossary)):
-        table = nodes.table("", classes=["symbols"])
+class FillGlossary(SphinxPostTransform):
+    """Puts the table where it goes, before the theme wraps tables so that they can scroll."""
+
+    default_priority = 100
+
+    def run(self, **options: object) -> None:
+        """Every place of a page."""
+        for place in list(self.document.findall(tri_glossary)):
+            place.replace_self(self._table())
+
+    def _table(self) -> nodes.table:
+        pages: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+        for page, concepts in sorted(all_concepts(self.env).items()):
+            for concept in concepts.values():
+                symbol = (concept.tex, concept.meaning, concept.identifiers)
+                pages.setdefault(symbol, []).append(page)
         group = nodes.tgroup("", cols=4)
         group += [nodes.colspec("", colwidth=width) for width in (10, 30, 30, 30)]
         head = ("Symbol", "Meaning", "In the programs", "Page")
-        cells = [nodes.entry("", nodes.paragraph("", text)) for text in head]
-        group += nodes.thead("", nodes.row("", *cells))
-        rows: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-        for page, concepts in sorted(all_concepts(app.env).items()):
-            for concept in concepts.values():
-                rows.setdefault((concept.tex, concept.meaning, concept.identifiers), []).append(
-                    page
-                )
+        group += nodes.thead("", _cells(*(nodes.Text(text) for text in head)))
         body = nodes.tbody("")
-        for (tex, meaning, identifiers), pages in sorted(
-            rows.items(), key=lambda row: (row[0][0].lower(), row[0])
-        ):
-            names, links = nodes.paragraph(), nodes.paragraph()
-            for number, name in enumerate(identifiers):
-                names += ([nodes.Text(", ")] if number else []) + [nodes.literal("", name)]
-            for number, page in enumerate(pages):
-                title = nodes.Text(app.env.titles[page].astext())
-                link = nodes.reference("", "", title, internal=True)
-                link["refuri"] = app.builder.get_relative_uri(docname, page)
-                links += ([nodes.Text(", ")] if number else []) + [link]
-            symbol = nodes.paragraph("", "", nodes.math("", tex))
-            meant = nodes.paragraph("", meaning)
-            body += nodes.row(
-                "", *(nodes.entry("", cell) for cell in (symbol, meant, names, links))
-            )
+        for tex, meaning, identifiers in sorted(pages, key=lambda row: (row[0].lower(), row)):
+            names = _enumerated(nodes.literal("", name) for name in identifiers)
+            links = _enumerated(map(self._link, pages[tex, meaning, identifiers]))
+            body += _cells(nodes.math("", tex), nodes.Text(meaning), names, links)
         group += body
-        table += group
-        place.replace_self(table)
+        return nodes.table("", group, classes=["symbols"])
+
+    def _link(self, page: str) -> nodes.reference:
+        title = nodes.Text(self.env.titles[page].astext())
+        address = self.app.builder.get_relative_uri(self.env.docname, page)
+        return nodes.reference("", "", title, internal=True, refuri=address)
+
+
+def _cells(*contents: nodes.Node) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", part)) for part in contents))
+
+
+def _enumerated(items: Iterable[nodes.Node]) -> nodes.inline:
+    found = nodes.inline()
+    for item in items:
+        found += [nodes.Text(", "), item] if found.children else [item]
+    return found
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -421,7 +432,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("triptych-symbols", Symbols)
     app.add_role("con", ConceptRole())
     app.connect("doctree-read", check_concepts)
-    app.connect("doctree-resolved", fill_glossary)
+    app.add_post_transform(FillGlossary)
     app.connect("env-purge-doc", forget)
     app.add_css_file("site.css")
     app.add_js_file("site.js", loading_method="defer")
