@@ -52,7 +52,7 @@ autoapi_dirs = [str(ROOT / name) for name in ("common", "torch_impl", "keras_imp
 autoapi_root = "reference/api"
 autoapi_add_toctree_entry = False
 autoapi_options = ["members", "show-inheritance", "show-module-summary"]
-autoapi_python_class_content = "both"
+autoapi_python_class_content = "class"
 autoapi_member_order = "bysource"
 # Commands are documented by what they print; their signatures are for the command-line library.
 autoapi_ignore = ["*/common/cli.py", "*/common/cli_training.py"]

@@ -162,7 +162,9 @@ def _file(path: str, root: Path) -> str:
         lexer = TextLexer(stripnl=False, ensurenl=False)
     lines = painted_lines(code.removesuffix("\n"), lexer=lexer)
     rows = (
-        f'<span class="line" id="L{number}"><a href="#L{number}">{number}</a>{line}\n</span>'
+        # Not by keyboard: a reader would pass a thousand of them on the way to the next page.
+        f'<span class="line" id="L{number}"><a href="#L{number}" tabindex="-1">{number}</a>'
+        f"{line}\n</span>"
         for number, line in enumerate(lines, 1)
     )
     return f'<div class="highlight"><pre>{"".join(rows)}</pre></div>'

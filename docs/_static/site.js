@@ -15,9 +15,10 @@ function remember(key, value) {
 
 function showColumns(choice) {
   document.documentElement.dataset.columns = choice;
-  for (const button of document.querySelectorAll(".switch button")) {
+  for (const button of document.querySelectorAll(".tri-heads .switch button")) {
     button.setAttribute("aria-pressed", String(button.value === choice));
   }
+  reachScrollers();
 }
 
 function addSwitch(head) {

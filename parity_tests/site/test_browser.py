@@ -123,6 +123,15 @@ def overflow(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth") - page.viewport_size["width"]
 
 
+def violations(page) -> list[str]:
+    """What axe finds on a page."""
+    return [
+        f"{violation['id']}: {node['target']}: {node.get('failureSummary')}"
+        for violation in Axe().run(page, options=AXE).response["violations"]
+        for node in violation["nodes"]
+    ]
+
+
 def pages_of(site) -> list[str]:
     """Every page but for the reference of the code and the sources, which are alike."""
     found = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
@@ -162,12 +171,7 @@ def test_nothing_keeps_readers_out(reader, address, site, width, scheme):
     every = (width, scheme) in ((PHONE, "dark"), (DESK, "light"))
     for path in dict.fromkeys([*KINDS, *pages_of(site)]) if every else KINDS:
         page.goto(address + path)
-        results = Axe().run(page, options=AXE)
-        found += [
-            f"{path}: {violation['id']}: {node['target']}: {node.get('failureSummary')}"
-            for violation in results.response["violations"]
-            for node in violation["nodes"]
-        ]
+        found += [f"{path}: {violation}" for violation in violations(page)]
     assert found == [], "\n".join(found)
 
 
@@ -196,6 +200,98 @@ def test_the_theme_is_what_the_system_prefers_or_the_reader_chose(reader):
         seen.append(page.evaluate(colour))
     assert len(set(seen)) == 2
     assert dark in seen
+
+
+def colour(page, place: str, of: str = "backgroundColor") -> str:
+    """How the first element of that kind is painted."""
+    return page.locator(place).first.evaluate(f"element => getComputedStyle(element).{of}")
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["preferred", "chosen"])
+def test_it_is_printed_on_white_paper(reader, chosen):
+    """Whatever the screen has."""
+    page = reader(MBCONV, scheme="light" if chosen else "dark")
+    page.emulate_media(media="print", color_scheme="light")
+    white = colour(page, ".tri-bites"), colour(page, ".tri-torch .highlight")
+    page.emulate_media(media="screen", color_scheme="light" if chosen else "dark")
+    while chosen and page.locator("body").get_attribute("data-theme") != "dark":
+        page.locator(".theme-toggle-content button").click()
+    assert colour(page, ".tri-bites") not in white
+    page.emulate_media(media="print", color_scheme="light" if chosen else "dark")
+    assert (colour(page, ".tri-bites"), colour(page, ".tri-torch .highlight")) == white
+
+
+def test_in_the_few_colours_that_a_reader_has_chosen(reader):
+    """What is pressed, lit, current, and how long a bar is, can still be told."""
+    page = reader(MBCONV)
+    page.emulate_media(forced_colors="active")
+    page.locator("#expand em.con-t").first.hover()
+    lit = colour(page, "#expand .tri-torch .con.lit")
+    assert lit != colour(page, "#expand .tri-torch .con:not(.lit)")
+    pressed = ".switch button[aria-pressed={}]"
+    assert colour(page, pressed.format("true")) != colour(page, pressed.format("false"))
+    current = ".tri-flow a[aria-current]", ".tri-flow a:not([aria-current])"
+    assert [colour(page, place, "outlineStyle") for place in current] == ["solid", "none"]
+    page = reader(f"{EXPLORER}#B4")
+    page.emulate_media(forced_colors="active")
+    assert colour(page, ".explorer-bar i") != colour(page, "body")
+    assert colour(page, pressed.format("true")) != colour(page, pressed.format("false"))
+
+
+# ------------------------------------------------------------------ by keyboard
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_strip_covers_nothing_that_has_the_focus(reader, width):
+    """Backwards through the page, as what comes next is then above the screen."""
+    page = reader(MBCONV, width)
+    page.locator(".tri-caption a").last.focus()
+    covered, seen = [], 0
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab")
+        focused = page.evaluate(
+            """() => {
+              const element = document.activeElement;
+              if (!element.closest(".tri-row")) return null;
+              const strip = document.querySelector(".tri-flow").getBoundingClientRect();
+              const box = element.getBoundingClientRect();
+              return [box.top < strip.bottom - 1, element.outerHTML];
+            }"""
+        )
+        if focused:
+            seen += 1
+            covered += [focused[1]] if focused[0] else []
+    assert seen > 20
+    assert covered == []
+
+
+def test_a_button_that_copies_is_seen_when_it_has_the_focus_and_on_a_phone(reader):
+    page = reader(MBCONV)
+    place = "#expand .tri-torch button.copybtn"
+    assert colour(page, place, "opacity") == "0"
+    page.locator("#expand .tri-torch .tri-caption a").first.focus()
+    page.keyboard.press("Tab")
+    expect(page.locator(f"{place}:focus-visible")).to_have_css("opacity", "1")
+    assert colour(page, f"{place}:focus-visible", "outlineStyle") == "solid"
+    assert colour(reader(MBCONV, PHONE), place, "opacity") == "1"
+
+
+def test_lines_of_a_source_are_no_stops_on_the_way(reader):
+    page = reader(KINDS[-1])
+    assert page.locator(".line > a").count() > 100
+    assert page.locator(".line > a:not([tabindex='-1'])").count() == 0
+
+
+@pytest.mark.parametrize("name", ["Keras", "PyTorch"])
+@pytest.mark.parametrize("width", [PHONE, TABLET])
+def test_one_framework_keeps_no_reader_out(reader, width, name):
+    """Code that no longer fits its column can be scrolled by keyboard."""
+    page = reader(MBCONV, width)
+    page.get_by_role("button", name=name, exact=True).click()
+    assert violations(page) == []
+    page.reload()  # the columns to come have never been seen
+    page.get_by_role("button", name="Both", exact=True).click()
+    assert violations(page) == []
 
 
 # ------------------------------------------------------------------ rows
@@ -321,6 +417,7 @@ def test_the_strip_says_where_the_reader_is(reader, width):
     expect(here).to_contain_text("Block")
     page.locator(".tri-flow a", has_text="depthwise").click()
     expect(here).to_contain_text("depthwise")
+    assert page.get_by_role("navigation", name="Steps").count() == 1
     strip, heading = (
         page.locator(place).bounding_box() for place in (".tri-flow", "#depthwise h2")
     )
