@@ -9,17 +9,19 @@ from __future__ import annotations
 import ast
 import json
 import math
+import operator
 import re
 import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from common import architectures, claims, recipe
+from common import architectures, claims, recipe, spec
 from common.compare import TOLERANCES
 from common.counting import count, count_layer
 from common.diagnosis import JUMP
@@ -37,6 +39,7 @@ from common.spec import (
     TOTAL_STRIDE,
     EfficientNetSpec,
     Size,
+    compound_scaling,
     conv_std,
     resolve,
 )
@@ -87,6 +90,7 @@ def fact(name: str) -> str:
 def _all() -> Iterator[tuple[str, str]]:
     yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
     yield from _networks()
+    yield from _misread()
     yield from _conventions()
     yield from _recipes()
     yield from _consequences()
@@ -143,6 +147,30 @@ def _networks() -> Iterator[tuple[str, str]]:
     yield "beta", f"{BETA:g}"
     yield "gamma", f"{GAMMA:g}"
     yield "cost of one phi", f"{COST:.3g}"
+
+
+def _misread() -> Iterator[tuple[str, str]]:
+    """What a rule that is read wrongly would build."""
+    with patch.object(spec, "scale_layers", lambda layers, depth: int(layers * depth)):
+        lower = {name: len(resolve(name).blocks) for name in ("b1", "b7")}
+    for name, blocks in lower.items():
+        yield f"blocks rounded down.{name}", str(blocks)
+    with patch.object(spec, "scale_channels", lambda channels, width: int(channels * width)):
+        wrong = [layer.out_channels for layer in resolve("b2").layers]
+    right = [layer.out_channels for layer in resolve("b2").layers]
+    yield "layers not rounded.b2", str(sum(map(operator.ne, wrong, right)))
+    yield "layers.b2", str(len(right))
+    b0 = resolve("b0")
+    gated = (replace(block, squeezed_channels=block.expanded_channels // 4) for block in b0.blocks)
+    squeezed = count(replace(b0, blocks=tuple(gated))).trainable
+    yield "parameters of a quarter of what is gated.b0", number(squeezed)
+    deepest = resolve("b7").blocks[-1].index
+    yield "drop over the blocks of B0.b7", f"{DROP_PATH_RATE * deepest / len(b0.blocks):.3g}"
+    for phi in (4, 7):
+        scaling = compound_scaling(phi)
+        found = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
+        yield f"computed parameters.b{phi}", number(count(found).trainable)
+        yield f"computed blocks.b{phi}", str(len(found.blocks))
 
 
 def _pixels(size: Size) -> str:

@@ -22,6 +22,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 import facts
 from sources import source_link
 from tables import GENERATED
+from triptych import tri_box
 
 log = logging.getLogger(__name__)
 Made = tuple[list[nodes.Node], list[nodes.system_message]]
@@ -62,7 +63,8 @@ class PinRole(_Checked):
         """The link, which says the last part of the name only."""
         path, line = facts.pinned(self.text)
         shown = self.text.rpartition("::")[2].rpartition("/")[2]
-        return source_link(self.env, self.env.docname, path, line, nodes.literal("", shown))
+        name = nodes.literal("", shown, classes=["pin"])
+        return source_link(self.env, self.env.docname, path, line, name)
 
 
 class MistakeRole(_Checked):
@@ -99,11 +101,22 @@ class GeneratedDirective(SphinxDirective):
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
+def check_bites(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn of a box on what bites that does not name its effect, or no test that holds it."""
+    what = {"fact": "a measured effect", "pin": "the test that holds it"}
+    for box in doctree.findall(tri_box):
+        has = {kind for node in box.findall(nodes.Element) for kind in node.get("classes", ())}
+        for kind in box.get("named", ()):
+            if kind not in has:
+                log.warning("what bites names not %s, {%s}", what[kind], kind, location=box)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register roles and directive."""
     app.add_role("fact", FactRole())
     app.add_role("pin", PinRole())
     app.add_role("mistake", MistakeRole())
     app.add_directive("generated", GeneratedDirective)
+    app.connect("doctree-read", check_bites)
     app.add_css_file("pages.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

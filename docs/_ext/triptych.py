@@ -330,11 +330,16 @@ class Row(SphinxDirective):
 
 
 class Bites(SphinxDirective):
-    """Where the two frameworks differ; the title says what is wrong to expect."""
+    """Where the two frameworks differ; the title says what is wrong to expect.
+
+    The text names the measured effect, `{fact}`, and the test that holds it, `{pin}`; `:refused:`
+    says that there is no effect to measure, because nothing is read or written.
+    """
 
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
+    option_spec: ClassVar = {"refused": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         """The box."""
@@ -344,6 +349,8 @@ class Bites(SphinxDirective):
         title += nodes.Text(" ")
         title += nodes.strong("", "", *self.parse_inline(self.arguments[0])[0])
         bites = box(title, name="tri-bites", tag="aside", aria_label=title.astext())
+        bites["named"] = ["pin"] if "refused" in self.options else ["fact", "pin"]
+        self.set_source_info(bites)
         self.state.nested_parse(self.content, self.content_offset, bites)
         return [bites]
 

@@ -161,6 +161,37 @@ def test_faults_stop_the_build(small, path, before, after, message):
     assert message in done.stderr
 
 
+PIN = "{pin}`parity_tests/test_forward.py::test_any_size`"
+FACT = "{fact}`parameters.b0`"
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking"),
+    [
+        (f"{FACT} {PIN}", []),
+        (PIN, ["a measured effect, {fact}"]),
+        (FACT, ["the test that holds it, {pin}"]),
+        (
+            "{mistake}`ReLU for swish`",
+            ["a measured effect, {fact}", "the test that holds it, {pin}"],
+        ),
+        (f":refused:\n\n{PIN}", []),
+        (":refused:\n\nNothing.", ["the test that holds it, {pin}"]),
+    ],
+)
+def test_what_bites_names_its_effect_and_its_test(small, text, lacking):
+    config, page = small / "docs" / "conf.py", small / "docs" / "page.md"
+    config.write_text(config.read_text().replace('"triptych"]', '"triptych", "facts_ext"]'))
+    page.write_text(page.read_text().replace("Somewhere.", text))
+    (small / "parity_tests").mkdir()
+    shutil.copy(ROOT / "parity_tests" / "test_forward.py", small / "parity_tests")
+    done = sphinx(small / "docs", small / "out")
+    found = [line for line in done.stderr.splitlines() if "what bites names" in line]
+    assert [line.partition("names not ")[2] for line in found] == lacking, done.stderr
+    if not lacking:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 # ------------------------------------------------------------------ the checker
 
 
