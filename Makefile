@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 SPHINX := $(BIN)/sphinx-build -E -W --keep-going -n -b html
 
-.PHONY: parity test test-slow lint docs docs-test benchmark clean
+.PHONY: parity test test-slow lint docs docs-check docs-test benchmark clean
 
 parity: $(INSTALLED)
 	$(BIN)/rosetta parity
@@ -26,10 +26,14 @@ docs: $(INSTALLED)
 	rm -rf build/docs
 	$(SPHINX) -q docs build/docs
 
-# Pages, links and excerpts by reading them; the rest in Chromium.
-docs-test: docs
+# Pages, links and excerpts by reading them.
+docs-check: docs
 	$(BIN)/python docs/_ext/check_site.py build/docs
-	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs $(BIN)/pytest -m browser parity_tests/site
+
+# The rest in Chromium, which leaves pictures of the pages in build/pictures.
+docs-test: docs-check
+	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs ROSETTA_PICTURES=build/pictures \
+		$(BIN)/pytest -m browser parity_tests/site
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import threading
@@ -14,6 +15,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from common.spec import compound_scaling, resolve
 from explorer import COLUMNS, released, rows
+from parity_tests.site.conftest import ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -123,6 +125,13 @@ def overflow(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth") - page.viewport_size["width"]
 
 
+def keep_picture(page, path: str, of: str) -> None:
+    """Keep what a page looks like where that is asked for: a test sees no ugliness."""
+    if folder := os.environ.get("ROSETTA_PICTURES"):
+        name = f"{path.removesuffix('.html').replace('/', '-')}-{of}.png"
+        page.screenshot(path=ROOT / folder / name, full_page=True)
+
+
 def violations(page) -> list[str]:
     """What axe finds on a page."""
     return [
@@ -172,6 +181,8 @@ def test_nothing_keeps_readers_out(reader, address, site, width, scheme):
     for path in dict.fromkeys([*KINDS, *pages_of(site)]) if every else KINDS:
         page.goto(address + path)
         found += [f"{path}: {violation}" for violation in violations(page)]
+        if path in KINDS:
+            keep_picture(page, path, f"{width}-{scheme}")
     assert found == [], "\n".join(found)
 
 
