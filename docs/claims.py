@@ -64,7 +64,7 @@ def _claims(runs: list[dict]) -> str:
     first = next(iter(presets.values()))
     names = [_name(claim) for claim in first]
     limits = [_number(claim["limit"]) for claim in first]
-    rows = [["preset", *names], ["limit", *limits]]
+    rows = [["claim", *names], ["limit", *limits]]
     for preset, claims in presets.items():
         held = [_number(c["size"]) + ("" if c["holds"] else " **broken**") for c in claims]
         rows.append([preset, *held])

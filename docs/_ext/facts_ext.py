@@ -12,6 +12,7 @@ What is not known is a warning, with which the strict build fails.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -63,7 +64,10 @@ class PinRole(_Checked):
         """The link, which says the last part of the name only."""
         path, line = facts.pinned(self.text)
         shown = self.text.rpartition("::")[2].rpartition("/")[2]
-        name = nodes.literal("", shown, classes=["pin"])
+        name = nodes.literal("", classes=["pin"])
+        for part in re.split(r"(?<=[^_]_)(?=[^_])", shown):  # a long name breaks at an underscore
+            name += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
+        del name.children[-1]
         return source_link(self.env, self.env.docname, path, line, name)
 
 

@@ -372,7 +372,8 @@ def parity() -> str:
         same = min(run["top5_agreement"] for run in preset["runs"])
         size = str(preset["resolution"][0])
         verdict = "agrees" if preset["agrees"] else "**differs**"
-        rows.append((preset["preset"].upper(), size, *errors, f"{same:.0%}", verdict))
+        name = resolve(preset["preset"]).title.removeprefix("EfficientNet-")
+        rows.append((name, size, *errors, f"{same:.0%}", verdict))
     return table(
         ("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", "Verdict"), rows, "numbers"
     )

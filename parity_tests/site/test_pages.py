@@ -1,5 +1,6 @@
 """What the pages of the site show is so: commands and programs run, numbers and tests exist."""
 
+import contextlib
 import math
 import re
 import shutil
@@ -71,6 +72,27 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
                 exec(compile(block.text, str(block), "exec"), {})
     for module in ("mine", "theirs"):
         sys.modules.pop(module, None)
+
+
+@pytest.mark.parametrize(
+    ("printed", "same"),
+    [
+        ("b0: 224 pixels, off by 1.2e-05 (here)", True),
+        ("b0: 224 pixels, off by 1.7e-05 (there)", True),
+        ("b0: 224 pixels, off by 2.5e-05 (here)", False),
+        ("b0: 225 pixels, off by 1.2e-05 (here)", False),
+        ("b0: 224.0 pixels, off by 1.2e-05 (here)", False),
+        ("b1: 224 pixels, off by 1.2e-05 (here)", False),
+        ("b0: 224 pixels, of by 1.2e-05 (here)", False),
+    ],
+)
+def test_what_is_printed_is_compared(printed, same):
+    said = ["b0: 224 pixels, off by 1.2e-05 (...)", "all agree"]
+    check_output(said, said)
+    with contextlib.nullcontext() if same else pytest.raises(AssertionError):
+        check_output(said, [printed, said[1]])
+    with pytest.raises(AssertionError):
+        check_output(said, said[:1])
 
 
 def _is_fragment(block):
