@@ -136,6 +136,7 @@ def _networks() -> Iterator[tuple[str, str]]:
         else:
             yield from _scaled(network)
     yield "largest map.b4", _pixels(resolve("b4").stem.output_size)
+    yield from _stages(resolve("b0"))
     yield "presets", str(len(PRESETS))
     yield "layouts", str(len(layout_names()))
     yield "classes", number(IMAGENET_CLASSES)
@@ -147,6 +148,18 @@ def _networks() -> Iterator[tuple[str, str]]:
     yield "beta", f"{BETA:g}"
     yield "gamma", f"{GAMMA:g}"
     yield "cost of one phi", f"{COST:.3g}"
+
+
+def _stages(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
+    """Of the blocks: the first two stages expand differently, and the second is halved."""
+    first, second = (
+        next(block for block in network.blocks if block.stage == stage) for stage in (2, 3)
+    )
+    yield "expansion.stage 2", str(first.expand_ratio)
+    yield "expansion.stage 3", str(second.expand_ratio)
+    yield "taken in.stage 3", "×".join(map(str, second.input_size))
+    yield "handed on.stage 3", "×".join(map(str, second.output_size))
+    yield "last map.b0", "×".join(map(str, network.head.output_size))
 
 
 def _misread() -> Iterator[tuple[str, str]]:
@@ -181,6 +194,8 @@ def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
     """How far a network is from B0, and what follows from that."""
     name = network.name
     yield f"last drop.{name}", f"{network.blocks[-1].drop_path_rate:.4g}"
+    yield f"stem.{name}", str(network.stem.out_channels)
+    yield f"last block.{name}", str(network.head.in_channels)
     yield f"head.{name}", str(network.head.out_channels)
     yield f"predicted.{name}", f"{predicted(network):.2f}"
     yield f"counted.{name}", f"{counted(network):.2f}"
@@ -194,6 +209,9 @@ def _poolings(network: XceptionSpec) -> Iterator[tuple[str, str]]:
     odd, even = ([str(side) for side in sides if side % 2 == rest] for rest in (1, 0))
     yield f"pooled odd.{network.name}", f"{', '.join(odd[:-1])} and {odd[-1]}"
     yield f"pooled even.{network.name}", " and ".join(even)
+    yield f"stem.{network.name}", str(network.stem[-1].out_channels)
+    exit_flow = network.head[0].in_channels, network.head[-1].out_channels
+    yield f"exit flow.{network.name}", " → ".join(map(str, exit_flow))
     yield f"shortcuts.{network.name}", str(sum(b.has_projection for b in network.blocks))
 
 

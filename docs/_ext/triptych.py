@@ -219,7 +219,9 @@ class Triptych(SphinxDirective):
                 link = nodes.reference("", "", nodes.strong("", name), internal=True)
                 link["refid"] = row["ids"][0]
                 if shape:
-                    link += nodes.inline("", shape, classes=["tri-shape"])
+                    link += nodes.inline(
+                        "", "", *self.parse_inline(shape)[0], classes=["tri-shape"]
+                    )
                 items.append(nodes.list_item("", nodes.paragraph("", "", link)))
         if items:
             yield box(

@@ -101,6 +101,8 @@ def test_the_whole_site(site):
     for page in (*pages, "reference/api/torch_impl/index"):
         assert (site / f"{page}.html").is_file(), page
     assert not list(site.rglob("katex*.js"))  # equations are set when the pages are built
+    for page in (site / "reference" / "api").rglob("*.html"):
+        assert "Initialize internal Module" not in page.read_text()  # not ours: PyTorch's
 
 
 def test_a_row_has_its_parts_in_their_order(small):
