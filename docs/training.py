@@ -55,9 +55,12 @@ def _digits() -> str:
         rows.append(
             f"| {BACKENDS[name]} | {best['val_top1']:.2%} | {best['epoch']:.0f} | {first} |"
         )
+    # The same scans, held out the same way, as those of the other page.
+    images = json.loads((HERE / "results" / "what_went_wrong.json").read_text())["images"]
     return (
-        "1,438 scans of 8 x 8 pixels to train on, 359 held out, a network of half the width and "
-        "half the depth of B0, on a CPU in some minutes.\n\n" + "\n".join(rows)
+        f"{images['train']:,} scans of 8 x 8 pixels to train on, {images['val']} held out, "
+        "a network of half the width and half the depth of B0, on a CPU in some minutes.\n\n"
+        + "\n".join(rows)
     )
 
 

@@ -246,8 +246,8 @@ def test_what_is_not_known_stops_the_build(before, after, message, tmp_path):
         assert 'href="explore/parity.html#mistake-relu-for-swish"' in page
 
 
-# Written by programs as a whole, which a test of theirs holds to their results.
-WRITTEN = {"claims.md", "training.md", "what_went_wrong.md"}
+# Written by programs, which tests of theirs hold to their results.
+WRITTEN = {"claims.md", "what_went_wrong.md"}
 # What is no measurement of ours: settings, scales of images, versions, a rule of the released code.
 BY_HAND = {
     "decisions.md": {
@@ -256,13 +256,15 @@ BY_HAND = {
         "0.15",
         "256",
     },  # the last two are what test_calibration.py asks
+    "training.md": {"8 %", "5 %"},  # the recipe's smallest crop, and an option
     "notes.md": {"1.0", "3 %", "2.4", "90 %", "255"},
     "read/scaling.md": {"90 %"},
     "use/port.md": {"3.6", "255"},
 }
-# Code and equations, roles, addresses, where in a paper something is, and papers.
+# Code, what a program fills in, equations, roles, addresses, where in a paper something is, papers.
 NO_PROSE = re.compile(
-    r"^(```+).*?^\1`*$|\$\$.*?\$\$|\{[\w-]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|\]\([^)]*\)"
+    r"^(```+).*?^\1`*$|^<!-- \w+ -->$.*?^<!-- end -->$|\$\$.*?\$\$"
+    r"|\{[\w-]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|\]\([^)]*\)"
     r"|^:paper:.*?$|\b[Ss]ections? \d[\d.]*|arXiv \d+\.\d+",
     re.DOTALL | re.MULTILINE,
 )
