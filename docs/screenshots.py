@@ -17,7 +17,7 @@ from common.spec import resolve
 from parity_tests.support import wrong_epsilon
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "build" / "docs" / "read" / "mbconv.html"
+PAGE = ROOT / "build" / "docs" / "index.html"
 PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu"]
@@ -28,7 +28,7 @@ def main() -> None:
     """Take both pictures."""
     with sync_playwright() as playwright, TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 640})
+        page = browser.new_page(viewport={"width": 1440, "height": 600})
         triptych(page)
         file = Path(folder) / "report.html"
         file.write_text(failing_report())
@@ -39,9 +39,9 @@ def main() -> None:
 
 
 def triptych(page: Page) -> None:
-    """The step in which channels are widened, with its symbol lit."""
-    page.goto(f"{PAGE.as_uri()}#expand")
-    page.locator("#expand .con-t").first.hover()
+    """The row of the first page, with a symbol lit."""
+    page.goto(PAGE.as_uri())
+    page.locator(".tri-paper em.con-s").first.hover()
     page.screenshot(path=PICTURES / "triptych.png")
 
 
