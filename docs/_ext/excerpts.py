@@ -171,11 +171,11 @@ class Source:
         """
         for symbol, functions in self.sequences.items():
             (first, steps), *others = functions.items()
-            ends = {f"{symbol}.{name}" for name in ROLES} & self.symbols.keys()
-            if len(ends) > 1 and (bare := ends - functions.keys()) and ends != bare:
+            ends = [name for name in (f"{symbol}.{end}" for end in ROLES) if name in self.symbols]
+            bare = [name for name in ends if name not in functions]
+            if bare and bare != ends:
                 raise ExcerptError(
-                    f"{self.path}: {first} has the steps {', '.join(steps)}, "
-                    f"and {bare.pop()} has none"
+                    f"{self.path}: {first} has the steps {', '.join(steps)}, and {bare[0]} has none"
                 )
             for name, sequence in others:
                 if sequence != steps:
@@ -296,10 +296,9 @@ def check_mirrors(one: Source, other: Source, called: Mapping[str, str] | None =
         steps = [next(iter(roles.values()), ()) for roles in parts]
         whole = any("whole" in roles for roles in parts)
         if steps[0] != steps[1] or not (whole or parts[0].keys() == parts[1].keys()):
-            told = (
-                _told(*each) for each in zip((one, other), (symbol, symbol), parts, strict=True)
+            raise ExcerptError(
+                f"{_told(one, symbol, parts[0])}, and {_told(other, symbol, parts[1])}"
             )
-            raise ExcerptError(", and ".join(told))
     orders = [tuple(dict.fromkeys(r.step for r in source.regions)) for source in (one, other)]
     if orders[0] != orders[1]:
         raise ExcerptError(

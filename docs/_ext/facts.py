@@ -157,9 +157,9 @@ def _stages(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
     )
     yield "expansion.stage 2", str(first.expand_ratio)
     yield "expansion.stage 3", str(second.expand_ratio)
-    yield "taken in.stage 3", "×".join(map(str, second.input_size))
-    yield "handed on.stage 3", "×".join(map(str, second.output_size))
-    yield "last map.b0", "×".join(map(str, network.head.output_size))
+    yield "taken in.stage 3", _pixels(second.input_size, "×")
+    yield "handed on.stage 3", _pixels(second.output_size, "×")
+    yield "last map.b0", _pixels(network.head.output_size, "×")
 
 
 def _misread() -> Iterator[tuple[str, str]]:
@@ -186,8 +186,8 @@ def _misread() -> Iterator[tuple[str, str]]:
         yield f"computed blocks.b{phi}", str(len(found.blocks))
 
 
-def _pixels(size: Size) -> str:
-    return " x ".join(map(str, size))
+def _pixels(size: Size, by: str = " x ") -> str:
+    return by.join(map(str, size))
 
 
 def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:

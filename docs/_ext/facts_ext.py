@@ -112,7 +112,7 @@ def check_bites(app: Sphinx, doctree: nodes.document) -> None:
         has = {kind for node in box.findall(nodes.Element) for kind in node.get("classes", ())}
         for kind in box.get("named", ()):
             if kind not in has:
-                log.warning("what bites names not %s, {%s}", what[kind], kind, location=box)
+                log.warning("what bites does not name %s, {%s}", what[kind], kind, location=box)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -188,8 +188,8 @@ def test_what_bites_names_its_effect_and_its_test(small, text, lacking):
     (small / "parity_tests").mkdir()
     shutil.copy(ROOT / "parity_tests" / "test_forward.py", small / "parity_tests")
     done = sphinx(small / "docs", small / "out")
-    found = [line for line in done.stderr.splitlines() if "what bites names" in line]
-    assert [line.partition("names not ")[2] for line in found] == lacking, done.stderr
+    found = [line for line in done.stderr.splitlines() if "what bites does not name" in line]
+    assert [line.partition("does not name ")[2] for line in found] == lacking, done.stderr
     if not lacking:
         assert (done.returncode, done.stderr) == (0, "")
 
