@@ -1,4 +1,4 @@
-"""What the README shows is true: its Python runs, its table is of this project."""
+"""What the README and the pages it leads to show is true: they run, and are of this project."""
 
 import json
 import re
@@ -23,8 +23,10 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_tour_runs_and_agrees(capsys):
-    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(program, "README.md", "exec"), {})
+    page = (ROOT / "docs" / "use" / "install.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(program.replace("\n\n", "\n").splitlines()) == 10  # as the README says
+    exec(compile(program, "install.md", "exec"), {})
     found = re.fullmatch(
         r"Error\(endpoint='(.*)', largest=(.*), rms=.*\)\n", capsys.readouterr().out
     )
