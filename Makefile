@@ -32,6 +32,7 @@ docs-check: docs
 
 # The rest in Chromium, which leaves pictures of the pages in build/pictures.
 docs-test: docs-check
+	rm -rf build/pictures
 	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs ROSETTA_PICTURES=build/pictures \
 		$(BIN)/pytest -m browser parity_tests/site
 

@@ -177,13 +177,24 @@ def _misread() -> Iterator[tuple[str, str]]:
     gated = (replace(block, squeezed_channels=block.expanded_channels // 4) for block in b0.blocks)
     squeezed = count(replace(b0, blocks=tuple(gated))).trainable
     yield "parameters of a quarter of what is gated.b0", number(squeezed)
-    deepest = resolve("b7").blocks[-1].index
-    yield "drop over the blocks of B0.b7", f"{DROP_PATH_RATE * deepest / len(b0.blocks):.3g}"
-    for phi in (4, 7):
-        scaling = compound_scaling(phi)
-        found = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
-        yield f"computed parameters.b{phi}", number(count(found).trainable)
-        yield f"computed blocks.b{phi}", str(len(found.blocks))
+    yield from _other_ramps(b0, resolve("b7"))
+    scaling = compound_scaling(7)
+    found = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
+    yield "computed parameters.b7", number(count(found).trainable)
+    yield "computed blocks.b7", str(len(found.blocks))
+
+
+def _other_ramps(b0: EfficientNetSpec, b7: EfficientNetSpec) -> Iterator[tuple[str, str]]:
+    """Rates of the first and the last block that can be dropped: those with a shortcut."""
+    first, *_, last = (block for block in b0.blocks if block.has_skip)
+    *_, deepest = (block for block in b7.blocks if block.has_skip)
+    blocks = len(b0.blocks)
+    yield "first dropped.b0", f"{first.drop_path_rate:.3g}"
+    yield "last dropped.b0", f"{last.drop_path_rate:.3g}"
+    yield "last dropped.b7", f"{deepest.drop_path_rate:.3g}"
+    yield "full ramp.b0", f"{last.drop_path_rate * blocks / (blocks - 1):.3g}"
+    yield "survival taken for the rate.b0", f"{1 - first.drop_path_rate:.3g}"
+    yield "drop over the blocks of B0.b7", f"{DROP_PATH_RATE * deepest.index / blocks:.3g}"
 
 
 def _pixels(size: Size, by: str = " x ") -> str:
@@ -194,9 +205,9 @@ def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
     """How far a network is from B0, and what follows from that."""
     name = network.name
     yield f"last drop.{name}", f"{network.blocks[-1].drop_path_rate:.4g}"
-    yield f"stem.{name}", str(network.stem.out_channels)
-    yield f"last block.{name}", str(network.head.in_channels)
-    yield f"head.{name}", str(network.head.out_channels)
+    yield f"stem.{name}", number(network.stem.out_channels)
+    yield f"last block.{name}", number(network.head.in_channels)
+    yield f"head.{name}", number(network.head.out_channels)
     yield f"predicted.{name}", f"{predicted(network):.2f}"
     yield f"counted.{name}", f"{counted(network):.2f}"
     for way, phi in alone(network).items():
@@ -211,7 +222,7 @@ def _poolings(network: XceptionSpec) -> Iterator[tuple[str, str]]:
     yield f"pooled even.{network.name}", " and ".join(even)
     yield f"stem.{network.name}", str(network.stem[-1].out_channels)
     exit_flow = network.head[0].in_channels, network.head[-1].out_channels
-    yield f"exit flow.{network.name}", " → ".join(map(str, exit_flow))
+    yield f"exit flow.{network.name}", " → ".join(map(number, exit_flow))
     yield f"shortcuts.{network.name}", str(sum(b.has_projection for b in network.blocks))
 
 
