@@ -37,16 +37,19 @@ class _Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             l2 = group["weight_decay"]
             for parameter in group["params"]:
-                gradient = self.regularised(parameter, l2)
+                gradient = self.regularised(
+                    parameter.grad,
+                    parameter,
+                    l2,
+                )
                 self.update_step(gradient, parameter, rate)
         self.steps += 1
         return loss
 
-    @staticmethod
-    def regularised(parameter: nn.Parameter, l2: float) -> Tensor:
+    def regularised(self, gradient: Tensor, parameter: nn.Parameter, l2: float) -> Tensor:
         """The gradient of loss and L2 regularisation together."""
         # step: l2
-        return parameter.grad + l2 * parameter
+        return gradient + l2 * parameter
 
 
 class RMSProp(_Optimizer):
