@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def sphinx(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    """A strict build, as `make docs` does it."""
-    options = ("-q", "-E", "-W", "--keep-going", "-n", "-b", "html")
+    """A strict build, as `make docs` does it, without the colours that CI=true would bring."""
+    options = ("--no-color", "-q", "-E", "-W", "--keep-going", "-n", "-b", "html")
     command = [sys.executable, "-m", "sphinx", *options, str(source), str(out)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
