@@ -11,6 +11,7 @@ from common import claims
 from common.backend import get_backend
 from common.compare import compare
 from common.spec import PRESETS, resolve
+from keras_impl import layers
 from keras_impl.layers import global_average_pool
 from parity_tests.claiming import caught, holds, mistakes
 from parity_tests.support import (
@@ -143,6 +144,16 @@ def test_endpoints_are_asked_for_by_name_and_leave_the_result_alone(backend):
         assert all((value == everything[name]).all() for name, value in values.items())
     with pytest.raises(ValueError, match=r"unknown endpoint 'stages.1'; choose from stem, "):
         module.endpoints(model, images, ["stages.1"])
+
+
+def test_a_graph_as_deep_as_l2_needs_a_higher_limit_of_recursion(monkeypatch):
+    network, largest = small(width=0.1, depth=PRESETS[LARGEST].depth), resolve(LARGEST)
+    assert len(network.blocks) == len(largest.blocks)
+    keras_backend = get_backend("keras")
+    keras_backend.build(network)
+    monkeypatch.setattr(layers, "RECURSION", sys.getrecursionlimit())
+    with pytest.raises(RecursionError):
+        keras_backend.build(network)
 
 
 def test_every_preset_is_in_a_sweep():

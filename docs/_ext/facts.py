@@ -90,15 +90,26 @@ def fact(name: str) -> str:
 def _all() -> Iterator[tuple[str, str]]:
     yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
     yield from _networks()
-    yield from _misread()
     yield from _conventions()
     yield from _recipes()
+    yield from _measured()
+
+
+def _measured() -> Iterator[tuple[str, str]]:
+    """What follows from the choices above, by a formula or by trying it."""
+    yield from _misread()
     yield from _consequences()
     yield from _effects()
     yield from _mistakes()
     yield from _claims()
     yield from _parity()
     yield from _trainings()
+
+
+@cache
+def effects() -> frozenset[str]:
+    """The names of those facts that say what a choice costs, and not only what was chosen."""
+    return frozenset(name for name, _ in _measured())
 
 
 # ------------------------------------------------------------------ from the code

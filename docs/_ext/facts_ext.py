@@ -54,7 +54,8 @@ class FactRole(_Checked):
 
     def made(self) -> nodes.Node:
         """The number as text."""
-        return nodes.inline(self.rawtext, facts.fact(self.text), classes=["fact"])
+        kinds = ["fact", "effect"] if self.text in facts.effects() else ["fact"]
+        return nodes.inline(self.rawtext, facts.fact(self.text), classes=kinds)
 
 
 class PinRole(_Checked):
@@ -107,12 +108,12 @@ class GeneratedDirective(SphinxDirective):
 
 def check_bites(app: Sphinx, doctree: nodes.document) -> None:
     """Warn of a box on what bites that does not name its effect, or no test that holds it."""
-    what = {"fact": "a measured effect", "pin": "the test that holds it"}
+    what = {"effect": "a measured effect, {fact}", "pin": "the test that holds it, {pin}"}
     for box in doctree.findall(tri_box):
         has = {kind for node in box.findall(nodes.Element) for kind in node.get("classes", ())}
         for kind in box.get("named", ()):
             if kind not in has:
-                log.warning("what bites does not name %s, {%s}", what[kind], kind, location=box)
+                log.warning("what bites does not name %s", what[kind], location=box)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

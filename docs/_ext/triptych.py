@@ -335,7 +335,7 @@ class Bites(SphinxDirective):
     """Where the two frameworks differ; the title says what is wrong to expect.
 
     The text names the measured effect, `{fact}`, and the test that holds it, `{pin}`; `:refused:`
-    says that there is no effect to measure, because nothing is read or written.
+    says that there is no effect to measure, because what is wrong fails at once.
     """
 
     required_arguments = 1
@@ -351,7 +351,7 @@ class Bites(SphinxDirective):
         title += nodes.Text(" ")
         title += nodes.strong("", "", *self.parse_inline(self.arguments[0])[0])
         bites = box(title, name="tri-bites", tag="aside", aria_label=title.astext())
-        bites["named"] = ["pin"] if "refused" in self.options else ["fact", "pin"]
+        bites["named"] = ["pin"] if "refused" in self.options else ["effect", "pin"]
         self.set_source_info(bites)
         self.state.nested_parse(self.content, self.content_offset, bites)
         return [bites]

@@ -164,15 +164,16 @@ def test_faults_stop_the_build(small, path, before, after, message):
 
 
 PIN = "{pin}`parity_tests/test_forward.py::test_any_size`"
-FACT = "{fact}`parameters.b0`"
+EFFECT = "{fact}`effect.padding`"
 
 
 @pytest.mark.parametrize(
     ("text", "lacking"),
     [
-        (f"{FACT} {PIN}", []),
+        (f"{EFFECT} {PIN}", []),
         (PIN, ["a measured effect, {fact}"]),
-        (FACT, ["the test that holds it, {pin}"]),
+        (EFFECT, ["the test that holds it, {pin}"]),
+        (f"{{fact}}`parameters.b0` {PIN}", ["a measured effect, {fact}"]),
         (
             "{mistake}`ReLU for swish`",
             ["a measured effect, {fact}", "the test that holds it, {pin}"],
