@@ -456,8 +456,8 @@ def test_nothing_lies_on_the_strip(reader, width):
         """[...document.querySelectorAll(".tri-flow a")].filter(link => {
              const { left, right, top, bottom } = link.getBoundingClientRect();
              const visible = left >= 0 && right <= document.documentElement.clientWidth;
-             const across = [left + 2, (left + right) / 2, right - 2];
-             const down = [top + 2, (top + bottom) / 2, bottom - 2];
+             const across = [left + 4, (left + right) / 2, right - 4];  // corners are round
+             const down = [top + 4, (top + bottom) / 2, bottom - 4];
              const free = across.every(x => down.every(y =>
                link.contains(document.elementFromPoint(x, y))));
              return visible && !free;
