@@ -234,13 +234,15 @@ class Interpolation:
     - pillow: antialiased, but for "nearest"; rounded to whole levels from 0 to 255.
     - tensorflow1: `resize_bicubic` of a = -0.75, pixels being points on the integers of a grid; not
       antialiased, nor kept between 0 and 255.
-    - tensorflow: `tf.image.resize`, of a = -0.5 and pixels that are squares; not kept there either.
+    - tensorflow: `tf.image.resize`, bicubic of a = -0.5 and pixels that are squares; not kept there
+      either.
     - keras: the same, rounded as the `Resizing` layer does with integers.
     - scikit-image: a blur, and the cubic spline through all pixels; kept within the image's range.
     """
 
     rules: Literal["pillow", "tensorflow1", "tensorflow", "keras", "scikit-image"] = "pillow"
-    kernel: Literal["bicubic", "bilinear", "nearest"] = "bicubic"  # the others for pillow only
+    # "bilinear" for pillow, tensorflow and keras only, "nearest" for pillow only.
+    kernel: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
     antialias: bool = True  # asked of tensorflow and keras only
 
 
@@ -421,7 +423,14 @@ FAMILIES = {
             source="segmentation_models_pytorch only normalises; as efficientnet-pytorch",
         ),
         _XCEPTION,
-        replace(_XCEPTION, name="keras-hub-xception", layout="keras-hub", source="as Keras's"),
+        replace(
+            _XCEPTION,
+            name="keras-hub-xception",
+            layout="keras-hub",
+            fit=CropFirst(),
+            interpolation=Interpolation("keras", "bilinear", antialias=False),
+            source="keras_hub, tools/checkpoint_conversion/convert_xception_checkpoints.py",
+        ),
         replace(
             _XCEPTION,
             name="timm-xception",
@@ -569,7 +578,7 @@ def _resampled(lines: np.ndarray, wanted: int, how: Interpolation) -> np.ndarray
     if how.rules == "scikit-image":
         blurred = _mixed(lines, *_blur(len(lines), wanted))
         return _mixed(blurred, *_spline(len(lines), wanted))
-    return _mixed(lines, *_tensorflow(len(lines), wanted, how.antialias))
+    return _mixed(lines, *_tensorflow(len(lines), wanted, how))
 
 
 def _mixed(lines: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -593,22 +602,24 @@ def _tensorflow1(side: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     return indices, _keys(step[:, None].astype(np.float64) - offsets, -0.75)
 
 
-def _tensorflow(side: int, wanted: int, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
+def _tensorflow(side: int, wanted: int, how: Interpolation) -> tuple[np.ndarray, np.ndarray]:
     """Indices and weights (wanted, taps) of tf.image.resize; beyond the border is nothing.
 
-    As in TensorFlow 1, single precision decides, and without antialiasing there are steps.
+    As in TensorFlow 1, single precision decides, and bicubic has steps where it does not antialias.
     """
-    stretch = max(side / wanted, 1.0) if antialias else 1.0
+    is_cubic = how.kernel == "bicubic"
+    stretch = max(side / wanted, 1.0) if how.antialias else 1.0
     scale = np.float32(side) / np.float32(wanted)
     place = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
     first = np.floor(place)
     part = place - first
-    if not antialias:
+    if is_cubic and not how.antialias:
         part = np.rint(part * TABLE_STEPS) / TABLE_STEPS
     reach = math.ceil(2 * stretch)
     offsets = np.arange(-reach, reach + 2)
     indices = first[:, None].astype(int) + offsets
-    weights = _keys((offsets - part[:, None].astype(np.float64)) / stretch, -0.5)
+    distance = (offsets - part[:, None].astype(np.float64)) / stretch
+    weights = _keys(distance, -0.5) if is_cubic else np.maximum(1 - np.abs(distance), 0.0)
     weights = np.where((indices >= 0) & (indices < side), weights, 0.0)
     return np.clip(indices, 0, side - 1), weights / weights.sum(1, keepdims=True)
 

@@ -27,6 +27,7 @@ from parity_tests.peers import operators
 
 operators.declare()
 
+import keras  # noqa: E402
 import keras_hub  # noqa: E402
 import timm  # noqa: E402
 import timm.data  # noqa: E402
@@ -94,20 +95,23 @@ TIMM = [
     for pattern in ("efficientnet_b[0-8].*", "tf_efficientnet_b[0-8].*", "tf_efficientnet_l2.*")
     for name in timm.list_pretrained(pattern)
 ]
+XCEPTIONS = timm.list_pretrained("legacy_xception.*")
 
 
 def test_timm_lists_its_weights():
     assert len(TIMM) > 40
+    assert XCEPTIONS
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", [*TIMM, *XCEPTIONS])
 def test_timm(name):
     """Every tag of every model, at the size it was trained at and at that of its test."""
     configuration = timm.get_pretrained_cfg(name).to_dict()
     for test in (False, True):
         data = timm.data.resolve_data_config(pretrained_cfg=configuration, use_test_size=test)
         stated = Normalization(tuple(data["mean"]), tuple(data["std"]))
-        family = family_of(("timm-tf" if name.startswith("tf_") else "timm",), stated)
+        layout = "timm-tf" if name.startswith("tf_") else "timm"
+        family = family_of((layout,), stated, "xception" if name in XCEPTIONS else "efficientnet")
         _, _, tag = name.partition("sw_in12k")
         if "sw_in12k" in name:
             family = FAMILIES["timm-sw-in12k-ft" if tag else "timm-sw-in12k"]
@@ -183,6 +187,14 @@ def test_transformers(processor, name, largest, mean):
             Interpolation("tensorflow", antialias=False),
             lambda x, size: tf.image.resize(x, size, "bicubic"),
         ),
+        (
+            Interpolation("tensorflow", "bilinear"),
+            lambda x, size: tf.image.resize(x, size, "bilinear", False, True),
+        ),
+        (
+            Interpolation("tensorflow", "bilinear", antialias=False),
+            lambda x, size: tf.image.resize(x, size, "bilinear"),
+        ),
     ],
 )
 def test_tensorflows_resizing(how, resize, size):
@@ -222,21 +234,44 @@ def test_those_who_antialias_in_tensorflow(name, padding, odd_before):
     assert differences(theirs, (300, 300), FAMILIES[name]).max() < FLOAT
 
 
-# ------------------------------------------------------------------ KerasHub and qubvel
+# ------------------------------------------------------------------ Keras, KerasHub and qubvel
 
 
-def test_keras_hub():
-    """Of a hundred thousand levels, a few are so near to a half that float32 rounds otherwise."""
-    family = FAMILIES["keras-hub"]
+def test_keras_preprocesses_xception():
+    """It neither cuts nor resizes; what is left of it is the normalization."""
+    family = replace(FAMILIES["keras-applications-xception"], fit=Squash())
+    for pixels in images():
+        theirs = keras.applications.xception.preprocess_input(pixels.astype(np.float32))
+        expected = levels(theirs.transpose(2, 0, 1), family)
+        assert np.abs(expected - ours(pixels, pixels.shape[:2], family)).max() < SAME
+
+
+def _of_efficientnet(family):
     mean, std = family.normalization.mean, family.normalization.std
-    theirs = keras_hub.layers.EfficientNetImageConverter(
+    return keras_hub.layers.EfficientNetImageConverter(
         image_size=(224, 224),
         scale=[1 / 255 / value for value in std],
         offset=[-m / s for m, s in zip(mean, std, strict=True)],
         interpolation="bicubic",
     )
+
+
+def _of_xception(_):
+    return keras_hub.layers.XceptionImageConverter(
+        image_size=(299, 299), scale=1 / 127.5, offset=-1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "converter", "side"),
+    [("keras-hub", _of_efficientnet, 224), ("keras-hub-xception", _of_xception, 299)],
+)
+def test_keras_hub(name, converter, side):
+    """Of a hundred thousand levels, a few are so near to a half that float32 rounds otherwise."""
+    family = FAMILIES[name]
+    theirs = converter(family)
     found = differences(
-        lambda x: levels(np.asarray(theirs(x)).transpose(2, 0, 1), family), (224, 224), family
+        lambda x: levels(np.asarray(theirs(x)).transpose(2, 0, 1), family), (side, side), family
     )
     assert (found > SAME).mean() < 1e-4
     assert found.max() < 1 + SAME
