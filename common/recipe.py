@@ -309,10 +309,12 @@ RECIPES = {
             architecture="xception",
             epochs=120,
             weight_decay=1e-5,
+            average=0.9999,
             label_smoothing=0.0,
             augmentation=INCEPTION_CROP,
             sources={
                 **dict.fromkeys(("rule", "momentum", "rate", "factor", "every"), _XCEPTION),
+                "average": f"{_XCEPTION} (Polyak averaging); its share as the official recipe",
                 "weight_decay": "arXiv 1610.02357, section 4.3",
                 "rate_images": "the paper does not scale it",
                 **dict.fromkeys(("batch", "epochs"), "the paper does not say; ours"),

@@ -43,6 +43,15 @@ def test_the_released_code():
     assert (optimization.average, optimization.label_smoothing) == (0.9999, 0.1)
 
 
+def test_the_paper_of_xception():
+    """arXiv 1610.02357, sections 4.2 and 4.3, on ImageNet."""
+    recipe = get_recipe("xception")
+    assert (recipe.rule, recipe.momentum, recipe.weight_decay) == ("sgd", 0.9, 1e-5)
+    optimization = recipe.optimization(32, steps_per_epoch=100)
+    assert optimization.rate == Exponential(0.045, 0.94, 200.0)
+    assert optimization.average is not None  # Polyak averaging
+
+
 def test_the_rate_follows_the_batch_where_the_recipe_scales_it():
     for name, ratio in (("official", 2.0), ("cosine", 2.0), ("xception", 1.0)):
         small, large = (get_recipe(name).optimization(n, 100).rate.base for n in (64, 128))
