@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -68,6 +70,12 @@ def exported(backend: str, network: Network, endpoints: bool = True) -> OnnxGrap
     model = module.build(network)
     module.load_weights(model, weights_of(network))
     return OnnxGraph(module.export_onnx(model, network, endpoints).SerializeToString())
+
+
+def rosetta_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a person runs it: in a process of its own, which gives its memory back."""
+    program = [sys.executable, "-c", "from common.cli import main; main()"]
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
 
 
 def small(preset: str = "b0", size: int | tuple[int, int] = 64, **options) -> Network:

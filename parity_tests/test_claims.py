@@ -1,23 +1,26 @@
 """Claims and mistakes as a whole; each claim has a file of its own."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
 
 from common import claims
+from common.architectures import PRESETS
 from common.cli import app
-from common.spec import PRESETS, resolve
 from parity_tests.claiming import caught
 from parity_tests.mutations import MUTATIONS
-from parity_tests.support import LARGEST
+from parity_tests.support import LARGEST, rosetta_process
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != LARGEST])
 def test_every_claim_holds_for_every_preset(preset):
-    for one in claims.check(resolve(preset)):
-        assert one.holds, one
+    """Each in a process of its own: what is left of smaller ones leaves B8 no room in 24 GiB."""
+    done = rosetta_process("parity", preset, "--size", "64", "--full")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^(\d+) of \1 claims hold", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_claim_of_no_number_does_not_hold():

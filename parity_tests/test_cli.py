@@ -1,8 +1,6 @@
 """The command line: what it prints, how it ends, what it leaves behind."""
 
 import json
-import subprocess
-import sys
 
 import onnx
 import pytest
@@ -14,7 +12,7 @@ from common.counting import count
 from common.errors import RosettaError
 from common.spec import resolve
 from common.weights import save
-from parity_tests.support import small, weights_of, wrong_epsilon
+from parity_tests.support import rosetta_process, small, weights_of, wrong_epsilon
 
 RUNNERS = ["torch", "keras", "onnx-torch", "onnx-keras"]
 
@@ -22,15 +20,6 @@ RUNNERS = ["torch", "keras", "onnx-torch", "onnx-keras"]
 def rosetta(*arguments):
     """Run the command in this process."""
     return CliRunner().invoke(app, list(arguments))
-
-
-def rosetta_process(*arguments):
-    """Run the command as a person does."""
-    return subprocess.run(
-        [sys.executable, "-c", "from common.cli import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_version():

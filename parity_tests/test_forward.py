@@ -1,6 +1,5 @@
 """Claim 1: both backends compute the same function: every endpoint, both dialects, any size."""
 
-import subprocess
 import sys
 
 import keras
@@ -23,6 +22,7 @@ from parity_tests.support import (
     images_for,
     parity,
     reference,
+    rosetta_process,
     run,
     small,
     weights_of,
@@ -67,10 +67,8 @@ def test_native_resolution_of_the_large_presets(preset, dialect):
 @pytest.mark.parametrize("dialect", FAMILIES)
 def test_l2_every_way(dialect):
     """Both backends in float64, both exports, every endpoint; 19 GiB and six minutes."""
-    program = "from common.cli import main; main()"
     options = ("--size", "256", "--dtype", "float64", "--dialect", dialect)
-    command = [sys.executable, "-c", program, "parity", LARGEST, *options]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = rosetta_process("parity", LARGEST, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 agree" in done.stdout
 
