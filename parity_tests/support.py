@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -76,6 +79,15 @@ def rosetta_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command as a person runs it: in a process of its own, which gives its memory back."""
     program = [sys.executable, "-c", "from common.cli import main; main()"]
     return subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
+
+
+def alone(function: Callable, *arguments: object) -> object:
+    """What a function gives in a process of its own.
+
+    TensorFlow keeps the weights of each model that it has made a graph of, and L2 needs the room.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def small(preset: str = "b0", size: int | tuple[int, int] = 64, **options) -> Network:

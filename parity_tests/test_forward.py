@@ -19,6 +19,7 @@ from parity_tests.support import (
     LARGE,
     LARGEST,
     SMALL,
+    alone,
     images_for,
     parity,
     reference,
@@ -60,7 +61,7 @@ def test_means_are_added_up_row_by_row():
 @pytest.mark.parametrize("preset", LARGE)
 def test_native_resolution_of_the_large_presets(preset, dialect):
     resolution = 256 if preset == "b8" else None  # it takes too much memory at its own
-    agree(resolve(preset, dialect=dialect, resolution=resolution), batch=1)
+    alone(agree, resolve(preset, dialect=dialect, resolution=resolution), 1)
 
 
 @pytest.mark.slow
