@@ -15,7 +15,7 @@ from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from common.weights import fingerprint, save
 from parity_tests.peers import legacy, manifest
 from parity_tests.peers.libraries import PEERS, segmentation_model
-from parity_tests.support import FAMILIES, images_for, reference, weights_of
+from parity_tests.support import FAMILIES, alone, images_for, reference, weights_of
 
 DIALECTS = dict.fromkeys(
     ("torchvision", "timm", "keras-hub"), "pytorch"
@@ -110,11 +110,8 @@ def has(peer, preset):
     return preset in layout.presets and layout.runs(preset, dialect)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dialect", FAMILIES)
-@pytest.mark.parametrize("preset", ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"])
-def test_a_chain_through_every_library(preset, dialect, tmp_path):
-    """Each loads what the one before it saved; the last still computes the same."""
+def run_chain(preset, dialect, tmp_path):
+    """Each library loads what the one before it saved; the last still computes the same."""
     network = resolve(preset, dialect=dialect)
     path = tmp_path / "canonical.safetensors"
     save(path, network, weights_of(network))
@@ -129,6 +126,13 @@ def test_a_chain_through_every_library(preset, dialect, tmp_path):
         peer.save(model, saved)
         path = saved
     assert inspect(path).fingerprint == fingerprint(weights_of(network))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", FAMILIES)
+@pytest.mark.parametrize("preset", ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"])
+def test_a_chain_through_every_library(preset, dialect, tmp_path):
+    alone(run_chain, preset, dialect, tmp_path)
 
 
 # ------------------------------------------------------------------ manifests
