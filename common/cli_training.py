@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 EVALUATED = 32  # images at a time
 INTERRUPTED = 130  # exit status, as shells have it
-AGAIN = 0.05  # seconds until an interruption is tried once more
+STDERR = 2  # the descriptor
 FAMILY = "family"  # key of the metadata of weights that were trained here
 CHANNELS = 3  # of images: red, green and blue
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
@@ -136,7 +134,7 @@ def train(
     if run.first:
         _print_start(training, name, run.folder, run.state.epochs if run.state else 0)
     try:
-        with needs_extra(f"{name},train"), interruptible():
+        with needs_extra(f"{name},train"), interruptible(run):
             framework.fit(training, start, run, progress=Console(stderr=True).is_terminal)
     except RosettaError:
         if resume is None:
@@ -150,43 +148,37 @@ def train(
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """An interruption is never lost while the block runs.
+def interruptible(run: Run) -> Iterator[None]:
+    """Ctrl-C ends a run after the step that it makes, and at once when it comes again.
 
-    Python ignores what is raised while its garbage collector works, in callbacks such as the one
-    that JAX has, which Keras imports where it is installed.  So it is tried again a moment later.
+    No framework expects to be interrupted just anywhere: TensorFlow fails with an `AssertionError`
+    where that happens as it makes a graph, and what is raised in `__del__`, or in a callback of the
+    garbage collector, Python itself prints and ignores.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    here = os.getpid()
 
-    collecting = False
-
-    def note(phase: str, info: dict[str, int]) -> None:
-        nonlocal collecting
-        collecting = phase == "start"
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if collecting or _is_in_a_callback(frame):
-            threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
-        else:
+    def ask(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != here:
+            return  # a process that reads images; the one that trains ends it
+        if run.stopping:
             signal.default_int_handler(number, frame)
+        run.stopping = True
+        # Not through Python's files: what is interrupted may be writing to them.
+        end_of_a_bar = b"\n" if os.isatty(STDERR) else b""
+        os.write(STDERR, end_of_a_bar + b"stopping after this step; Ctrl-C again stops at once\n")
 
-    gc.callbacks.insert(0, note)
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.signal(signal.SIGINT, ask)
     try:
         yield
+    except RosettaError:
+        raise
+    except Exception:
+        # It came twice, or another process of this run was the first to stop.
+        if run.stopping:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
-        gc.callbacks.remove(note)
-
-
-def _is_in_a_callback(frame: FrameType | None) -> bool:
-    """Whether the collector's callbacks, of before or after its work, are what is running."""
-    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None and frame.f_code not in callbacks:
-        frame = frame.f_back
-    return frame is not None
 
 
 def _settings(given: dict[str, Any], backend: str | None, data: Path | None) -> dict[str, Any]:

@@ -223,6 +223,7 @@ class Run:
         self.folder, self.report, self.metadata = Path(folder), report, dict(metadata or {})
         self.first = process()[0] == 0
         self.state: State | None = None
+        self.stopping = False  # set by what listens to Ctrl-C
         self.skipped: dict[str, str] = {}
 
     def create(self, settings: Mapping, class_indices: Mapping[str, int]) -> None:
@@ -288,6 +289,7 @@ class Run:
 
         Raises:
             RosettaError: its loss is no number.
+            KeyboardInterrupt: the run is to stop.
         """
         if self.first:
             _append(self.folder / STEPS, step)
@@ -298,6 +300,16 @@ class Run:
                 f"{step.learning_rate:.3g}) is {step.loss}; lower the rate or warm up longer"
                 + (f"; {kept}" if step.epoch else "")
             )
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Stop between two steps, where all that is written is whole.
+
+        Raises:
+            KeyboardInterrupt: `stopping` is set.
+        """
+        if self.stopping:
+            raise KeyboardInterrupt
 
     def note(self, skipped: Mapping[str, str]) -> None:
         """Note what could not be read."""

@@ -253,6 +253,10 @@ class _Keeping(callbacks.Callback):
         if self.average:
             self.average.swap()
 
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stop here as well."""
+        self.run.stop_if_asked()
+
     def on_test_end(self, logs: dict | None = None) -> None:
         """Back to what is trained."""
         if self.average:

@@ -1,7 +1,5 @@
 """Both training loops: the same losses, the same when interrupted, and on several processes."""
 
-import contextlib
-import gc
 import json
 import os
 import shutil
@@ -10,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from sklearn.datasets import load_digits
 import common
 from common.backend import get_backend
 from common.calibration import calibrated
-from common.cli_training import AGAIN, interruptible
+from common.cli_training import interruptible
 from common.data import Batches, read_folder
 from common.errors import RosettaError
 from common.recipe import get_recipe
@@ -35,6 +32,7 @@ from common.training import (
     STEPS,
     TENSORBOARD,
     Run,
+    Step,
     Training,
     check_shares,
     frozen_sections,
@@ -381,24 +379,25 @@ def test_scores_are_those_of_the_logits(backend, folder, tmp_path):
 # ------------------------------------------------------------------ processes
 
 
-def arguments(folder, backend, out, *further, epochs=3):
+def arguments(folder, backend, out, *further, epochs=3, workers=0):
     """A training with everything random in it."""
     return [
         *("train", "--backend", backend, "--width", "0.25", "--depth", "0.5", "--batch", "8"),
         *("--image-size", "32", "--data", str(folder), "--held-out", str(1 / 6)),
         *("--epochs", str(epochs)),
-        *("--workers", "0", "--out", str(out), *further),
+        *("--workers", str(workers), "--out", str(out), *further),
     ]
 
 
-def rosetta(*arguments, prefix=(), **environment):
-    """The command, in a process of its own."""
+def rosetta(*arguments, prefix=(), group=False, **environment):
+    """The command, in a process of its own, or in a group of processes."""
     return subprocess.Popen(
         [*COMMAND[:1], *prefix, *COMMAND[1:], ROSETTA, *arguments],
         env={**ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=group,
     )
 
 
@@ -437,62 +436,86 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(backend, folder, tmp_pa
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interrupted_run_says_how_to_go_on(backend, folder, tmp_path):
+    """Interrupted as by a terminal: so are the processes that read images for it."""
     out = tmp_path / "run"
-    process = rosetta(*arguments(folder, backend, out, epochs=1000))
+    options = arguments(folder, backend, out, epochs=1000, workers=1)
+    process = rosetta(*options, group=True)
     end = time.monotonic() + 200
     while not (out / STEPS).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
-    while process.poll() is None:  # Python ignores what interrupts a callback of its collector
-        assert time.monotonic() < end
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-    _, err = process.communicate()
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == f"stopped; go on with: rosetta train --resume {out}"
-    assert "Traceback" not in err
+    assert err.splitlines() == [
+        "stopping after this step; Ctrl-C again stops at once",
+        f"stopped; go on with: rosetta train --resume {out}",
+    ]
 
 
-class Cycle:
-    """What only the garbage collector frees."""
-
-    def __init__(self):
-        self.itself = self
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("phase", ["start", "stop"])
-def test_an_interruption_while_the_collector_works_is_not_lost(phase):
-    """Neither in its callbacks nor in those of what it frees, which Python goes on after."""
-    sent = []
+def test_an_interruption_waits_for_the_end_of_the_step(tmp_path, capfd):
+    run = Run(tmp_path)
 
-    def callback(now, info):
-        if now == phase and not sent:
-            sent.append(now)
-            os.kill(os.getpid(), signal.SIGINT)
-            sorted(range(3))  # some way to go, on which Python would raise
+    def interrupted_step():
+        interrupt()
+        assert run.stopping
+        run.step(Step(0, 0, 0.1, 1.0))
 
-    def slow(reference):
-        end = time.monotonic() + 4 * AGAIN
-        while time.monotonic() < end:
-            pass
-
-    def collect_and_go_on():
-        freed = weakref.ref(Cycle(), slow)
-        with interruptible():
-            gc.collect()
-            assert freed() is None
-            time.sleep(10)
-
-    gc.callbacks.append(callback)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            collect_and_go_on()
-    finally:
-        gc.callbacks.remove(callback)
-    assert sent == [phase]
+    with pytest.raises(KeyboardInterrupt), interruptible(run):
+        interrupted_step()
+    assert [row["loss"] for row in read_table(tmp_path / STEPS)] == [1.0]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert capfd.readouterr().err == "stopping after this step; Ctrl-C again stops at once\n"
+
+
+def test_a_second_interruption_does_not_wait(tmp_path):
+    reached = []
+
+    def interrupted_twice():
+        interrupt()
+        reached.append("the first")
+        interrupt()
+        reached.append("the second")
+
+    with pytest.raises(KeyboardInterrupt), interruptible(Run(tmp_path)):
+        interrupted_twice()
+    assert reached == ["the first"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "raised", "seen"),
+    [
+        (True, AssertionError("in the middle of a graph"), KeyboardInterrupt),
+        (True, RosettaError("the loss is no number"), RosettaError),
+        (False, AssertionError("in the middle of a graph"), AssertionError),
+    ],
+)
+def test_what_an_interruption_makes_fail_is_the_interruption(asked, raised, seen, tmp_path):
+    run = Run(tmp_path)
+    run.stopping = asked
+    with pytest.raises(seen), interruptible(run):
+        raise raised
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interruption_does_not_wait_for_the_end_of_validation(backend, folder, tmp_path):
+    plan = training(folder)
+
+    class Asked(Run):
+        def step(self, step):
+            super().step(step)
+            self.stopping = step.step == plan.steps_per_epoch - 1
+
+    run = Asked(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        get_backend(backend).fit(plan, calibrated(plan.network), run)
+    assert len(losses(tmp_path)) == plan.steps_per_epoch
+    assert not (tmp_path / EPOCHS).exists()
 
 
 def two_processes(launcher, folder, out, site):

@@ -73,7 +73,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
     """
-    with _quiet():
+    with _quiet(), _interruptible():
         _fit(training, weights, run, progress)
 
 
@@ -98,10 +98,7 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
     for phase in training.phases:
         if trainer.current_epoch < phase.epochs.stop:
             trainer.fit_loop.max_epochs = phase.epochs.stop
-            try:
-                trainer.fit(Classifier(model, training, phase, run, average))
-            except SystemExit:  # Lightning's answer to Ctrl-C
-                raise KeyboardInterrupt from None
+            trainer.fit(Classifier(model, training, phase, run, average))
 
 
 def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
@@ -111,7 +108,7 @@ def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> 
         RosettaError: none can.
     """
     classifier = _Evaluation(model, run)
-    with _quiet():
+    with _quiet(), _interruptible():
         trainer = Trainer(
             logger=False,
             enable_checkpointing=False,
@@ -238,6 +235,10 @@ class Classifier(_Evaluation):
         """The average is what is validated."""
         if self.average:
             self.average.swap()
+
+    def on_validation_batch_end(self, outputs: None, batch: Any, number: int) -> None:
+        """Stop here as well."""
+        self.run.stop_if_asked()
 
     def on_validation_end(self) -> None:
         """Back to what is trained."""
@@ -437,3 +438,12 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """An interruption is none but what it is; Lightning would end the process."""
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
