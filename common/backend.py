@@ -113,7 +113,8 @@ class Backend(Protocol):
     def fit(self, training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
         """The framework's own training loop: from weights, or on from the state of the run.
 
-        Raises `RosettaError` if the loss is no number, or images cannot be read.
+        Raises `RosettaError` if the loss is no number, or images cannot be read, and
+        `KeyboardInterrupt` if the run is to stop.
         """
 
     def evaluate(self, model: Any, batches: Batches, run: Run, workers: int = 0) -> Scores:

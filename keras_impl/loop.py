@@ -59,6 +59,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
+        KeyboardInterrupt: the run is to stop.
     """
     strategy = _strategy(training)
     if (parts := strategy.num_replicas_in_sync) > 1:

@@ -518,6 +518,17 @@ def test_an_interruption_does_not_wait_for_the_end_of_validation(backend, folder
     assert not (tmp_path / EPOCHS).exists()
 
 
+def test_lightning_does_not_end_the_process_that_evaluates(folder, tmp_path):
+    class Interrupted(Run):
+        def note(self, skipped):
+            raise KeyboardInterrupt
+
+    plan = training(folder)
+    model = get_backend("torch").build(plan.network)
+    with pytest.raises(KeyboardInterrupt):
+        get_backend("torch").evaluate(model, plan.val, Interrupted(tmp_path))
+
+
 def two_processes(launcher, folder, out, site):
     """Two processes of a training in which nothing is random but the images."""
     backend = "keras" if launcher == "TF_CONFIG" else "torch"

@@ -72,6 +72,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
+        KeyboardInterrupt: the run is to stop.
     """
     with _quiet(), _interruptible():
         _fit(training, weights, run, progress)
