@@ -153,7 +153,8 @@ def interruptible(run: Run) -> Iterator[None]:
 
     No framework expects to be interrupted just anywhere: TensorFlow fails with an `AssertionError`
     where that happens as it makes a graph, and what is raised in `__del__`, or in a callback of the
-    garbage collector, Python itself prints and ignores.
+    garbage collector, Python itself prints and ignores.  Where Ctrl-C is ignored, as it is for a
+    job in the background of a script, it stays so.
     """
     here = os.getpid()
 
@@ -167,7 +168,9 @@ def interruptible(run: Run) -> Iterator[None]:
         end_of_a_bar = b"\n" if os.isatty(STDERR) else b""
         os.write(STDERR, end_of_a_bar + b"stopping after this step; Ctrl-C again stops at once\n")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, ask)
     try:
         yield
     except RosettaError:

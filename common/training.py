@@ -303,7 +303,7 @@ class Run:
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Stop between two steps, where all that is written is whole.
+        """Stop between two batches, where all that is written is whole.
 
         Raises:
             KeyboardInterrupt: `stopping` is set.

@@ -254,8 +254,8 @@ class _Keeping(callbacks.Callback):
         if self.average:
             self.average.swap()
 
-    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Stop here as well."""
+    def on_test_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Stop amid validation as well; Keras would wait for the scores at a batch's end."""
         self.run.stop_if_asked()
 
     def on_test_end(self, logs: dict | None = None) -> None:

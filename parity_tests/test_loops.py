@@ -390,7 +390,7 @@ def arguments(folder, backend, out, *further, epochs=3, workers=0):
 
 
 def rosetta(*arguments, prefix=(), group=False, **environment):
-    """The command, in a process of its own, or in a group of processes."""
+    """The command, in a process of its own, or in a group of its own with those that it starts."""
     return subprocess.Popen(
         [*COMMAND[:1], *prefix, *COMMAND[1:], ROSETTA, *arguments],
         env={**ENVIRONMENT, **environment},
@@ -485,6 +485,18 @@ def test_a_second_interruption_does_not_wait(tmp_path):
     with pytest.raises(KeyboardInterrupt), interruptible(Run(tmp_path)):
         interrupted_twice()
     assert reached == ["the first"]
+
+
+def test_what_a_script_runs_in_the_background_is_not_interrupted(tmp_path):
+    run = Run(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible(run):
+            interrupt()
+        assert not run.stopping
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

@@ -237,8 +237,8 @@ class Classifier(_Evaluation):
         if self.average:
             self.average.swap()
 
-    def on_validation_batch_end(self, outputs: None, batch: Any, number: int) -> None:
-        """Stop here as well."""
+    def on_validation_batch_start(self, batch: Any, number: int) -> None:
+        """Stop amid validation as well."""
         self.run.stop_if_asked()
 
     def on_validation_end(self) -> None:
