@@ -379,7 +379,7 @@ def test_scores_are_those_of_the_logits(backend, folder, tmp_path):
 # ------------------------------------------------------------------ processes
 
 
-def arguments(folder, backend, out, *further, epochs=3, workers=0):
+def arguments(folder, backend, out, *further, epochs, workers=0):
     """A training with everything random in it."""
     return [
         *("train", "--backend", backend, "--width", "0.25", "--depth", "0.5", "--batch", "8"),
@@ -545,7 +545,8 @@ def test_lightning_does_not_end_the_process_that_evaluates(folder, tmp_path):
 def two_processes(launcher, folder, out, site):
     """Two processes of a training in which nothing is random but the images."""
     backend = "keras" if launcher == "TF_CONFIG" else "torch"
-    options = arguments(folder, backend, out, "--weights", str(folder.parent / "start.safetensors"))
+    start = folder.parent / "start.safetensors"
+    options = arguments(folder, backend, out, "--weights", str(start), epochs=2)
     options = [o for o in options if o not in ("--width", "--depth", "0.25", "0.5")]
     options += ["--precision", "float64"]
     if launcher == "torchrun":
@@ -582,7 +583,7 @@ def test_two_processes_give_the_losses_of_one(launcher, folder, tmp_path):
     """For the same global batch: batch norms see all of it, gradients are the mean of both."""
     net = network()
     save(folder.parent / "start.safetensors", net, calibrated(net))
-    plan = training(folder, epochs=3)
+    plan = training(folder, epochs=2)
     fitted("keras" if launcher == "TF_CONFIG" else "torch", plan, tmp_path / "one")
     processes = two_processes(launcher, folder, tmp_path / "two", tmp_path / "site")
     printed = [finished(process) for process in processes]
