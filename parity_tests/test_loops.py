@@ -546,7 +546,7 @@ def two_processes(launcher, folder, out, site):
     """Two processes of a training in which nothing is random but the images."""
     backend = "keras" if launcher == "TF_CONFIG" else "torch"
     start = folder.parent / "start.safetensors"
-    options = arguments(folder, backend, out, "--weights", str(start), epochs=2)
+    options = arguments(folder, backend, out, "--weights", str(start), epochs=3)
     options = [o for o in options if o not in ("--width", "--depth", "0.25", "0.5")]
     options += ["--precision", "float64"]
     if launcher == "torchrun":
@@ -583,7 +583,7 @@ def test_two_processes_give_the_losses_of_one(launcher, folder, tmp_path):
     """For the same global batch: batch norms see all of it, gradients are the mean of both."""
     net = network()
     save(folder.parent / "start.safetensors", net, calibrated(net))
-    plan = training(folder, epochs=2)
+    plan = training(folder, epochs=3)
     fitted("keras" if launcher == "TF_CONFIG" else "torch", plan, tmp_path / "one")
     processes = two_processes(launcher, folder, tmp_path / "two", tmp_path / "site")
     printed = [finished(process) for process in processes]
