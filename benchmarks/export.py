@@ -68,9 +68,9 @@ def measure(preset: str, backend: str, exporter: str) -> tuple[float, int]:
     import numpy as np
     import onnx
 
-    from common.backend import get_backend
-    from common.spec import resolve
-    from common.weights import initial
+    from efficientnet_rosetta.common.backends.registry import get_backend
+    from efficientnet_rosetta.common.spec import resolve
+    from efficientnet_rosetta.common.weights.initial import initial
 
     network = resolve(preset)
     module = get_backend(backend)

@@ -79,9 +79,10 @@ def main() -> None:
 
 def write_source(preset: str, where: str, layout: str, name: str) -> None:
     """A file of the source's layout, with the official initialisation."""
-    from common.porting import port
-    from common.spec import resolve
-    from common.weights import initial, save
+    from efficientnet_rosetta.common.checkpoints.port import port
+    from efficientnet_rosetta.common.spec import resolve
+    from efficientnet_rosetta.common.weights.canonical import save
+    from efficientnet_rosetta.common.weights.initial import initial
 
     folder = Path(where)
     network = resolve(preset, dialect=DIALECTS.get(layout, "tensorflow"))
@@ -155,8 +156,8 @@ def with_transformers(preset: str, folder: Path) -> None:
     operators.declare()
     from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
-    from common.layouts import LAYOUTS
-    from common.spec import resolve
+    from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS
+    from efficientnet_rosetta.common.spec import resolve
 
     model = getattr(keras.applications, f"EfficientNet{preset.upper()}")(weights=None)
     model.load_weights(folder / "source.weights.h5")

@@ -124,8 +124,8 @@ def torch_steps(images: np.ndarray, labels: np.ndarray, threads: int) -> dict[st
     import timm
     from torchvision.models import efficientnet_b0
 
-    from common.spec import resolve
-    from torch_impl.efficientnet import EfficientNet
+    from efficientnet_rosetta.common.spec import resolve
+    from efficientnet_rosetta.torch_impl.efficientnet import EfficientNet
 
     torch.set_num_threads(threads)
     x, y = torch.tensor(images.transpose(0, 3, 1, 2).copy()), torch.tensor(labels)
@@ -157,8 +157,8 @@ def keras_steps(images: np.ndarray, labels: np.ndarray, threads: int) -> dict[st
     import keras
     import tensorflow as tf
 
-    from common.spec import resolve
-    from keras_impl.efficientnet import EfficientNet
+    from efficientnet_rosetta.common.spec import resolve
+    from efficientnet_rosetta.keras_impl.efficientnet import EfficientNet
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

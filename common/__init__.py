@@ -1,3 +1,10 @@
-"""The framework-neutral half: the specification, the weights and the comparison."""
+"""The networks as the papers have them, and what is done with them, without any framework.
 
-__version__ = "0.1.0"
+This folder is the package `efficientnet_rosetta.common`.  In a checkout in which nothing is
+installed it can be imported as `common` too, and then both names mean the same modules.
+"""
+
+if __name__ == "common":
+    from ._util.checkout import alias
+
+    alias(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from common.spec import Layer, Network
+from .network import Layer, Network
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from common.spec import (
+from ._util.arguments import LARGEST, look_up, positive, whole_count
+from .network import (
     IMAGENET_CLASSES,
-    LARGEST,
     RELU,
     TENSORFLOW,
     Architecture,
@@ -27,16 +27,13 @@ from common.spec import (
     Operation,
     Section,
     Size,
-    look_up,
-    positive,
     resolve_classifier,
-    scale_channels,
     shared_fields,
     size_after,
-    whole_count,
     with_bn,
     with_reductions,
 )
+from .spec import scale_channels
 
 # ------------------------------------------------------------------ figure 5
 
@@ -213,7 +210,7 @@ def resolve(
     `num_classes=None` leaves out the classifier, so that the network ends in pooled features.
 
     Raises:
-        ValueError: unknown preset or dialect, or a value outside its range.
+        UsageError: unknown preset or dialect, or a value outside its range.
     """
     look_up("preset", preset, dict.fromkeys(XCEPTION.presets, True))
     shared = shared_fields(

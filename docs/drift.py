@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common.backend import get_backend
-from common.calibration import calibrated
-from common.data import Batches, read_folder
-from common.recipe import get_recipe
-from common.spec import resolve
-from common.training import STEPS, Run, Training, read_table
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.images.datasets import read_folder
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.training.plan import Training
+from efficientnet_rosetta.common.training.recipes import get_recipe
+from efficientnet_rosetta.common.training.run import STEPS, Run, read_table
+from efficientnet_rosetta.common.weights.calibration import calibrated
 
 RESULT = Path(__file__).parent / "results" / "drift.json"
 BACKENDS, PRECISIONS = ("torch", "keras"), ("float64", "float32")

@@ -23,25 +23,19 @@ import keras
 import numpy as np
 import torch
 
-from common import architectures, spec
-from common.backend import get_backend
-from common.calibration import calibrated
-from common.compare import compare
-from common.preprocess import (
-    FAMILIES,
-    INCEPTION,
-    OFFICIAL,
-    PHOTOGRAPH,
-    RAW,
-    Family,
-    Normalization,
-    evaluation_image,
-    photograph,
-)
-from common.recipe import Exponential
-from common.spec import PYTORCH, TENSORFLOW, Network, resolve
-from common.weights import changed
-from torch_impl.optimizer import RMSProp
+from efficientnet_rosetta.common import architectures, spec
+from efficientnet_rosetta.common.architectures import changed
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, photograph
+from efficientnet_rosetta.common.images.families import FAMILIES, OFFICIAL, Family
+from efficientnet_rosetta.common.images.normalization import INCEPTION, RAW, Normalization
+from efficientnet_rosetta.common.images.transforms import evaluation_image
+from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW, Network
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.training.schedules import Exponential
+from efficientnet_rosetta.common.weights.calibration import calibrated
+from efficientnet_rosetta.torch_impl.optimizer import RMSProp
 
 RESULT = Path(__file__).parent / "results" / "effects.json"
 ODD = 225  # pixels: every map that a stride of two halves is odd, down to the last
@@ -118,7 +112,7 @@ def xception() -> Iterator[tuple[str, float]]:
 
 def change_of(found: np.ndarray, reference: np.ndarray) -> float:
     """The largest change of any logit over the spread of the logits."""
-    (only,) = compare("", {"logits": reference}, {"logits": found}).errors
+    (only,) = compare_endpoints("", {"logits": reference}, {"logits": found}).errors
     return only.largest
 
 

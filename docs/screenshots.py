@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from common import parity, report
-from common.spec import resolve
+from efficientnet_rosetta.common.parity import report
+from efficientnet_rosetta.common.parity import run as parity
+from efficientnet_rosetta.common.spec import resolve
 from parity_tests.support import wrong_epsilon
 
 ROOT = Path(__file__).resolve().parents[1]

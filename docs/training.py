@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from common.training import read_table
+from efficientnet_rosetta.common.training.run import read_table
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "pictures"

@@ -28,17 +28,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from common import spec
-from common.backend import get_backend
-from common.data import NO_IMAGE, Batches, DataSet, read_folder
-from common.files import replacing
-from common.recipe import Augmentation, Optimization, Recipe, Schedule, get_recipe
-from common.spec import Block, Dialect, Layer, Network
-from common.training import EPOCHS, Run, Training, read_table
-from common.weights import initial
-from torch_impl import efficientnet
-from torch_impl.efficientnet import MBConv, PointwiseConv, squeeze_and_excitation, swish
-from torch_impl.optimizer import cross_entropy, make_optimizer
+from efficientnet_rosetta.common import spec
+from efficientnet_rosetta.common._util.atomic import replacing
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.batches import NO_IMAGE, Batches
+from efficientnet_rosetta.common.images.datasets import DataSet, read_folder
+from efficientnet_rosetta.common.network import Dialect, Layer, Network
+from efficientnet_rosetta.common.spec import Block
+from efficientnet_rosetta.common.training.plan import Training
+from efficientnet_rosetta.common.training.recipes import Recipe, get_recipe
+from efficientnet_rosetta.common.training.run import EPOCHS, Run, read_table
+from efficientnet_rosetta.common.training.schedules import Optimization, Schedule
+from efficientnet_rosetta.common.weights.initial import initial
+from efficientnet_rosetta.torch_impl import efficientnet
+from efficientnet_rosetta.torch_impl.efficientnet import (
+    MBConv,
+    PointwiseConv,
+    squeeze_and_excitation,
+    swish,
+)
+from efficientnet_rosetta.torch_impl.optimizer import cross_entropy, make_optimizer
 
 BATCH, SEED, HELD_OUT = 32, 0, 0.2
 NETWORK = {"width": 0.5, "depth": 0.5, "resolution": 32}

@@ -1,4 +1,4 @@
-"""The networks in Keras; this module keeps the protocol of `common.backend.Backend`."""
+"""The networks in Keras; this module keeps the protocols of `common/backends/protocol.py`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.backend import OPSET, check_endpoints, from_layout, model_maker, to_layout
-from common.data import Batches
-from common.quiet import quiet_stderr
-from common.spec import Network
-from common.training import Run, Scores, Training
-from common.weights import Weights, check_shapes, description
+from efficientnet_rosetta.common._util.quiet import quiet_stderr
+from efficientnet_rosetta.common.architectures import changed
+from efficientnet_rosetta.common.backends.protocol import OPSET, Variant
+from efficientnet_rosetta.common.backends.registry import model_maker
+from efficientnet_rosetta.common.backends.values import check_endpoints, from_layout, to_layout
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.training.plan import Training
+from efficientnet_rosetta.common.training.run import Run, Scores
+from efficientnet_rosetta.common.weights.canonical import Weights
+from efficientnet_rosetta.common.weights.metadata import description
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with quiet_stderr():
     import keras
 
-from keras_impl.files import read_checkpoint, write_checkpoint
-from keras_impl.layers import functional
-from keras_impl.trace import trace
-from keras_impl.train import drop_factors, gradients, train
-from keras_impl.weights import dump_weights, layer_name, load_weights, role_of, tensor_shapes
+from .features import FeatureMaps
+from .layers import functional
+from .steps import drop_factors, gradients, steps
+from .trace import trace
+from .weights import dump_weights, layer_name, load_weights, role_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = [
     "build",
+    "build_features",
     "drop_factors",
     "dump_weights",
     "endpoints",
@@ -41,21 +47,26 @@ __all__ = [
     "fit",
     "gradients",
     "load_weights",
-    "read_checkpoint",
     "run",
+    "steps",
     "trace",
-    "train",
+    "variants",
     "versions",
-    "write_checkpoint",
 ]
 
 LAYOUT = "NHWC"
+# Keras takes the framework that it runs on from the environment.  A program that runs once is not
+# worth XLA's optimizations, which take ten seconds.
+FRAMEWORKS = ("tensorflow", "jax", "torch")
+SETTINGS = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
 def build(network: Network, dtype: str = "float32") -> keras.Model:
     """A functional model with the official initialisation."""
     with _floatx(dtype):
-        return model_maker(__name__, network)(network)
+        model = model_maker(__name__, network)(network)
+    model.network = network  # its dialect is nowhere in a functional model, but in many layers
+    return model
 
 
 @contextmanager
@@ -113,11 +124,12 @@ def export_onnx(
 ) -> ModelProto:
     """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint.
 
-    `network` is the one the model was built from, at any resolution.
+    `network` is the model's own, at any resolution.
     """
-    from keras_impl.onnx import export  # a backend without ONNX is still a backend
+    from .onnx import export  # a backend without ONNX is still a backend
 
-    check_shapes(network.tensors, tensor_shapes(model))
+    if changed(model.network, resolution=network.resolution) != network:
+        raise ValueError("the model was built from another network than the one given")
     names = network.endpoints if endpoints else (network.output,)
     outputs = [model.get_layer(layer_name(name)).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")
@@ -126,13 +138,24 @@ def export_onnx(
     return export(selected, image_shape, names, metadata, opset)
 
 
+def build_features(network: Network, weights: Weights | None = None) -> keras.Model:
+    """A model whose outputs are the last map (N, H, W, C) of each resolution, the largest first.
+
+    `weights` are canonical ones of the network.
+    """
+    model = build(network)
+    if weights is not None:
+        load_weights(model, weights)
+    return FeatureMaps(model, network)
+
+
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
     """Train from canonical weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
     """
-    from keras_impl import loop  # what a loop needs, nothing else does
+    from . import loop  # what a loop needs, nothing else does
 
     loop.fit(training, weights, run, progress)
 
@@ -143,9 +166,18 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     Raises:
         RosettaError: none can.
     """
-    from keras_impl import loop
+    from . import loop
 
     return loop.evaluate(model, batches, run, workers)
+
+
+def variants() -> dict[str, Variant]:
+    """The frameworks that Keras runs on."""
+    current = keras.config.backend()
+    return {
+        name: Variant(name, {**SETTINGS, "KERAS_BACKEND": name}, name == current)
+        for name in FRAMEWORKS
+    }
 
 
 def versions() -> dict[str, str]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import keras
 from keras import KerasTensor, initializers, layers, ops
 
-from common.spec import Block, ConvBlock, Dialect, Network, conv_std
-from keras_impl.layers import (
+from efficientnet_rosetta.common.network import ConvBlock, Dialect, Network, conv_std
+from efficientnet_rosetta.common.spec import Block
+
+from .layers import (
     CHANNELS_LAST,
     BatchNorm,
     Classifier,
@@ -22,7 +24,7 @@ from keras_impl.layers import (
     functional,
     global_average_pool,
 )
-from keras_impl.weights import layer_name
+from .weights import layer_name
 
 
 def swish(x: KerasTensor) -> KerasTensor:

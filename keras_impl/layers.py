@@ -13,8 +13,9 @@ from typing import Any
 import keras
 from keras import KerasTensor, initializers, layers, ops
 
-from common.spec import Dialect, conv_std, dense_bound, symmetric_padding
-from keras_impl.weights import layer_name
+from efficientnet_rosetta.common.network import Dialect, conv_std, dense_bound, symmetric_padding
+
+from .weights import layer_name
 
 # Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
 CHANNELS_LAST = "channels_last"

@@ -16,36 +16,28 @@ import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops
 
-from common.backend import to_layout
-from common.data import Batches
-from common.errors import RosettaError
-from common.recipe import Optimization
-from common.spec import Network
-from common.training import (
+from efficientnet_rosetta.common.backends.values import to_layout
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
+from efficientnet_rosetta.common.training.processes import check_shares, process
+from efficientnet_rosetta.common.training.run import (
     TENSORBOARD,
     TOP,
     Epoch,
-    Phase,
     Run,
     Scores,
     State,
     Step,
-    Training,
-    check_shares,
-    process,
-    step_seed,
 )
-from common.weights import Weights
-from keras_impl import build
-from keras_impl.layers import functional
-from keras_impl.optimizer import (
-    MovingAverage,
-    cross_entropy,
-    dump_slots,
-    load_slots,
-    make_optimizer,
-)
-from keras_impl.weights import dump_weights, load_weights, role_of
+from efficientnet_rosetta.common.training.schedules import Optimization
+from efficientnet_rosetta.common.weights.canonical import Weights
+
+from . import build
+from .layers import functional
+from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
+from .weights import dump_weights, load_weights, role_of
 
 if (_backend := keras.config.backend()) != "tensorflow":
     raise RosettaError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")

@@ -16,9 +16,11 @@ import numpy as np
 import onnx
 from keras import layers
 
-from common.backend import OPSET
-from common.onnx_builder import BATCH, OnnxBuilder, UnsupportedOperationError
-from keras_impl.weights import layer_variables, role_of
+from efficientnet_rosetta.common.backends.onnx_builder import BATCH, OnnxBuilder
+from efficientnet_rosetta.common.backends.protocol import OPSET
+from efficientnet_rosetta.common.errors import UnsupportedOperationError
+
+from .weights import layer_variables, role_of
 
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 SIMPLE = {"sigmoid": "Sigmoid", "relu": "Relu"}  # activations that are one node
@@ -87,7 +89,7 @@ class _Walk:
         try:
             inspect.signature(emitter).bind(self, operation, name, *inputs, **said)
         except TypeError as error:
-            raise _unsupported(name, f"does not know these arguments ({error})") from None
+            raise _unsupported(name, f"does not know these arguments ({error})") from error
         return emitter(self, operation, name, *inputs, **said)
 
     def name(self, operation: keras.Operation) -> str:

@@ -12,9 +12,15 @@ import keras
 import numpy as np
 from keras import KerasTensor, losses, ops
 
-from common.recipe import Optimization, Schedule, average_decay, is_decayed
-from common.weights import Weights
-from keras_impl.weights import Axes, variables
+from efficientnet_rosetta.common.training.schedules import (
+    Optimization,
+    Schedule,
+    average_decay,
+    is_decayed,
+)
+from efficientnet_rosetta.common.weights.canonical import Weights
+
+from .weights import Axes, variables
 
 
 class _Optimizer(keras.optimizers.Optimizer):

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
-from common.backend import from_layout, to_layout
-from common.tracing import Trace
-from keras_impl.layers import functional
-from keras_impl.weights import layer_name, role_of
+from efficientnet_rosetta.common.backends.trace import Trace
+from efficientnet_rosetta.common.backends.values import from_layout, to_layout
+
+from .layers import functional
+from .weights import layer_name, role_of
 
 # What hands on its input, amid a border at most, in inference.
 MOVES = {"Identity", "Dropout", "ZeroPadding2D", "Pad"}

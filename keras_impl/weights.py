@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from common.weights import Weights, check
+from efficientnet_rosetta.common.weights.canonical import Weights, check
 
 Axes = tuple[int, ...]
 # Keras's name of a variable -> the canonical one.

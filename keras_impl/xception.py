@@ -11,11 +11,12 @@ from __future__ import annotations
 import keras
 from keras import KerasTensor, layers, ops
 
-from common.spec import ConvBlock, Dialect
-from common.xception import Block, XceptionSpec
-from common.xception import SeparableBlock as SeparableSpec
-from common.xception import SeparableConv as SeparableConvSpec
-from keras_impl.layers import (
+from efficientnet_rosetta.common.network import ConvBlock, Dialect
+from efficientnet_rosetta.common.xception import Block, XceptionSpec
+from efficientnet_rosetta.common.xception import SeparableBlock as SeparableSpec
+from efficientnet_rosetta.common.xception import SeparableConv as SeparableConvSpec
+
+from .layers import (
     BatchNorm,
     Classifier,
     Conv,

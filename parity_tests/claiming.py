@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from common.spec import resolve
-from parity_tests.mutations import MUTATIONS, Caught, Mutation, study
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.parity_tests.mutations import MUTATIONS, Caught, Mutation, study
 
 HALF = resolve(width=0.5, depth=0.5)  # all that a block can be, in ten blocks
 

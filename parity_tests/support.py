@@ -12,13 +12,17 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from common.architectures import resolve
-from common.backend import get_backend
-from common.calibration import calibrated, structured_images
-from common.compare import TOLERANCES, Comparison, compare
-from common.graph import OnnxGraph
-from common.spec import Network
-from common.weights import Weights
+from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.backends.comparison import (
+    TOLERANCES,
+    Comparison,
+    compare_endpoints,
+)
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.parity.onnx_program import OnnxGraph
+from efficientnet_rosetta.common.weights.calibration import calibrated, structured_images
+from efficientnet_rosetta.common.weights.canonical import Weights
 
 BACKENDS = ("torch", "keras")
 FAMILIES = ("tensorflow", "pytorch")  # dialects; the third is a mixture of these
@@ -63,7 +67,7 @@ def parity(
 ) -> Comparison:
     """A backend's run against the reference."""
     values = run(backend, network, images_for(network, batch), dtype, **options)
-    return compare(backend, reference(network, batch), values, TOLERANCES[dtype])
+    return compare_endpoints(backend, reference(network, batch), values, TOLERANCES[dtype])
 
 
 @lru_cache(maxsize=2)

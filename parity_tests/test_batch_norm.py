@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from common import claims
-from common.backend import get_backend
-from common.spec import resolve
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.common.spec import resolve
 from parity_tests.claiming import caught, holds, mistakes
 
 

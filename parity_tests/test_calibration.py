@@ -5,11 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from common.backend import get_backend
-from common.calibration import calibrated
-from common.parity import Settings, parity_images
-from common.spec import resolve
-from common.weights import initial
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.parity.run import Settings, parity_images
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.calibration import calibrated
+from efficientnet_rosetta.common.weights.initial import initial
 from parity_tests.support import FAMILIES, LARGE, LARGEST, SMALL, reference, small, weights_of
 
 # SHA-256 over B0's tensors in order.  It changes only with the scheme, or with NumPy's streams.

@@ -6,11 +6,11 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from common import claims
-from common.architectures import PRESETS
-from common.cli import app
+from efficientnet_rosetta.common.architectures import PRESETS
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.parity_tests.mutations import MUTATIONS
 from parity_tests.claiming import caught
-from parity_tests.mutations import MUTATIONS
 from parity_tests.support import LARGEST, rosetta_process
 
 

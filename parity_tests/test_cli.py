@@ -6,12 +6,14 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from common import compare, parity, report
-from common.cli import app
-from common.counting import count
-from common.errors import RosettaError
-from common.spec import resolve
-from common.weights import save
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.parity import errors as compare
+from efficientnet_rosetta.common.parity import report
+from efficientnet_rosetta.common.parity import run as parity
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.support import rosetta_process, small, weights_of, wrong_epsilon
 
 RUNNERS = ["torch", "keras", "onnx-torch", "onnx-keras"]

@@ -9,17 +9,28 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from common.backend import get_backend
-from common.calibration import calibrated
-from common.cli import app
-from common.data import decode
-from common.errors import RosettaError
-from common.porting import inspect, port
-from common.prediction import activation_maps, predict
-from common.preprocess import INCEPTION, OFFICIAL, PHOTOGRAPH, evaluation_image
-from common.spec import PYTORCH, resolve
-from common.training import BEST, CLASSES, EPOCHS, LAST, SETTINGS, read_table
-from common.weights import load, save
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
+from efficientnet_rosetta.common.images.families import OFFICIAL
+from efficientnet_rosetta.common.images.normalization import INCEPTION
+from efficientnet_rosetta.common.images.transforms import evaluation_image
+from efficientnet_rosetta.common.network import PYTORCH
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.training.predict import activation_maps, predict
+from efficientnet_rosetta.common.training.run import (
+    BEST,
+    CLASSES,
+    EPOCHS,
+    LAST,
+    SETTINGS,
+    read_table,
+)
+from efficientnet_rosetta.common.weights.calibration import calibrated
+from efficientnet_rosetta.common.weights.canonical import load, save
 from parity_tests.peers.operators import declare
 from parity_tests.test_data import write_shard
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from common.backend import get_backend
-from common.counting import count, count_stages
-from common.spec import PRESETS, resolve
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.spec import PRESETS, resolve
 
 # Trainable parameters with 1,000 classes, and multiply-accumulates at the preset's resolution
 # (torch's flop counter on timm's tf_efficientnet_*, halved).

@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from common.data import (
-    NO_IMAGE,
-    Batches,
+from efficientnet_rosetta.common.errors import RosettaError, UnreadableImageError
+from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.batches import NO_IMAGE, Batches
+from efficientnet_rosetta.common.images.datasets import (
     Sample,
-    decode,
     read_data,
     read_folder,
     read_to_evaluate,
 )
-from common.errors import RosettaError, UnreadableImageError
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD, evaluation_image, training_image
-from common.recipe import RECIPES, Augmentation, get_recipe
-from common.records import Record, crc32c, example, read_records
+from efficientnet_rosetta.common.images.decode import decode
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from efficientnet_rosetta.common.images.tfrecord import Record, crc32c, example, read_records
+from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
+from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
 
 SIZE = (32, 40)
 EVERYTHING = get_recipe("cosine").augmentation

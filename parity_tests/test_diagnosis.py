@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from typer.testing import CliRunner
 
-from common.cli import app
-from common.compare import TOLERANCES, Comparison, Error
-from common.diagnosis import JUMP, ROUNDING, growth
-from common.errors import RosettaError
+from efficientnet_rosetta.common.backends.comparison import TOLERANCES, Comparison, Error
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.parity.diagnosis import JUMP, ROUNDING, growth
 from parity_tests.support import BACKENDS, parity, small, wrong_epsilon
 
 

@@ -17,10 +17,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import common
-from common.spec import resolve
-from common.weights import initial
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.initial import initial
+from efficientnet_rosetta.torch_impl.efficientnet import MBConv
 from parity_tests.peers.operators import declare
-from torch_impl.efficientnet import MBConv
 
 ROOT = Path(common.__file__).parent.parent
 PROGRAM = runpy.run_path(str(ROOT / "examples" / "what_went_wrong.py"))

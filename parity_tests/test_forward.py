@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from common import claims
-from common.backend import get_backend
-from common.compare import compare
-from common.spec import PRESETS, resolve
-from keras_impl import layers
-from keras_impl.layers import global_average_pool
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.common.spec import PRESETS, resolve
+from efficientnet_rosetta.keras_impl import layers
+from efficientnet_rosetta.keras_impl.layers import global_average_pool
 from parity_tests.claiming import caught, holds, mistakes
 from parity_tests.support import (
     BACKENDS,
@@ -88,7 +88,7 @@ def test_a_model_built_for_one_size_is_right_at_another(backend, dialect):
     model = module.build(built)
     module.load_weights(model, weights_of(used))
     values = module.endpoints(model, images_for(used))
-    assert compare(backend, reference(used), values).agrees
+    assert compare_endpoints(backend, reference(used), values).agrees
 
 
 @pytest.mark.parametrize("batch", [1, 3])

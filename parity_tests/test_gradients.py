@@ -2,7 +2,7 @@
 
 import pytest
 
-from common import claims
+from efficientnet_rosetta.common.parity import claims
 from parity_tests.claiming import caught, holds, mistakes
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.architectures import ARCHITECTURES
-from common.backend import get_backend
+from efficientnet_rosetta.common.architectures import ARCHITECTURES
+from efficientnet_rosetta.common.backends.registry import get_backend
 from parity_tests.support import FAMILIES, images_for, small, weights_of
 
 SCALINGS = {"efficientnet": {}, "xception": {"width": 0.25, "middle_blocks": 2}}

@@ -9,10 +9,10 @@ import math
 import numpy as np
 import pytest
 
-from common import claims
-from common.backend import get_backend
-from common.spec import resolve
-from common.weights import initial
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.initial import initial
 from parity_tests.claiming import caught, holds, mistakes
 from parity_tests.support import BACKENDS
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from common import claims
-from common.cli import app
-from common.elsewhere import KerasOn
+from efficientnet_rosetta.common.backends.process import KerasOn
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.parity import claims
 from parity_tests.claiming import HALF, holds
 from parity_tests.support import images_for, reference, small, weights_of
 

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from common.architectures import PRESETS, resolve
-from common.layouts import LAYOUTS, layout_of
-from common.layouts.schema import BY_NAME
+from efficientnet_rosetta.common.architectures import PRESETS, resolve
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, layout_of
+from efficientnet_rosetta.common.checkpoints.layouts.schema import BY_NAME
 from parity_tests.support import LARGE, LARGEST, SMALL, weights_of
 
 # Every form that a file is read in; one layout has several of some formats.

@@ -17,14 +17,16 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import common
-from common.backend import get_backend
-from common.calibration import calibrated
-from common.cli_training import interruptible
-from common.data import Batches, read_folder
-from common.errors import RosettaError
-from common.recipe import get_recipe
-from common.spec import resolve
-from common.training import (
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.cli.train import interruptible
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.images.datasets import read_folder
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.training.plan import Training, frozen_sections
+from efficientnet_rosetta.common.training.processes import check_shares, process
+from efficientnet_rosetta.common.training.recipes import get_recipe
+from efficientnet_rosetta.common.training.run import (
     BEST,
     EPOCHS,
     LAST,
@@ -33,13 +35,10 @@ from common.training import (
     TENSORBOARD,
     Run,
     Step,
-    Training,
-    check_shares,
-    frozen_sections,
-    process,
     read_table,
 )
-from common.weights import load, save
+from efficientnet_rosetta.common.weights.calibration import calibrated
+from efficientnet_rosetta.common.weights.canonical import load, save
 from parity_tests.peers.operators import declare
 
 BACKENDS = ("torch", "keras")

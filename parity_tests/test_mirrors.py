@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import common
-from common.architectures import ARCHITECTURES
-from common.backend import Backend
+from efficientnet_rosetta.common.architectures import ARCHITECTURES
+from efficientnet_rosetta.common.backends.protocol import Backend
 from parity_tests.peers.operators import declare
 
 ROOT = Path(common.__file__).parent.parent

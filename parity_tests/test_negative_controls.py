@@ -10,10 +10,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common.backend import get_backend
-from common.compare import TOLERANCES, compare
-from common.graph import OnnxGraph
-from common.spec import PYTORCH, TENSORFLOW
+from efficientnet_rosetta.common.backends.comparison import TOLERANCES, compare_endpoints
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW
+from efficientnet_rosetta.common.parity.onnx_program import OnnxGraph
 from parity_tests.support import BACKENDS, images_for, parity, reference, run, small, weights_of
 
 NETWORK = small(size=96)
@@ -44,7 +44,7 @@ def caught(comparison, at_least, first=None):
 def against_reference(backend, network=NETWORK, weights=None):
     """A run of another network or other weights against the reference of the right ones."""
     values = run(backend, network, images_for(NETWORK), weights=weights or weights_of(NETWORK))
-    return compare(backend, reference(NETWORK), values, TOLERANCES["float32"])
+    return compare_endpoints(backend, reference(NETWORK), values, TOLERANCES["float32"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -70,7 +70,7 @@ def test_wrong_epsilon_in_any_single_batch_norm():
         values = torch.endpoints(model, images_for(NETWORK))
         norm.epsilon = TENSORFLOW.epsilon
         block = role.rpartition(".")[0]
-        caught(compare("torch", reference(NETWORK), values), 1e-3, block)
+        caught(compare_endpoints("torch", reference(NETWORK), values), 1e-3, block)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -104,7 +104,7 @@ def test_stochastic_depth_left_on_in_torch(monkeypatch):
     import torch
     from torch.nn import functional
 
-    from torch_impl.efficientnet import StochasticDepth
+    from efficientnet_rosetta.torch_impl.efficientnet import StochasticDepth
 
     def always(self, x):
         return x * functional.dropout(x.new_ones(len(x), 1, 1, 1), self.p)
@@ -148,7 +148,9 @@ def test_the_exported_graph_is_judged_by_the_same_check(mistake):
         weights = changed(name, lambda kernel: kernel.transpose(0, 1, 3, 2))
     keras.load_weights(model, weights)
     graph = OnnxGraph(keras.export_onnx(model, network, True).SerializeToString())
-    caught(compare("onnx-keras", reference(NETWORK), graph.run(images_for(NETWORK))), 1e-3)
+    caught(
+        compare_endpoints("onnx-keras", reference(NETWORK), graph.run(images_for(NETWORK))), 1e-3
+    )
 
 
 def test_not_a_number_is_a_difference():
@@ -163,7 +165,7 @@ def test_one_wrong_value_in_a_map_is_seen_in_float64():
     values = dict(reference(network))
     values["head"] = values["head"].copy()
     values["head"][0, 7, 1, 1] += 1e-10 * values["head"].std()
-    comparison = compare("torch", reference(network), values, TOLERANCES["float64"])
+    comparison = compare_endpoints("torch", reference(network), values, TOLERANCES["float64"])
     assert comparison.first_divergence.endpoint == "head"
 
 
@@ -171,5 +173,5 @@ def test_the_order_of_the_best_classes_is_compared():
     logits = np.array([[5.0, 4.0, 3.0, 2.0, 1.0, 0.0]] * 2)
     other = logits.copy()
     other[1, [0, 1]] = 4.0, 5.0
-    assert compare("same", {"logits": logits}, {"logits": logits}).top5_agreement == 1.0
-    assert compare("other", {"logits": logits}, {"logits": other}).top5_agreement == 0.5
+    assert compare_endpoints("same", {"logits": logits}, {"logits": logits}).top5_agreement == 1.0
+    assert compare_endpoints("other", {"logits": logits}, {"logits": other}).top5_agreement == 0.5

@@ -6,14 +6,13 @@ import onnx
 import pytest
 import torch
 
-from common.backend import get_backend
-from common.compare import compare
-from common.errors import RosettaError
-from common.graph import OnnxGraph
-from common.onnx_builder import UnsupportedOperationError
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from common.spec import resolve
-from common.weights import network_from
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.errors import RosettaError, UnsupportedOperationError
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from efficientnet_rosetta.common.parity.onnx_program import OnnxGraph
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.metadata import network_from
 from parity_tests.support import (
     BACKENDS,
     FAMILIES,
@@ -39,7 +38,7 @@ def export(backend, network, endpoints=False, **options):
 
 def check(backend, network, batch=2):
     values = exported(backend, network).run(images_for(network, batch))
-    comparison = compare(backend, reference(network, batch), values)
+    comparison = compare_endpoints(backend, reference(network, batch), values)
     assert tuple(error.endpoint for error in comparison.errors) == network.endpoints
     assert comparison.agrees, comparison.first_divergence
 
@@ -89,7 +88,7 @@ def test_a_second_input_through_the_same_session(backend):
     for seed in (1, 2):
         images = images_for(network, 2, seed)
         expected = run("torch", network, images, "float64")
-        assert compare(backend, expected, graph.run(images)).agrees
+        assert compare_endpoints(backend, expected, graph.run(images)).agrees
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -130,7 +129,7 @@ def test_other_operator_sets(opset, backend):
     model = export(backend, network, endpoints=True, opset=opset)
     assert model.opset_import[0].version == opset
     values = OnnxGraph(model.SerializeToString()).run(images_for(network))
-    assert compare(backend, reference(network), values).agrees
+    assert compare_endpoints(backend, reference(network), values).agrees
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -181,7 +180,7 @@ def test_exporting_twice_gives_the_same_bytes(backend):
     ],
 )
 def test_arguments_without_an_emitter_are_named_in_torch(operation):
-    from torch_impl.onnx import export as export_module
+    from efficientnet_rosetta.torch_impl.onnx import export as export_module
 
     class Unusual(torch.nn.Module):
         def __init__(self):
@@ -211,7 +210,7 @@ def test_arguments_without_an_emitter_are_named_in_torch(operation):
     ],
 )
 def test_arguments_without_an_emitter_are_named_in_keras(operation):
-    from keras_impl.onnx import export as export_model
+    from efficientnet_rosetta.keras_impl.onnx import export as export_model
 
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, operation(image))
@@ -220,7 +219,7 @@ def test_arguments_without_an_emitter_are_named_in_keras(operation):
 
 
 def test_an_operation_without_an_emitter_is_named_in_torch():
-    from torch_impl.onnx import export as export_module
+    from efficientnet_rosetta.torch_impl.onnx import export as export_module
 
     class Unusual(torch.nn.Module):
         def __init__(self):
@@ -235,7 +234,7 @@ def test_an_operation_without_an_emitter_is_named_in_torch():
 
 
 def test_an_operation_without_an_emitter_is_named_in_keras():
-    from keras_impl.onnx import export as export_model
+    from efficientnet_rosetta.keras_impl.onnx import export as export_model
 
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, keras.layers.AveragePooling2D(2, name="pool")(image))
@@ -256,7 +255,7 @@ INFINITY = float("-inf")
     ],
 )
 def test_poolings_and_borders_of_torch(operation):
-    from torch_impl.onnx import export as export_module
+    from efficientnet_rosetta.torch_impl.onnx import export as export_module
 
     class Operation(torch.nn.Module):
         def __init__(self):
@@ -284,7 +283,7 @@ def test_poolings_and_borders_of_torch(operation):
     ],
 )
 def test_poolings_and_borders_of_keras(operation):
-    from keras_impl.onnx import export as export_model
+    from efficientnet_rosetta.keras_impl.onnx import export as export_model
 
     image = keras.Input((8, 9, 3))
     model = keras.Model(image, operation(image))
@@ -297,7 +296,7 @@ def test_poolings_and_borders_of_keras(operation):
 
 
 def test_a_layer_of_the_users_own_is_not_taken_for_keras_own():
-    from keras_impl.onnx import export as export_model
+    from efficientnet_rosetta.keras_impl.onnx import export as export_model
 
     class Dropout(keras.layers.Layer):
         def call(self, x):
@@ -311,7 +310,7 @@ def test_a_layer_of_the_users_own_is_not_taken_for_keras_own():
 
 def keras_applications_b0(network):
     """Keras's own B0 with our weights; its layers with weights are in canonical order."""
-    from keras_impl.weights import layer_variables
+    from efficientnet_rosetta.keras_impl.weights import layer_variables
 
     model = keras.applications.EfficientNetB0(weights=None)
     normalization, *layers = [layer for layer in model.layers if layer.weights]
@@ -327,7 +326,7 @@ def keras_applications_b0(network):
 
 def test_keras_applications_model_exports(tmp_path):
     """Keras's own exporter leaves its normalization dangling; ours must not."""
-    from keras_impl.onnx import export as export_model
+    from efficientnet_rosetta.keras_impl.onnx import export as export_model
 
     network = resolve("b0")
     model = keras_applications_b0(network)
@@ -342,7 +341,7 @@ def test_keras_applications_model_exports(tmp_path):
     (found,) = OnnxGraph(path).session.run(None, {"image": pixels.astype(np.float32)})
     logits = reference(network)["logits"]
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    assert compare("onnx", {"softmax": expected}, {"softmax": found}).agrees
+    assert compare_endpoints("onnx", {"softmax": expected}, {"softmax": found}).agrees
 
 
 @pytest.mark.slow
@@ -387,4 +386,4 @@ def check_oracle(oracle, backend, network, images):
     ours = exported(backend, network).run(images)["logits"]
     expected = reference(network)["logits"]
     for logits in (theirs, ours):
-        assert compare(backend, {"logits": expected}, {"logits": logits}).agrees
+        assert compare_endpoints(backend, {"logits": expected}, {"logits": logits}).agrees

@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from common import claims
-from common.recipe import Cosine, Exponential, average_decay, is_decayed, scaled_rate
-from common.spec import resolve
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.training.schedules import (
+    Cosine,
+    Exponential,
+    average_decay,
+    is_decayed,
+    scaled_rate,
+)
 from parity_tests.claiming import caught, holds, mistakes
 
 
@@ -55,7 +61,7 @@ def test_l2_covers_all_but_batch_norm():
 
 def test_one_step_of_rmsprop_is_that_of_the_released_code():
     """P-16's scalar example, by hand: five steps, the learning rate halved at the third."""
-    from torch_impl.optimizer import RMSProp
+    from efficientnet_rosetta.torch_impl.optimizer import RMSProp
 
     parameter = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
     rate = Exponential(0.1, 0.5, 2)

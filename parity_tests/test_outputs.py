@@ -5,13 +5,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
-from common import outputs
-from common.cli import app
-from common.errors import RosettaError
-from common.outputs import NotRun, Run, compare_runs, run_here
-from common.porting import port, verify
-from common.spec import PYTORCH, TENSORFLOW, resolve
-from common.weights import save
+from efficientnet_rosetta.common.checkpoints import run_files as outputs
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.checkpoints.run_files import NotRun, Run, compare_runs, run_here
+from efficientnet_rosetta.common.checkpoints.verify import verify
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.support import weights_of
 
 B0 = resolve("b0")

@@ -14,14 +14,16 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
-from common import formats
-from common.backend import get_backend
-from common.cli import app
-from common.errors import RosettaError
-from common.layouts import LAYOUT_NAMES, LAYOUTS, layout_of
-from common.porting import inspect, port, verify
-from common.spec import resolve
-from common.weights import fingerprint, load, save
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints import formats
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUT_NAMES, LAYOUTS, layout_of
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.checkpoints.verify import verify
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.canonical import fingerprint, load, save
 from parity_tests.support import weights_of
 
 SUFFIX = {

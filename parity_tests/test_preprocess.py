@@ -9,27 +9,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.architectures import PRESETS
-from common.errors import RosettaError
-from common.layouts import LAYOUT_NAMES, LAYOUTS
-from common.preprocess import (
-    FAMILIES,
+from efficientnet_rosetta.common.architectures import PRESETS
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUT_NAMES, LAYOUTS
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, load_image
+from efficientnet_rosetta.common.images.families import FAMILIES, OFFICIAL, family_of
+from efficientnet_rosetta.common.images.fitting import CropFirst, Interpolation, Squash
+from efficientnet_rosetta.common.images.normalization import (
     IMAGENET,
     IMAGENET_MEAN,
     IMAGENET_STD,
     INCEPTION,
-    OFFICIAL,
-    PHOTOGRAPH,
-    CropFirst,
-    Interpolation,
     Normalization,
-    Squash,
-    evaluation_image,
-    family_of,
-    load_image,
-    training_image,
 )
-from common.recipe import Augmentation, get_recipe
+from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
+from efficientnet_rosetta.common.training.recipes import get_recipe
 
 # What an interpolation makes of pixels, between 0 and 255 and otherwise as it is.
 LEVELS = Normalization((0.0,), (1 / 255,))

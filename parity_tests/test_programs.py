@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from common.cli import app
-from common.errors import RosettaError
-from common.weights import save
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.support import exported, small, weights_of
 
 NETWORK = small(size=96)

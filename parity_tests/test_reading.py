@@ -13,15 +13,15 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from common import formats
-from common.backend import get_backend
-from common.errors import RosettaError
-from common.formats import Stored
-from common.formats.files import Content
-from common.layouts import layout_of
-from common.layouts.keras_graph import config
-from common.porting import inspect
-from common.spec import resolve
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints import formats
+from efficientnet_rosetta.common.checkpoints.formats import LazyTensor
+from efficientnet_rosetta.common.checkpoints.formats.checkpoint import Content
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.spec import resolve
 from parity_tests.support import small, weights_of
 
 SUFFIX = {
@@ -233,7 +233,7 @@ def sound(kind, folder):
     form = layout_of(layout.get(kind, "timm-tf")).forms[kind]
     weights = weights_of(network)
     tensors = {
-        k.path: Stored.of(k.path, weights[n].transpose(k.axes))
+        k.path: LazyTensor.of(k.path, weights[n].transpose(k.axes))
         for n, k in form.keys(network).items()
     }
     path = folder / f"good{SUFFIX[kind]}"

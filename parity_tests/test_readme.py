@@ -9,13 +9,14 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 import common
-from common.architectures import PRESETS, resolve
-from common.cli import PARITY_PRESETS, app
-from common.counting import count
-from common.porting import port
-from common.training import read_table
-from common.weights import save
-from parity_tests.mutations import MUTATIONS
+from efficientnet_rosetta.common.architectures import PRESETS, resolve
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli.parity import PARITY_PRESETS
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.training.run import read_table
+from efficientnet_rosetta.common.weights.canonical import save
+from efficientnet_rosetta.parity_tests.mutations import MUTATIONS
 from parity_tests.support import LARGEST, weights_of
 
 ROOT = Path(common.__file__).parent.parent

@@ -5,9 +5,10 @@ from dataclasses import fields, replace
 import pytest
 from typer.testing import CliRunner
 
-from common.cli import app
-from common.errors import RosettaError
-from common.recipe import RECIPES, Cosine, Exponential, get_recipe
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
+from efficientnet_rosetta.common.training.schedules import Cosine, Exponential
 
 UNSOURCED = {"name", "summary", "sources", "architecture"}
 

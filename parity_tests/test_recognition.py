@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from common.errors import RosettaError
-from common.layouts import layout_of
-from common.porting import inspect, port
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from common.spec import resolve
-from common.weights import fingerprint, save
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.canonical import fingerprint, save
 from parity_tests.support import weights_of
 
 B0 = resolve("b0")

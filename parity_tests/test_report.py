@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from common import claims, report
-from common.cli import app
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.parity import claims, report
 from parity_tests.support import wrong_epsilon
 
 # What keeps a browser in a container from asking for anything by itself.

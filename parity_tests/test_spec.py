@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 import common.spec
-from common.spec import (
+from efficientnet_rosetta.common.network import (
     DIALECTS,
-    PRESETS,
     PYTORCH,
-    TABLE_1,
     TENSORFLOW,
+    same_padding,
+    symmetric_padding,
+)
+from efficientnet_rosetta.common.spec import (
+    PRESETS,
+    TABLE_1,
     compound_scaling,
     resolve,
-    same_padding,
     scale_channels,
-    symmetric_padding,
 )
 
 # Resolved networks: stem, outputs of stages 2 to 8, head, blocks per stage, and the stride-2

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from torch.nn import functional as F
 
-from common.backend import get_backend
-from common.tracing import HEAT_SIDE, Step, Trace, align, edges_of, first_divergence
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.backends.trace import Step, Trace
+from efficientnet_rosetta.common.parity.align import HEAT_SIDE, align, edges_of, first_divergence
+from efficientnet_rosetta.torch_impl import efficientnet
 from parity_tests.support import images_for, reference, small, weights_of
-from torch_impl import efficientnet
 
 LIMIT = 1e-11
 NETWORK = small(size=(96, 97))

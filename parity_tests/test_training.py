@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from common.backend import get_backend
-from common.calibration import structured_images
-from keras_impl.weights import layer_name
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.weights.calibration import structured_images
+from efficientnet_rosetta.keras_impl.weights import layer_name
+from efficientnet_rosetta.torch_impl.efficientnet import StochasticDepth
+from efficientnet_rosetta.torch_impl.layers import BatchNorm
 from parity_tests.support import images_for, small, weights_of
-from torch_impl.efficientnet import StochasticDepth
-from torch_impl.layers import BatchNorm
 
 RATE = 0.2
 SAMPLES = 4000
@@ -31,7 +31,7 @@ def dropped(framework, x, rate):
     """Stochastic depth in training, applied to maps (N, H, W, C) or (N, C, H, W) of ones."""
     if framework == "torch":
         return StochasticDepth(rate).train()(torch.tensor(x)).numpy()
-    from keras_impl.efficientnet import StochasticDepth as KerasStochasticDepth
+    from efficientnet_rosetta.keras_impl.efficientnet import StochasticDepth as KerasStochasticDepth
 
     return np.asarray(KerasStochasticDepth(rate, "drop")(x, training=True))
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from common.backend import get_backend
-from common.errors import RosettaError
-from common.spec import PYTORCH, resolve
-from common.weights import WeightsError, changed, check, initial, load, save
+from efficientnet_rosetta.common.architectures import changed
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.errors import RosettaError, WeightsError
+from efficientnet_rosetta.common.network import PYTORCH
+from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.weights.canonical import check, load, save
+from efficientnet_rosetta.common.weights.initial import initial
 from parity_tests.support import BACKENDS, LARGE, LARGEST, SMALL, small, weights_of
 
 

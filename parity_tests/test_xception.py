@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from common import claims
-from common.architectures import ARCHITECTURES, PRESETS, resolve
-from common.backend import get_backend
-from common.cli import app
-from common.compare import compare
-from common.counting import count
-from common.errors import RosettaError
-from common.parity import Settings, parity_images
-from common.porting import inspect
-from common.spec import DIALECTS, TENSORFLOW
-from common.training import frozen_sections
-from common.weights import changed, load, metadata, network_from, save
-from common.xception import FIGURE_5
-from parity_tests import mutations
+from efficientnet_rosetta.common.architectures import ARCHITECTURES, PRESETS, changed, resolve
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.network import DIALECTS, TENSORFLOW
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.common.parity.run import Settings, parity_images
+from efficientnet_rosetta.common.training.plan import frozen_sections
+from efficientnet_rosetta.common.weights.canonical import load, save
+from efficientnet_rosetta.common.weights.metadata import metadata, network_from
+from efficientnet_rosetta.common.xception import FIGURE_5
+from efficientnet_rosetta.parity_tests import mutations
 from parity_tests.claiming import caught
 from parity_tests.support import (
     BACKENDS,
@@ -161,7 +162,7 @@ def test_the_frameworks_agree_at_any_size(size, dialect):
         assert found.agrees, (backend, dtype, found.first_divergence)
     for backend in BACKENDS:
         values = exported(backend, network).run(images_for(network))
-        found = compare(backend, reference(network), values)
+        found = compare_endpoints(backend, reference(network), values)
         assert tuple(error.endpoint for error in found.errors) == network.endpoints
         assert found.agrees, (backend, found.first_divergence)
     reference.cache_clear()

@@ -1,4 +1,4 @@
-"""The networks in PyTorch; this module keeps the protocol of `common.backend.Backend`."""
+"""The networks in PyTorch; this module keeps the protocols of `common/backends/protocol.py`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.backend import OPSET, check_endpoints, model_maker
-from common.data import Batches
-from common.spec import Network
-from common.training import Run, Scores, Training
-from common.weights import Weights, changed, description
-from torch_impl.files import read_checkpoint, write_checkpoint
-from torch_impl.trace import trace
-from torch_impl.train import _phase, drop_factors, gradients, train
-from torch_impl.weights import dump_weights, load_weights
+from efficientnet_rosetta.common.architectures import changed
+from efficientnet_rosetta.common.backends.protocol import OPSET, Variant
+from efficientnet_rosetta.common.backends.registry import model_maker
+from efficientnet_rosetta.common.backends.values import check_endpoints
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.training.plan import Training
+from efficientnet_rosetta.common.training.run import Run, Scores
+from efficientnet_rosetta.common.weights.canonical import Weights
+from efficientnet_rosetta.common.weights.metadata import description
+
+from .features import FeatureMaps
+from .steps import drop_factors, gradients, in_phase, steps
+from .trace import trace
+from .weights import dump_weights, load_weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = [
     "build",
+    "build_features",
     "drop_factors",
     "dump_weights",
     "endpoints",
@@ -32,12 +39,11 @@ __all__ = [
     "fit",
     "gradients",
     "load_weights",
-    "read_checkpoint",
     "run",
+    "steps",
     "trace",
-    "train",
+    "variants",
     "versions",
-    "write_checkpoint",
 ]
 
 LAYOUT = "NCHW"
@@ -50,7 +56,7 @@ def build(network: Network, dtype: str = "float32") -> nn.Module:
 
 def run(model: nn.Module, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) -> logits (N, classes), or features (N, C') without a classifier."""
-    with _phase(model, training=False), torch.inference_mode():
+    with in_phase(model, training=False), torch.inference_mode():
         return model(_tensor(model, images)).numpy(force=True)
 
 
@@ -64,7 +70,7 @@ def endpoints(
     """
     names = check_endpoints(model.network.endpoints, names)
     values: dict[str, torch.Tensor] = {}
-    with _phase(model, training=False), torch.inference_mode():
+    with in_phase(model, training=False), torch.inference_mode():
         model(_tensor(model, images), values)
     return {name: values[name].numpy(force=True) for name in names}
 
@@ -81,15 +87,26 @@ def export_onnx(
 
     `network` is the model's own, at any resolution.
     """
-    from torch_impl.onnx import export  # a backend without ONNX is still a backend
+    from .onnx import export  # a backend without ONNX is still a backend
 
     if changed(model.network, resolution=network.resolution) != network:
         raise ValueError("the model was built from another network than the one given")
     names = network.endpoints if endpoints else (network.output,)
     metadata = description(network, LAYOUT, f"torch {torch.__version__}")
     shape = (network.in_channels, *network.resolution)
-    with _phase(model, training=False):
+    with in_phase(model, training=False):
         return export(model, shape, names, metadata, opset)
+
+
+def build_features(network: Network, weights: Weights | None = None) -> nn.Module:
+    """A model whose outputs are the last map (N, C, H, W) of each resolution, the largest first.
+
+    In training mode, like any new module; `weights` are canonical ones of the network.
+    """
+    model = build(network)
+    if weights is not None:
+        load_weights(model, weights)
+    return FeatureMaps(model, network).train()
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -98,7 +115,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
     """
-    from torch_impl import loop  # what a loop needs, nothing else does
+    from . import loop  # what a loop needs, nothing else does
 
     loop.fit(training, weights, run, progress)
 
@@ -109,9 +126,14 @@ def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> 
     Raises:
         RosettaError: none can.
     """
-    from torch_impl import loop
+    from . import loop
 
     return loop.evaluate(model, batches, run, workers)
+
+
+def variants() -> dict[str, Variant]:
+    """PyTorch runs in one way."""
+    return {}
 
 
 def versions() -> dict[str, str]:

@@ -11,15 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.spec import Block, ConvBlock, Dialect, Network, conv_std
-from torch_impl.layers import (
-    BatchNorm,
-    Classifier,
-    Conv,
-    DepthwiseConv,
-    endpoint,
-    global_average_pool,
-)
+from efficientnet_rosetta.common.network import ConvBlock, Dialect, Network, conv_std
+from efficientnet_rosetta.common.spec import Block
+
+from .layers import BatchNorm, Classifier, Conv, DepthwiseConv, endpoint, global_average_pool
 
 
 def swish(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.spec import Dialect, conv_std, dense_bound
+from efficientnet_rosetta.common.network import Dialect, conv_std, dense_bound
 
 
 def _padded(

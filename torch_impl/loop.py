@@ -17,34 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from common.backend import model_maker
-from common.data import Batches
-from common.errors import RosettaError
-from common.quiet import quiet_stderr
-from common.training import (
+from efficientnet_rosetta.common._util.quiet import quiet_stderr
+from efficientnet_rosetta.common.backends.registry import model_maker
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
+from efficientnet_rosetta.common.training.processes import check_shares, process
+from efficientnet_rosetta.common.training.run import (
     TENSORBOARD,
     TOP,
     Epoch,
-    Phase,
     Run,
     Scores,
     State,
     Step,
-    Training,
-    check_shares,
-    process,
-    step_seed,
 )
-from common.weights import Weights
-from torch_impl.layers import BatchNorm
-from torch_impl.optimizer import (
-    MovingAverage,
-    cross_entropy,
-    dump_slots,
-    load_slots,
-    make_optimizer,
-)
-from torch_impl.weights import dump_weights, load_weights
+from efficientnet_rosetta.common.weights.canonical import Weights
+
+from .layers import BatchNorm
+from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
+from .weights import dump_weights, load_weights
 
 try:
     with quiet_stderr():  # TensorBoard imports TensorFlow where it is installed
@@ -61,7 +53,7 @@ except RuntimeError as error:
     raise RosettaError(
         f"torchvision was not made for PyTorch {torch.__version__} ({error}); install the one that "
         "was, or uninstall it"
-    ) from None
+    ) from error
 
 # Lightning's names for the arithmetic; "32-true" leaves the weights what they are.
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "32-true"}

@@ -8,8 +8,9 @@ import onnx
 import torch
 from torch import Tensor, fx, nn
 
-from common.backend import OPSET
-from common.onnx_builder import BATCH, OnnxBuilder, UnsupportedOperationError
+from efficientnet_rosetta.common.backends.onnx_builder import BATCH, OnnxBuilder
+from efficientnet_rosetta.common.backends.protocol import OPSET
+from efficientnet_rosetta.common.errors import UnsupportedOperationError
 
 Emitter = Callable[..., str]
 EMITTERS: dict[str, Emitter] = {}
@@ -99,7 +100,7 @@ class _Walk:
             raise UnsupportedOperationError(
                 f"the PyTorch exporter does not know {node.target} with these arguments "
                 f"(node {node.name}: {error})"
-            ) from None
+            ) from error
 
 
 def _shape(node: fx.Node) -> list[int | str]:

@@ -11,8 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.recipe import Optimization, Schedule, average_decay, is_decayed
-from common.weights import Weights
+from efficientnet_rosetta.common.training.schedules import (
+    Optimization,
+    Schedule,
+    average_decay,
+    is_decayed,
+)
+from efficientnet_rosetta.common.weights.canonical import Weights
 
 
 class _Optimizer(torch.optim.Optimizer):

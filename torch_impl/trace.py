@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from common.tracing import Trace
-from torch_impl.layers import global_average_pool
-from torch_impl.train import _phase
+from efficientnet_rosetta.common.backends.trace import Trace
+
+from .layers import global_average_pool
+from .steps import in_phase
 
 
 def trace(model: nn.Module, endpoint: str, value: np.ndarray) -> Trace:
@@ -22,7 +23,7 @@ def trace(model: nn.Module, endpoint: str, value: np.ndarray) -> Trace:
     like = next(model.parameters())
     x = torch.tensor(np.ascontiguousarray(value), dtype=like.dtype, device=like.device)
     found = Trace()
-    phase = _phase(model, training=False)
+    phase = in_phase(model, training=False)
     with phase, torch.inference_mode(), _Recorder(found) as recorder:
         if endpoint == "features":
             global_average_pool(x)

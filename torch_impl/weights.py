@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.weights import Weights, check
+from efficientnet_rosetta.common.weights.canonical import Weights, check
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.spec import ConvBlock, Dialect
-from common.xception import Block, XceptionSpec
-from common.xception import SeparableBlock as SeparableSpec
-from common.xception import SeparableConv as SeparableConvSpec
-from torch_impl.layers import (
+from efficientnet_rosetta.common.network import ConvBlock, Dialect
+from efficientnet_rosetta.common.xception import Block, XceptionSpec
+from efficientnet_rosetta.common.xception import SeparableBlock as SeparableSpec
+from efficientnet_rosetta.common.xception import SeparableConv as SeparableConvSpec
+
+from .layers import (
     BatchNorm,
     Classifier,
     Conv,

@@ -17,15 +17,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from common import xception
-from common.counting import count, count_stages
-from common.spec import (
-    PRESETS,
-    EfficientNetSpec,
-    Network,
-    compound_scaling,
-    resolve,
-)
+from efficientnet_rosetta.common import xception
+from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.spec import PRESETS, EfficientNetSpec, compound_scaling, resolve
 from scaled import COST, alone, counted, predicted, side
 
 STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05

@@ -21,30 +21,30 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from common import architectures, claims, recipe, spec
-from common.compare import TOLERANCES
-from common.counting import count, count_layer
-from common.diagnosis import JUMP
-from common.layouts import LAYOUTS, Layout
-from common.recipe import RECIPES, average_decay
-from common.spec import (
+from efficientnet_rosetta.common import architectures, spec
+from efficientnet_rosetta.common.backends.comparison import TOLERANCES
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, Layout
+from efficientnet_rosetta.common.counting import count, count_layer
+from efficientnet_rosetta.common.network import DIALECTS, IMAGENET_CLASSES, Size, conv_std
+from efficientnet_rosetta.common.parity import claims
+from efficientnet_rosetta.common.parity.diagnosis import JUMP
+from efficientnet_rosetta.common.spec import (
     ALPHA,
     BETA,
-    DIALECTS,
     DROP_PATH_RATE,
     GAMMA,
-    IMAGENET_CLASSES,
     PRESETS,
     SQUEEZE_RATIO,
     TOTAL_STRIDE,
     EfficientNetSpec,
-    Size,
     compound_scaling,
-    conv_std,
     resolve,
 )
-from common.training import read_table
-from common.xception import XceptionSpec
+from efficientnet_rosetta.common.training import recipes as recipe
+from efficientnet_rosetta.common.training.recipes import RECIPES
+from efficientnet_rosetta.common.training.run import read_table
+from efficientnet_rosetta.common.training.schedules import average_decay
+from efficientnet_rosetta.common.xception import XceptionSpec
 from scaled import COST, alone, counted, predicted
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 
-from common.counting import count
-from common.spec import ALPHA, BETA, GAMMA, PRESETS, Network, resolve
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, PRESETS, resolve
 
 BASE = resolve("b0")
 COST = ALPHA * BETA**2 * GAMMA**2  # of one phi, by the condition of equation 3

@@ -16,28 +16,25 @@ import typer.main
 import paper_map
 import scaled
 from charts import Axis, Curve, decades, lines
-from common.architectures import resolve
-from common.cli import app
-from common.counting import count, count_stages
-from common.formats import CHECKPOINT
-from common.layouts import Form, Layout
-from common.layouts.schema import BY_NAME
-from common.preprocess import FAMILIES
-from common.recipe import RECIPES
-from common.spec import (
-    DIALECTS,
+from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
+from efficientnet_rosetta.common.checkpoints.layouts import Form, Layout
+from efficientnet_rosetta.common.checkpoints.layouts.schema import BY_NAME
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.images.families import FAMILIES
+from efficientnet_rosetta.common.network import DIALECTS, Dialect, Network, Size
+from efficientnet_rosetta.common.spec import (
     HEAD_CHANNELS,
     PRESETS,
     STEM_CHANNELS,
     TABLE_1,
-    Dialect,
-    Network,
-    Size,
     compound_scaling,
     scale_channels,
 )
-from common.training import read_table
-from common.xception import XCEPTION
+from efficientnet_rosetta.common.training.recipes import RECIPES
+from efficientnet_rosetta.common.training.run import read_table
+from efficientnet_rosetta.common.xception import XCEPTION
 from facts import REACHED, RESULTS, TRAINED_IN, layout_names, layouts, mean_loss, project, result
 
 GENERATED: dict[str, Callable[[], str]] = {}

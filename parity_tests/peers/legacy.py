@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import formats
+from efficientnet_rosetta.common.checkpoints import formats
 
 # What is saved, and how: weights, whole model, SavedModel, TensorFlow checkpoint, part of another.
 SAVED = {

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import torch
 
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from common.spec import resolve
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from efficientnet_rosetta.common.spec import resolve
 from parity_tests.peers import operators
 
 operators.declare()

@@ -17,8 +17,8 @@ from pathlib import Path
 import keras
 import torch
 
-from common import formats
-from common.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints import formats
+from efficientnet_rosetta.common.checkpoints.layouts import layout_of
 from parity_tests.peers import legacy
 from parity_tests.peers.libraries import PEERS, XCEPTION_PEERS, Peer
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from common.architectures import resolve
-from common.compare import compare
-from common.layouts import layout_of
-from common.porting import inspect, port
-from common.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from common.weights import fingerprint, save
+from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from efficientnet_rosetta.common.weights.canonical import fingerprint, save
 from parity_tests.peers import legacy, manifest
 from parity_tests.peers.libraries import PEERS, segmentation_model
 from parity_tests.support import FAMILIES, alone, images_for, reference, weights_of
@@ -36,7 +37,7 @@ def built(peer):
 def agrees(peer, model, network):
     logits = peer.run(model, images_for(network))
     expected = {"logits": reference(network)["logits"]}
-    comparison = compare(peer.name, expected, {"logits": logits})
+    comparison = compare_endpoints(peer.name, expected, {"logits": logits})
     assert comparison.agrees, comparison.output
 
 
@@ -192,7 +193,9 @@ def test_libraries_on_keras_2(library, tmp_path):
     if library == "keras-applications":
         images = (images * IMAGENET_STD + IMAGENET_MEAN) * 255
     logits = legacy.run(library, "b0", weights, images, tmp_path / "saved")
-    assert compare(library, {"logits": reference(network)["logits"]}, {"logits": logits}).agrees
+    assert compare_endpoints(
+        library, {"logits": reference(network)["logits"]}, {"logits": logits}
+    ).agrees
     headless = {n: a for n, a in weights_of(network).items() if not n.startswith("classifier")}
     for how, name in legacy.SAVED.items():
         if library == "qubvel" and how in ("folder", "objects"):

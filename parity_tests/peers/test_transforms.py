@@ -14,15 +14,11 @@ import tensorflow as tf
 from efficientnet.preprocessing import center_crop_and_resize
 from PIL import Image
 
-from common.preprocess import (
-    FAMILIES,
-    PHOTOGRAPH,
-    Interpolation,
-    Normalization,
-    Squash,
-    evaluation_image,
-    family_of,
-)
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
+from efficientnet_rosetta.common.images.families import FAMILIES, family_of
+from efficientnet_rosetta.common.images.fitting import Interpolation, Squash
+from efficientnet_rosetta.common.images.normalization import Normalization
+from efficientnet_rosetta.common.images.transforms import evaluation_image
 from parity_tests.peers import operators
 
 operators.declare()

@@ -7,13 +7,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from common.architectures import resolve
-from common.cli import app
-from common.compare import compare
-from common.errors import RosettaError
-from common.porting import inspect, port, verify
-from common.preprocess import INCEPTION
-from common.weights import changed, fingerprint, save
+from efficientnet_rosetta.common.architectures import changed, resolve
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.checkpoints.verify import verify
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.normalization import INCEPTION
+from efficientnet_rosetta.common.weights.canonical import fingerprint, save
 from parity_tests.peers.libraries import XCEPTION_PEERS, segmentation_model
 from parity_tests.support import images_for, run, weights_of
 
@@ -39,7 +41,7 @@ def agrees(peer, network, seed=0):
     images = images_for(network, 1)
     logits = peer.run(built(peer), images)
     right = run("torch", network, images, "float64", weights_of(network, seed))
-    found = compare(peer.name, {"logits": right["logits"]}, {"logits": logits})
+    found = compare_endpoints(peer.name, {"logits": right["logits"]}, {"logits": logits})
     assert found.agrees, found.output
 
 

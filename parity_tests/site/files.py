@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
-from common.architectures import resolve
-from common.backend import get_backend
-from common.layouts import layout_of
-from common.porting import port
-from common.preprocess import PHOTOGRAPH
-from common.weights import save
+from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
+from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.support import exported, small, weights_of
 
 Make = Callable[[Path], None]

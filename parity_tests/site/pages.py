@@ -18,9 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 import common
-from common.cli import app
-from common.errors import RosettaError
-from common.outputs import NotRun
+from efficientnet_rosetta.common.checkpoints.run_files import NotRun
+from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.errors import RosettaError
 
 ROOT = Path(common.__file__).parent.parent
 DOCS = ROOT / "docs"

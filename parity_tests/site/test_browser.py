@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from common.spec import compound_scaling, resolve
+from efficientnet_rosetta.common.spec import compound_scaling, resolve
 from explorer import COLUMNS, released, rows
 from parity_tests.site.conftest import ROOT
 

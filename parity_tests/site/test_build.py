@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from check_site import check
-from common import architectures
-from common.counting import count, count_stages
-from common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
+from efficientnet_rosetta.common import architectures
+from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
 from explorer import PER_PHI, STEPS, data, released, short
 from katex import TexError, render
 from parity_tests.site.conftest import ROOT, sphinx

@@ -8,8 +8,8 @@ import re
 import pytest
 
 import paper_map
-from common.architectures import ARCHITECTURES
-from common.spec import HEAD_CHANNELS, PRESETS, STEM_CHANNELS, TABLE_1
+from efficientnet_rosetta.common.architectures import ARCHITECTURES
+from efficientnet_rosetta.common.spec import HEAD_CHANNELS, PRESETS, STEM_CHANNELS, TABLE_1
 from excerpts import ExcerptError, Source
 from paper_map import LEFT_OUT, MAP, NOT_THE_PAPERS, OTHER_PAPERS, SPEC
 from parity_tests.site.conftest import ROOT

@@ -12,13 +12,13 @@ import torch
 import yaml
 
 import facts
-from common.architectures import resolve
-from common.backend import GROUP, get_backend
-from common.compare import compare
-from common.counting import count
-from common.porting import port
-from common.recipe import get_recipe
-from parity_tests.mutations import MUTATIONS, made
+from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.backends.comparison import compare_endpoints
+from efficientnet_rosetta.common.backends.registry import GROUP, get_backend
+from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.training.recipes import get_recipe
+from efficientnet_rosetta.parity_tests.mutations import MUTATIONS, made
 from parity_tests.peers.operators import declare
 from parity_tests.site.conftest import sphinx
 from parity_tests.site.files import FILES, checkpoint
@@ -139,7 +139,7 @@ def test_timm_with_keras_arithmetic_computes_as_keras(tmp_path, monkeypatch):
         exec(compile(source, str(program), "exec"), found)
         with torch.no_grad():
             logits = found["model"].eval()(torch.tensor(images, dtype=torch.float32))
-        return compare("timm", right, {"logits": logits.numpy()})
+        return compare_endpoints("timm", right, {"logits": logits.numpy()})
 
     assert error(program.text).agrees
     for line, nothing in (("module.eps = 1e-3", "pass"), ("model.block2.rep[-1] =", "_ =")):

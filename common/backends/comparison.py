@@ -1,0 +1,123 @@
+"""How far apart two runs of one network are, and where they part.
+
+Errors are relative to the spread of the reference: the standard deviation of its values at
+that endpoint.  The logits are judged by their largest error.  Maps inside the network are
+judged by the root mean square, because the largest of a million rounding errors grows with
+their number and says nothing about the algorithm.
+
+The tolerances follow from measurement.  Where the algorithm is the same, float64 agrees to 1e-13
+on the logits and 1e-12 at any value of any endpoint of B0-B7, so there everything is judged by its
+largest error; float32 rounds to 1e-5.  The smallest mistake tried, the epsilon of one batch norm
+of B0, shows at 1e-3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Endpoints = Mapping[str, np.ndarray]
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Error:
+    """Difference from the reference at one endpoint, both relative to the reference's spread."""
+
+    endpoint: str
+    largest: float
+    rms: float
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is allowed: `limit`, of the largest error at the output and of `inside` elsewhere."""
+
+    limit: float
+    inside: Literal["largest", "rms"]
+
+
+TOLERANCES = {"float64": Tolerance(1e-11, "largest"), "float32": Tolerance(1e-4, "rms")}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run against the reference, endpoint by endpoint in forward order."""
+
+    runner: str
+    tolerance: Tolerance
+    errors: tuple[Error, ...]
+    top5: tuple[bool, ...] | None  # of each image: are the five best classes the same?
+
+    @property
+    def top5_agreement(self) -> float | None:
+        """Share of images whose five best classes are the same, in the same order."""
+        return None if self.top5 is None else sum(self.top5) / len(self.top5)
+
+    @property
+    def output(self) -> Error:
+        """The error of the logits, or of the features without a classifier."""
+        return self.errors[-1]
+
+    def judged(self, error: Error) -> float:
+        """The number that is held against the limit."""
+        return error.largest if error is self.output else getattr(error, self.tolerance.inside)
+
+    @property
+    def worst(self) -> Error:
+        """The endpoint that is furthest off."""
+        return max(self.errors, key=self.judged)
+
+    @property
+    def first_divergence(self) -> Error | None:
+        """The first endpoint over the limit, where to start looking; None if there is none."""
+        over = (e for e in self.errors if self.judged(e) > self.tolerance.limit)
+        return next(over, None)
+
+    @property
+    def agrees(self) -> bool:
+        """No endpoint is over the limit."""
+        return self.first_divergence is None
+
+
+def compare_endpoints(
+    runner: str,
+    reference: Endpoints,
+    values: Endpoints,
+    tolerance: Tolerance = TOLERANCES["float32"],
+) -> Comparison:
+    """Compare every endpoint of the reference; the last one is the output.
+
+    What `values` lacks, or has in another shape, is infinitely far off.
+
+    Raises:
+        ValueError: the reference is constant somewhere.
+    """
+    errors = tuple(_error(name, expected, values.get(name)) for name, expected in reference.items())
+    output = errors[-1].endpoint
+    agreement = None
+    if output == "logits" and np.shape(values.get(output)) == reference[output].shape:
+        agreement = same_top(reference[output], values[output])
+    return Comparison(runner, tolerance, errors, agreement)
+
+
+def _error(name: str, expected: np.ndarray, found: np.ndarray | None) -> Error:
+    if found is None or found.shape != expected.shape:
+        return Error(name, np.inf, np.inf)
+    difference = np.abs(found.astype(np.float64) - expected)
+    if not np.isfinite(difference).all():
+        return Error(name, np.inf, np.inf)
+    spread = expected.std()
+    if spread == 0:
+        raise ValueError(f"endpoint {name} of the reference is constant; nothing can be compared")
+    rms = np.sqrt(np.mean(np.square(difference)))
+    return Error(name, float(difference.max() / spread), float(rms / spread))
+
+
+def same_top(reference: np.ndarray, values: np.ndarray) -> tuple[bool, ...]:
+    """For each image, whose logits are a row: are the five highest the same, in the same order?"""
+    best, found = (np.argsort(-logits, axis=1)[:, :TOP] for logits in (reference, values))
+    return tuple((best == found).all(1).tolist())

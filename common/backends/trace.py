@@ -1,0 +1,30 @@
+"""A program's operations in forward order, each with its value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation: its name, its value, and the names of the earlier steps that it reads."""
+
+    name: str
+    value: np.ndarray  # (N, ...), channels first or last
+    inputs: tuple[str, ...] = ()
+
+
+class Trace(list[Step]):
+    """Steps in forward order, each reading the one before where nothing else is said."""
+
+    def keep(self, name: str, value: np.ndarray, inputs: tuple[str, ...] | None = None) -> None:
+        """Append an operation; a name that is taken gets a number."""
+        taken = {step.name for step in self}
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name} {number}", number + 1
+        if inputs is None:
+            inputs = (self[-1].name,) if self else ()
+        self.append(Step(unique, value, inputs))

@@ -1,0 +1,203 @@
+"""Reading checkpoint files as data: nothing in them is executed or followed."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from safetensors import safe_open
+
+from ...errors import FileError, needs, reading
+from . import hdf5, tensor_bundle, torch_file, wrappers
+from .checkpoint import Checkpoint
+from .detect import CHECKPOINT, KERAS_ARCHIVE, KERAS_MEMBER, PYTORCH_FILE, SAVED_MODEL, detect
+from .lazy import LazyTensor
+
+WHOLE_MODEL = "model_weights/"  # in a legacy .h5
+NAMES_LIMIT = 2**24  # bytes of an .npz member that must be read before any shape is known
+EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
+# From the dtypes of safetensors to NumPy's, where a tensor can be a weight or a counter.
+SAFETENSORS_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+}
+
+
+def read(path: str | Path, raw: bool = False) -> Checkpoint:
+    """Read a file of any format; `raw` prefers the raw weights to their moving average.
+
+    Raises:
+        RosettaError: the file is missing, damaged, of no known format or not plain data.
+    """
+    path = Path(path)
+    return READERS[detect(path)](path, raw)
+
+
+# ------------------------------------------------------------------ reading
+
+
+def _by_key(stored: Iterable[LazyTensor]) -> dict[str, LazyTensor]:
+    return {tensor.key: tensor for tensor in stored}
+
+
+def _read_safetensors(path: Path, raw: bool) -> Checkpoint:
+    # Not mapped into memory: a mapped file counts as memory in full once it was read through.
+    with reading(path, "safetensors"):
+        file = safe_open(path, framework="numpy", backend="pread")
+        content = {key: _in_safetensors(path, file, key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    tensors, found, beside = wrappers.unwrap(content, raw)
+    return Checkpoint(path, "safetensors", tensors, metadata, found, beside=beside)
+
+
+def _in_safetensors(path: Path, file: safe_open, key: str) -> LazyTensor:
+    part = file.get_slice(key)
+    kind = part.get_dtype()
+    if kind not in SAFETENSORS_DTYPES:
+        raise FileError(path, f"{key} is in {kind}, which is no type for weights")
+
+    def load() -> np.ndarray:
+        with reading(path, "safetensors"):
+            return file.get_tensor(key)
+
+    return LazyTensor(key, tuple(part.get_shape()), np.dtype(SAFETENSORS_DTYPES[kind]), load)
+
+
+def _read_torch(path: Path, raw: bool) -> Checkpoint:
+    content, metadata = torch_file.read(path)
+    tensors, found, beside = wrappers.unwrap(content, raw)
+    if not tensors:
+        raise FileError(path, "holds no tensors; save a model's state_dict()")
+    return Checkpoint(path, PYTORCH_FILE, tensors, metadata, found, beside=beside)
+
+
+def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
+    tensors, found, beside = wrappers.averages(tensor_bundle.read(path), raw)
+    return Checkpoint(path, CHECKPOINT, tensors, {}, found, beside=beside)
+
+
+def _read_saved_model(path: Path, raw: bool) -> Checkpoint:
+    """The variables of a SavedModel; its graph, which is a program, is not read."""
+    content = tensor_bundle.read(path / "variables" / "variables")
+    return Checkpoint(path, SAVED_MODEL, _numbered(content))
+
+
+def _numbered(content: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """Keras 3's list of variables without the seeds and counters in it: `variables/0`, ..."""
+    listed = {int(m[1]): key for key in content if (m := EXPORTED.fullmatch(key))}
+    floats = [listed[n] for n in sorted(listed) if content[listed[n]].is_float]
+    renamed = {key: f"variables/{number}" for number, key in enumerate(floats)}
+    return {renamed.get(key, key): stored for key, stored in content.items()}
+
+
+def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
+    stored, names, metadata = hdf5.read(path)
+    tensors = _by_key(stored)
+    inside = {
+        key.removeprefix(WHOLE_MODEL): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(WHOLE_MODEL)
+    }
+    if inside:
+        beside = {
+            key: "state of the training" for key in tensors if not key.startswith(WHOLE_MODEL)
+        }
+        return Checkpoint(path, "h5", inside, metadata, ("saved model",), beside=beside)
+    counted = any("vars" in key.split("/") for key in tensors)
+    return Checkpoint(path, "weights.h5" if counted else "h5", tensors, metadata, (), names)
+
+
+def _read_keras(path: Path, raw: bool) -> Checkpoint:
+    """The weights of a .keras archive; its configuration, which is code to Keras, is not read."""
+    with reading(path, "a .keras archive"), zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(KERAS_MEMBER)
+        if member.file_size > path.stat().st_size:  # Keras stores it as it is
+            raise FileError(path, "its weights are compressed; save the model again")
+        content = archive.read(member)
+    stored, names, metadata = hdf5.read(path, lambda: io.BytesIO(content))
+    return Checkpoint(path, KERAS_ARCHIVE, _by_key(stored), metadata, (), names)
+
+
+def _read_npz(path: Path, raw: bool) -> Checkpoint:
+    """efficientnet-jax keeps its names in an array, and the tensors under numbers."""
+    with reading(path, ".npz"):
+        archive = np.load(path, allow_pickle=False)  # reads its members one by one, when asked
+        tensors = _by_key(_in_npz(path, archive, info) for info in archive.zip.infolist())
+        if "names" in tensors:
+            if archive.zip.getinfo("names.npy").file_size > NAMES_LIMIT:
+                raise FileError(path, "its list of names is implausibly long")
+            names = [str(name) for name in tensors["names"].read()]
+            absent = [name for number, name in enumerate(names) if str(number) not in tensors]
+            if absent:
+                raise FileError(path, f"lists {absent[0]}, which is not in the archive")
+            tensors = {name: tensors[str(number)] for number, name in enumerate(names)}
+    return Checkpoint(path, "npz", tensors)
+
+
+def _in_npz(path: Path, archive: np.lib.npyio.NpzFile, info: zipfile.ZipInfo) -> LazyTensor:
+    key = info.filename.removesuffix(".npy")
+    with archive.zip.open(info) as member:
+        shape, dtype = _npy_header(member)
+    return LazyTensor(key, shape, dtype, partial(_read_npy, path, archive, key))
+
+
+def _npy_header(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
+    return shape, dtype
+
+
+def _read_npy(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    with reading(path, ".npz"):
+        return archive[key]
+
+
+def _read_onnx(path: Path, raw: bool) -> Checkpoint:
+    """The initializers of a graph, under the names that an exporter left them."""
+    with needs(f"{path}: reading an ONNX file"):
+        import onnx
+    with reading(path, "ONNX"):
+        model = onnx.load_model(path, load_external_data=False)
+        tensors = _by_key(_in_onnx(path, tensor) for tensor in model.graph.initializer)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return Checkpoint(path, "onnx", tensors, metadata)
+
+
+def _in_onnx(path: Path, tensor: onnx.TensorProto) -> LazyTensor:  # noqa: F821 - imported late
+    from onnx import numpy_helper
+
+    if tensor.external_data:
+        raise FileError(
+            path,
+            f"{tensor.name} is kept in another file, which is not followed; "
+            "save the model in one file",
+        )
+    return LazyTensor.of(tensor.name, numpy_helper.to_array(tensor))
+
+
+READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
+    "safetensors": _read_safetensors,
+    PYTORCH_FILE: _read_torch,
+    CHECKPOINT: _read_checkpoint,
+    SAVED_MODEL: _read_saved_model,
+    "hdf5": _read_hdf5,
+    KERAS_ARCHIVE: _read_keras,
+    "npz": _read_npz,
+    "onnx": _read_onnx,
+}

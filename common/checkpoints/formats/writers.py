@@ -1,0 +1,97 @@
+"""Writing checkpoint files, each of which appears only once it is whole."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from ..._util.atomic import replacing
+from . import hdf5, tensor_bundle, torch_file
+from .checkpoint import Content
+from .detect import CHECKPOINT, KERAS_ARCHIVE, KERAS_MEMBER, PYTORCH_FILE, index_of
+
+KERAS_VERSION = "3.15.1"  # whose files ours look like
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write(path: str | Path, kind: str, content: Content) -> None:
+    """Write tensors in a format; the file appears only once it is whole.
+
+    Raises:
+        RosettaError: the file cannot be written.
+    """
+    if kind == CHECKPOINT:
+        _write_checkpoint(Path(path), content)
+        return
+    with replacing(path) as temporary:
+        WRITERS[kind](temporary, content)
+
+
+def _arrays(content: Content) -> dict[str, np.ndarray]:
+    """All of them at once, in the order of C, for the formats that cannot be written by parts."""
+    return {key: np.ascontiguousarray(stored.read()) for key, stored in content.tensors.items()}
+
+
+def _write_checkpoint(prefix: Path, content: Content) -> None:
+    """Several files: written aside, then moved, the index that makes them one last of all."""
+    with (
+        replacing(index_of(prefix)) as index,
+        tempfile.TemporaryDirectory(dir=prefix.parent, prefix=f".{prefix.name}.") as folder,
+    ):
+        tensor_bundle.write(Path(folder) / prefix.name, content.tensors)
+        for part in Path(folder).iterdir():
+            part.replace(index if part.suffix == ".index" else prefix.parent / part.name)
+
+
+def _write_safetensors(path: Path, content: Content) -> None:
+    save_file(_arrays(content), path, metadata=dict(content.metadata))
+
+
+def _write_torch(path: Path, content: Content) -> None:
+    torch_file.write(path, content.tensors, content.metadata)
+
+
+def _write_npz(path: Path, content: Content) -> None:
+    members = {str(number): array for number, array in enumerate(_arrays(content).values())}
+    kinds = np.array(["var"] * len(members))
+    with path.open("wb") as file:
+        np.savez(file, names=np.array(list(content.tensors)), types=kinds, **members)
+
+
+def _write_legacy(path: Path, content: Content) -> None:
+    hdf5.write_legacy(path, content.tensors, content.metadata)
+
+
+def _write_counted(path: Path, content: Content) -> None:
+    hdf5.write_counted(path, content.tensors, content.metadata, content.layer_names)
+
+
+def _write_keras(path: Path, content: Content) -> None:
+    """The three members that Keras stores, none of them compressed."""
+    weights = path.with_name(f"{path.name}.h5")
+    try:
+        _write_counted(weights, content)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("metadata.json", json.dumps({"keras_version": KERAS_VERSION}))
+            archive.writestr("config.json", json.dumps(content.config))
+            archive.write(weights, KERAS_MEMBER)
+    finally:
+        weights.unlink(missing_ok=True)
+
+
+WRITERS: dict[str, Callable[[Path, Content], None]] = {
+    "safetensors": _write_safetensors,
+    PYTORCH_FILE: _write_torch,
+    "h5": _write_legacy,
+    "weights.h5": _write_counted,
+    KERAS_ARCHIVE: _write_keras,
+    "npz": _write_npz,
+}

@@ -1,0 +1,50 @@
+"""efficientnet-jax: .npz files of tf_ and pt_ models, with the names in an array of their own."""
+
+from __future__ import annotations
+
+from ...backends.registry import TORCH
+from ...network import PYTORCH, TENSORFLOW
+from ...spec import PRESETS
+from .schema import PYTORCH_ORDER, PYTORCH_TENSORS, Form, Layout, Names, same_for
+
+FORM = Form(
+    names=Names(
+        stem_conv="stem.conv",
+        stem_bn="stem.bn",
+        block="blocks.{S}.{B}.",
+        expanded={
+            "expand_conv": "conv_exp",
+            "expand_bn": "bn_exp",
+            "depthwise_conv": "conv_dw",
+            "depthwise_bn": "bn_dw",
+            "se_reduce": "se.reduce",
+            "se_expand": "se.expand",
+            "project_conv": "conv_pwl",
+            "project_bn": "bn_pwl",
+        },
+        plain={
+            "depthwise_conv": "conv_dw",
+            "depthwise_bn": "bn_dw",
+            "se_reduce": "se.reduce",
+            "se_expand": "se.expand",
+            "project_conv": "conv_pw",
+            "project_bn": "bn_pw",
+        },
+        head_conv="head.conv_pw",
+        head_bn="head.bn",
+        classifier="head.classifier",
+    ),
+    path="{layer}.{tensor}",
+    tensors=PYTORCH_TENSORS,
+    orientation=PYTORCH_ORDER,
+)
+
+EFFICIENTNET_JAX = Layout(
+    name="efficientnet-jax",
+    library="efficientnet-jax",
+    presets=tuple(PRESETS),
+    dialects=same_for(tuple(PRESETS), TENSORFLOW, PYTORCH),
+    forms={"npz": FORM},
+    expects="RGB / 255, ImageNet mean and standard deviation (_ap: 0.5 and 0.5)",
+    framework=TORCH,
+)

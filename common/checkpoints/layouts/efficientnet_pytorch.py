@@ -1,0 +1,40 @@
+"""efficientnet_pytorch: EfficientNet.from_name and from_pretrained."""
+
+from __future__ import annotations
+
+from ...backends.registry import TORCH
+from ...network import TENSORFLOW
+from ...spec import PRESETS
+from ..formats.detect import PYTORCH_FILE
+from .schema import Layout, Names, same_for, state_dict
+
+NAMES = Names(
+    stem_conv="_conv_stem",
+    stem_bn="_bn0",
+    block="_blocks.{I}.",
+    expanded={
+        "expand_conv": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise_conv": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "se_reduce": "_se_reduce",
+        "se_expand": "_se_expand",
+        "project_conv": "_project_conv",
+        "project_bn": "_bn2",
+    },
+    head_conv="_conv_head",
+    head_bn="_bn1",
+    classifier="_fc",
+)
+FORM = state_dict(NAMES)
+
+EFFICIENTNET_PYTORCH = Layout(
+    name="efficientnet-pytorch",
+    library="efficientnet_pytorch",
+    presets=tuple(PRESETS),
+    dialects=same_for(tuple(PRESETS), TENSORFLOW),
+    forms={"safetensors": FORM, PYTORCH_FILE: FORM},
+    expects="RGB / 255, ImageNet mean and standard deviation (advprop: 0.5 and 0.5)",
+    framework=TORCH,
+    notes=("from_name pads for the preset's own resolution; give image_size=None for any other",),
+)

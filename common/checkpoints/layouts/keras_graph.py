@@ -1,0 +1,317 @@
+"""keras.applications' graphs as the configuration that a .keras file carries.
+
+Written from the spec, so that porting to .keras builds no model.  Layers keep the names that
+their layouts give them; what has no weights is named after its neighbours.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ... import spec, xception
+from ...network import Layer, Network
+from ...xception import SeparableConv
+from . import keras_applications
+from .schema import LayerNames
+from .xception import KERAS_NAMES
+
+Config = dict[str, Any]
+INITIALIZER = {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}
+GLOROT = {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform"}  # Keras's default
+DENSE_INITIALIZER = {"scale": 1 / 3, "mode": "fan_out", "distribution": "uniform"}
+
+
+def config(network: Network) -> Config:
+    """The functional model of a network, softmax included, as Keras 3 describes it."""
+    graph = GRAPHS[network.architecture](network)
+    output = graph.build()
+    return {
+        "module": "keras.src.models.functional",
+        "class_name": "Functional",
+        "registered_name": "Functional",
+        "config": {
+            "name": graph.name,
+            "trainable": True,
+            "layers": graph.layers,
+            "input_layers": ["input_layer", 0, 0],
+            "output_layers": [output, 0, 0],
+        },
+    }
+
+
+class _Graph(ABC):
+    """Collects layers in Keras's order; a layer is referred to by its name, as in Keras."""
+
+    def __init__(self, network: Network, names: LayerNames):
+        self.network = network
+        self.names = names.layers(network)
+        self.known = {layer.role: layer for layer in network.layers}
+        self.layers: list[Config] = []
+        self.shapes: dict[str, list[int | None]] = {}
+
+    @abstractmethod
+    def build(self) -> str:
+        """Add every layer; the name of the last."""
+
+    def image(self) -> str:
+        """The input."""
+        shape = [None, *self.network.resolution, self.network.in_channels]
+        return self.add(
+            "InputLayer", "input_layer", shape=shape, batch_shape=shape, dtype="float32"
+        )
+
+    def classifier(self, x: str, initializer: Config) -> str:
+        """Softmax and all, as keras.applications has it."""
+        classes = self.network.num_classes
+        return self.add(
+            "Dense",
+            self.names["classifier"],
+            x,
+            shape=[None, classes],
+            units=classes,
+            activation="softmax",
+            kernel_initializer=_initializer(initializer),
+        )
+
+    def batch_norm(self, x: str, role: str) -> str:
+        """A batch norm in the numbers of the dialect."""
+        dialect = self.network.dialect
+        return self.add(
+            "BatchNormalization",
+            self.names[role],
+            x,
+            axis=3,
+            momentum=dialect.momentum,
+            epsilon=dialect.epsilon,
+        )
+
+    def activation(self, x: str, name: str, function: str) -> str:
+        """An elementwise function."""
+        return self.add("Activation", name, x, activation=function)
+
+    def pool(self, name: str, x: str) -> str:
+        """The mean of a map."""
+        return self.add("GlobalAveragePooling2D", name, x, shape=[None, self.shapes[x][-1]])
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        inputs: str | list[str] = (),
+        shape: list[int | None] | None = None,
+        build: list | None = None,
+        **options,
+    ) -> str:
+        """Append a layer, and return its name; its output has the shape of its first input's."""
+        sources = [inputs] if isinstance(inputs, str) else inputs
+        self.shapes[name] = shape or self.shapes[sources[0]]
+        self.layers.append(
+            {
+                "module": "keras.layers",
+                "class_name": kind,
+                "registered_name": None,
+                "name": name,
+                "config": {"name": name, "trainable": True, **options},
+                "inbound_nodes": [self.node(inputs)] if inputs else [],
+                **({"build_config": {"input_shape": build}} if build else {}),
+            }
+        )
+        if kind == "InputLayer":
+            del self.layers[-1]["config"]["trainable"]
+        return name
+
+    def node(self, inputs: str | list[str]) -> Config:
+        """Where a layer's inputs come from."""
+        if isinstance(inputs, str):
+            return {"args": [self.tensor(inputs)], "kwargs": {}}
+        return {"args": [[self.tensor(name) for name in inputs]], "kwargs": {}}
+
+    def tensor(self, name: str) -> Config:
+        """The output of a layer."""
+        history = {"shape": self.shapes[name], "dtype": "float32", "keras_history": [name, 0, 0]}
+        return {"class_name": "__keras_tensor__", "config": history}
+
+
+class _EfficientNet(_Graph):
+    """keras.applications.EfficientNetB0 to B7."""
+
+    def __init__(self, network: Network):
+        super().__init__(network, keras_applications.NAMES)
+        self.name = f"efficientnet{network.name}"
+
+    def build(self) -> str:
+        network = self.network
+        x = self.normalized(self.image())
+        x = self.convolution(x, "stem.conv", "stem_conv_pad")
+        x = self.activation(self.batch_norm(x, "stem.bn"), "stem_activation", "silu")
+        for block in network.blocks:
+            x = self.block(x, block)
+        x = self.batch_norm(self.convolution(x, "head.conv"), "head.bn")
+        x = self.activation(x, "top_activation", "silu")
+        if network.classifier is None:
+            return x
+        x = self.pool("avg_pool", x)
+        if network.classifier.dropout > 0:
+            x = self.add("Dropout", "top_dropout", x, rate=network.classifier.dropout)
+        return self.classifier(x, DENSE_INITIALIZER)
+
+    def normalized(self, x: str) -> str:
+        """keras.applications' normalization of the image."""
+        shape = self.shapes[x]
+        x = self.add("Rescaling", "rescaling", x, scale=1 / 255, offset=0.0)
+        # Its mean and variance are weights, which build() makes room for.
+        return self.add("Normalization", "normalization", x, build=shape, axis=[3])
+
+    def block(self, x: str, block: spec.Block) -> str:
+        """One MBConv."""
+        prefix = self.names[f"{block.role}.project_conv"].removesuffix("project_conv")
+        start = x
+        if block.has_expansion:
+            x = self.convolution(x, f"{block.role}.expand_conv")
+            x = self.batch_norm(x, f"{block.role}.expand_bn")
+            x = self.activation(x, f"{prefix}expand_activation", "silu")
+        x = self.convolution(x, f"{block.role}.depthwise_conv", f"{prefix}dwconv_pad")
+        x = self.batch_norm(x, f"{block.role}.depthwise_bn")
+        x = self.activation(x, f"{prefix}activation", "silu")
+        gate = self.pool(f"{prefix}se_squeeze", x)
+        shape = [1, 1, block.expanded_channels]
+        gate = self.add(
+            "Reshape", f"{prefix}se_reshape", gate, shape=[None, *shape], target_shape=shape
+        )
+        gate = self.convolution(gate, f"{block.role}.se_reduce", activation="silu")
+        gate = self.convolution(gate, f"{block.role}.se_expand", activation="sigmoid")
+        x = self.add("Multiply", f"{prefix}se_excite", [x, gate])
+        x = self.convolution(x, f"{block.role}.project_conv")
+        x = self.batch_norm(x, f"{block.role}.project_bn")
+        if not block.has_skip:
+            return x
+        if block.drop_path_rate > 0:
+            noise = [None, 1, 1, 1]
+            x = self.add(
+                "Dropout", f"{prefix}drop", x, rate=block.drop_path_rate, noise_shape=noise
+            )
+        return self.add("Add", f"{prefix}add", [x, start])
+
+    def convolution(self, x: str, role: str, pad: str = "", activation: str = "linear") -> str:
+        """A convolution; one of stride 2 takes a padding layer before it, called `pad`."""
+        layer = self.known[role]
+        if layer.stride > 1:
+            sides = self.padding(layer)
+            _, *size, channels = self.shapes[x]
+            padded = [side + sum(zeros) for side, zeros in zip(size, sides, strict=True)]
+            shape = [None, *padded, channels]
+            x = self.add("ZeroPadding2D", pad, x, shape=shape, padding=sides)
+        depthwise = layer.kind == "depthwise_conv"
+        kernel = "depthwise_initializer" if depthwise else "kernel_initializer"
+        options = {} if depthwise else {"filters": layer.out_channels}
+        return self.add(
+            "DepthwiseConv2D" if depthwise else "Conv2D",
+            self.names[role],
+            x,
+            shape=[None, *layer.output_size, layer.out_channels],
+            kernel_size=[layer.kernel] * 2,
+            strides=[layer.stride] * 2,
+            padding="valid" if layer.stride > 1 else "same",
+            use_bias=layer.bias,
+            activation=activation,
+            **{kernel: _initializer(INITIALIZER)},
+            **options,
+        )
+
+    def padding(self, layer: Layer) -> list[list[int]]:
+        """Zeros for the map that a strided layer sees, which its file fixes for good."""
+        inputs = {self.network.stem.role: self.network.stem.input_size}
+        inputs |= {block.role: block.input_size for block in self.network.blocks}
+        size = inputs[layer.role.rpartition(".")[0]]
+        pad = self.network.dialect.pad
+        return [list(pad(side, layer.kernel, layer.stride)) for side in size]
+
+
+class _Xception(_Graph):
+    """keras.applications.Xception."""
+
+    def __init__(self, network: Network):
+        super().__init__(network, KERAS_NAMES)
+        self.name = "xception"
+
+    def build(self) -> str:
+        network = self.network
+        x = self.image()
+        for part in network.stem:
+            x = self.convolution(x, f"{part.role}.conv", "valid")
+            x = self.batch_norm(x, f"{part.role}.bn")
+            x = self.activation(x, f"{self.names[f'{part.role}.conv']}_act", "relu")
+        for number, block in enumerate(network.blocks):
+            x = self.block(x, block, f"add_{number}" if number else "add")
+        for part in network.head:
+            x = self.separable(x, part.separable)
+            x = self.activation(x, self.act(part.separable), "relu")
+        if network.classifier is None:
+            return x
+        return self.classifier(self.pool("avg_pool", x), GLOROT)
+
+    def act(self, conv: SeparableConv) -> str:
+        """What the activation beside a separable convolution is called."""
+        return f"{self.names[f'{conv.role}.pointwise_conv']}_act"
+
+    def block(self, x: str, block: xception.Block, name: str) -> str:
+        """One block, whose sum is called `name`."""
+        start = x
+        for conv in block.separable:
+            if conv.relu_first:
+                x = self.activation(x, self.act(conv), "relu")
+            x = self.separable(x, conv)
+        if block.has_projection:
+            start = self.convolution(start, f"{block.role}.shortcut_conv", "same")
+        if block.has_pool:
+            number = block.index + 2  # after the two convolutions of block 1
+            x = self.add(
+                "MaxPooling2D",
+                f"block{number}_pool",
+                x,
+                shape=[None, *block.output_size, block.out_channels],
+                pool_size=[block.kernel] * 2,
+                strides=[block.stride] * 2,
+                padding="same",
+            )
+        if block.has_projection:
+            start = self.batch_norm(start, f"{block.role}.shortcut_bn")
+        return self.add("Add", name, [x, start])
+
+    def separable(self, x: str, conv: SeparableConv) -> str:
+        """A separable convolution and its batch norm."""
+        role = f"{conv.role}.pointwise_conv"
+        x = self.add(
+            "SeparableConv2D",
+            self.names[role],
+            x,
+            shape=[None, *conv.size, conv.out_channels],
+            filters=conv.out_channels,
+            kernel_size=[conv.kernel] * 2,
+            padding="same",
+            use_bias=False,
+        )
+        return self.batch_norm(x, f"{conv.role}.bn")
+
+    def convolution(self, x: str, role: str, padding: str) -> str:
+        """A plain convolution."""
+        layer = self.known[role]
+        return self.add(
+            "Conv2D",
+            self.names[role],
+            x,
+            shape=[None, *layer.output_size, layer.out_channels],
+            filters=layer.out_channels,
+            kernel_size=[layer.kernel] * 2,
+            strides=[layer.stride] * 2,
+            padding=padding,
+            use_bias=False,
+        )
+
+
+GRAPHS = {"efficientnet": _EfficientNet, "xception": _Xception}
+
+
+def _initializer(options: Config) -> Config:
+    return {"module": "keras.initializers", "class_name": "VarianceScaling", "config": options}

@@ -1,0 +1,335 @@
+"""What a layout is: data that says under which key, and in which orientation, a tensor is kept.
+
+Templates name the layers of a block; `{S}` is the stage from 0, `{S1}` the stage from 1, `{B}` the
+block in its stage, `{L}` that block as a letter, `{I}` the block in the network, and `{P}` the
+preset.  Block letters end at 26, which is what limits the layouts that use them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Protocol
+
+import numpy as np
+
+from ...images.normalization import Normalization
+from ...network import Dialect, Layer, Network
+from ...spec import TABLE_1, Block
+
+Axes = tuple[int, ...]
+BY_NAME = "by name"  # stands for the format of a Keras 3 file read by its layers' names
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Axes of the canonical array, in the order of the file."""
+
+    conv: Axes
+    depthwise_conv: Axes
+    dense: Axes
+
+    def axes(self, layer: Layer, shape: tuple[int, ...]) -> Axes:
+        """The transposition of one tensor of a layer; vectors have none."""
+        return getattr(self, layer.kind) if len(shape) > 1 else (0,)
+
+    @property
+    def pointwise_conv(self) -> Axes:
+        """A convolution like any other."""
+        return self.conv
+
+
+# (out, in, height, width), (channels, 1, height, width), (out, in): canonical is PyTorch's own.
+PYTORCH_ORDER = Orientation((0, 1, 2, 3), (0, 1, 2, 3), (0, 1))
+# (height, width, in, out), (height, width, channels, 1), (in, out)
+TENSORFLOW_ORDER = Orientation((2, 3, 1, 0), (2, 3, 0, 1), (1, 0))
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a file calls the tensors of a layer."""
+
+    weight: str
+    depthwise_weight: str
+    pointwise_weight: str  # of a separable convolution, whose two kernels may be of one layer
+    bias: str
+    scale: str
+    shift: str  # the bias of a batch norm
+    mean: str
+    variance: str
+
+    def name(self, layer: Layer, tensor: str) -> str:
+        """The file's name of a canonical tensor name's last part."""
+        if layer.kind in ("depthwise_conv", "pointwise_conv") and tensor == "weight":
+            return getattr(self, layer.kind.replace("conv", "weight"))
+        if layer.kind == "batch_norm" and tensor == "bias":
+            return self.shift
+        return getattr(self, tensor)
+
+
+PYTORCH_TENSORS = Tensors(
+    *("weight", "weight", "weight", "bias"), *("weight", "bias", "running_mean", "running_var")
+)
+TENSORFLOW_TENSORS = Tensors(
+    *("kernel", "depthwise_kernel", "pointwise_kernel", "bias"),
+    *("gamma", "beta", "moving_mean", "moving_variance"),
+)
+
+
+class LayerNames(Protocol):
+    """How a file calls layers."""
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Templates for the names of EfficientNet's layers."""
+
+    stem_conv: str
+    stem_bn: str
+    block: str
+    expanded: Mapping[str, str]
+    head_conv: str
+    head_bn: str
+    classifier: str
+    plain: Mapping[str, str] | None = None  # in blocks without expansion, where they differ
+    headless_without: str = ""  # a prefix that the names of a network without classifier lack
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
+        names = {
+            "stem.conv": self.stem_conv,
+            "stem.bn": self.stem_bn,
+            "head.conv": self.head_conv,
+            "head.bn": self.head_bn,
+            "classifier": self.classifier,
+        }
+        for block in network.blocks:
+            members = self.expanded if block.has_expansion else (self.plain or self.expanded)
+            values = _placeholders(block)
+            for layer in block.layers:
+                member = layer.role.rpartition(".")[2]
+                names[layer.role] = self.block.format(**values) + members[member]
+        lacking = self.headless_without if network.classifier is None else ""
+        return {
+            layer.role: names[layer.role].replace("{P}", network.name).removeprefix(lacking)
+            for layer in network.layers
+        }
+
+
+def _placeholders(block: Block) -> dict[str, str | int]:
+    stage = block.stage - TABLE_1[0].number
+    return {
+        "S": stage,
+        "S1": stage + 1,
+        "B": block.repeat,
+        "L": chr(ord("a") + block.repeat),
+        "I": block.index,
+        "P": "{P}",
+    }
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The canonical roles themselves."""
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
+        return {layer.role: layer.role for layer in network.layers}
+
+
+SEPARABLE = "separable_conv2d"  # one layer of Keras for a depthwise and a pointwise convolution
+CLASSES = {
+    "conv": "conv2d",
+    "depthwise_conv": "depthwise_conv2d",
+    "batch_norm": "batch_normalization",
+    "dense": "dense",
+}
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Names by class and order of creation, as Keras 3 gives its weight files.
+
+    A classifier may keep the rest of the network as a layer of its own, under `backbone`.
+    """
+
+    backbone: str = ""
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
+        counts: Counter[str] = Counter()
+        inner = "layers/" if network.classifier is None else f"layers/{self.backbone}"
+        names: dict[str, str] = {}
+        name = ""
+        for layer, following in zip_longest(network.layers, network.layers[1:]):
+            if layer.kind != "pointwise_conv":  # it is of the layer before
+                separable = following is not None and following.kind == "pointwise_conv"
+                kind = SEPARABLE if separable else CLASSES[layer.kind]
+                name = _counted(kind, counts[kind])
+                counts[kind] += 1
+            names[layer.role] = ("layers/" if layer.kind == "dense" else inner) + name
+        return names
+
+
+def _counted(name: str, number: int) -> str:
+    """Keras's name for one of many: the first has no number."""
+    return f"{name}_{number}" if number else name
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Names by order alone, as Keras 2 gives its TensorFlow checkpoints; `first` is the stem's."""
+
+    name: str  # a template of {number}
+    first: int
+
+    def layers(self, network: Network) -> dict[str, str]:
+        """The file's name of every layer with weights, by role."""
+        return {
+            layer.role: self.name.format(number=number)
+            for number, layer in enumerate(network.layers, self.first)
+        }
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where a tensor is in a file, and the axes that turn the canonical array into it."""
+
+    path: str
+    axes: Axes
+
+
+@dataclass(frozen=True)
+class Form:
+    """A layout in one file format."""
+
+    names: LayerNames
+    path: str  # of a tensor: a template of {layer} and {tensor}, or of {number}
+    tensors: Tensors
+    orientation: Orientation
+    ignored: str | None = None  # a pattern of keys that hold no weights
+    ignored_why: str = ""
+    # What is written beside the weights, by key, for loaders that miss it.
+    extra: Extra | None = None
+    extra_layers: Mapping[str, str] = field(default_factory=dict)  # groups of it, and their layers
+    marker: str | None = None  # a pattern that one of the ignored keys always matches
+    # A pattern of keys beside which these are of a network that computes something else, and why.
+    another: tuple[str, str] | None = None
+    first: int = 0  # {number} of the first tensor
+    layer_names: Names | None = None  # what each group of variables is said to belong to
+    dialects: tuple[Dialect, ...] = ()  # where they are not those of the whole layout
+    # Layers that Keras numbers through a session, by the first of their names: a file has them
+    # from any number on, and this form from zero.
+    numbered: tuple[str, ...] = ()
+
+    def keys(self, network: Network) -> dict[str, Key]:
+        """Where each canonical tensor of a network is, by its name."""
+        names = self.names.layers(network)
+        keys: dict[str, Key] = {}
+        for layer in network.layers:
+            for canonical, shape in layer.tensors.items():
+                tensor = self.tensors.name(layer, canonical.rpartition(".")[2])
+                path = self.path.format(
+                    layer=names[layer.role], tensor=tensor, number=self.first + len(keys)
+                )
+                keys[canonical] = Key(path, self.orientation.axes(layer, shape))
+        return keys
+
+    def stem(self, network: Network) -> str:
+        """The key of the first kernel, by which a network inside another model is found."""
+        return next(iter(self.keys(replace(network, blocks=())).values())).path
+
+    def renumbered(self, paths: Iterable[str]) -> dict[str, str]:
+        """All keys of a file, and what they are with the numbers of this form."""
+        names = {path: path for path in paths}
+        for name in self.numbered:
+            pattern = re.compile(rf"(?<![^/]){name}(?:_(\d+))?(?=/)")
+            found = {int(n or 0) for path in names for n in pattern.findall(path)}
+            ranks = {number: _counted(name, rank) for rank, number in enumerate(sorted(found))}
+            for path in names:
+                if places := pattern.search(path):
+                    names[path] = pattern.sub(ranks[int(places.group(1) or 0)], path)
+        return names
+
+    def is_beside_another(self, paths: Iterable[str]) -> bool:
+        """Whether a file of these keys, as far as it has them, is of another network."""
+        return self.another is not None and any(re.search(self.another[0], path) for path in paths)
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether a key holds no weights of the network."""
+        return bool(self.ignored and re.search(self.ignored, path))
+
+
+Extra = Callable[[Form, Network, "Normalization | None"], dict[str, np.ndarray]]
+
+
+def batch_counters(
+    form: Form, network: Network, normalization: Normalization | None
+) -> dict[str, np.ndarray]:
+    """What nn.BatchNorm2d counts; nothing computes with it, but a strict loader misses it."""
+    names = form.names.layers(network)
+    norms = [layer.role for layer in network.layers if layer.kind == "batch_norm"]
+    return {f"{names[role]}.num_batches_tracked": np.array(0, np.int64) for role in norms}
+
+
+def state_dict(names: Names) -> Form:
+    """The form of a PyTorch model's weights, whose names alone differ between libraries."""
+    return Form(
+        names=names,
+        path="{layer}.{tensor}",
+        tensors=PYTORCH_TENSORS,
+        orientation=PYTORCH_ORDER,
+        ignored=r"(^|\.)num_batches_tracked$",
+        ignored_why="batch counters, which inference does not use",
+        extra=batch_counters,
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One library's way of keeping the weights of an architecture."""
+
+    name: str
+    library: str
+    presets: tuple[str, ...]
+    dialects: Mapping[str, tuple[Dialect, ...]]  # by preset: what the library's own code runs
+    forms: Mapping[str, Form]  # read and written, by format
+    expects: str  # of an image
+    framework: str  # the backend that its library runs on
+    normalization: Normalization | None = None  # where it is that of all its weights
+    notes: tuple[str, ...] = ()
+    any_network: bool = False  # of any scaling, in any dialect
+    has_graph: bool = False  # the library's own graph can be written too, and is fed as `expects`
+    also_read: Mapping[str, tuple[Form, ...]] = field(default_factory=dict)  # by format
+
+    def forms_of(self, kind: str) -> tuple[Form, ...]:
+        """Every form in which files of a format are read."""
+        written = (self.forms[kind],) if kind in self.forms else ()
+        return (*written, *self.also_read.get(kind, ()))
+
+    @property
+    def formats_read(self) -> tuple[str, ...]:
+        """Formats that are read, those that are written too first."""
+        return tuple(dict.fromkeys(k for k in (*self.forms, *self.also_read) if k != BY_NAME))
+
+    def holds(self, preset: str) -> bool:
+        """Whether the library has this preset; a network that is none is called "custom"."""
+        return self.any_network or preset in self.presets
+
+    def runs(self, preset: str, dialect: Dialect) -> bool:
+        """Whether the library computes this preset in this dialect."""
+        if self.any_network:
+            return True
+        numbers = (dialect.padding, dialect.epsilon)
+        return any((d.padding, d.epsilon) == numbers for d in self.dialects.get(preset, ()))
+
+
+def same_for(presets: tuple[str, ...], *dialects: Dialect) -> dict[str, tuple[Dialect, ...]]:
+    """One answer for every preset."""
+    return dict.fromkeys(presets, dialects)

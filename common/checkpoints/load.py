@@ -1,0 +1,139 @@
+"""Reading the weights of any layout as canonical arrays.  The answer of `rosetta.load`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from .._util.result import ARRAYS, Result
+from ..architectures import changed
+from ..errors import FileError, UsageError, WeightsError
+from ..images.families import FAMILIES, Family, family_of
+from ..images.normalization import Normalization
+from ..network import Network
+from ..weights.canonical import Weights, check
+from ..weights.initial import initial
+from ..weights.metadata import FAMILY
+from .identify import match, match_with, undecided
+
+
+@dataclass(frozen=True)
+class LoadedWeights(Result):
+    """The weights of a file, in canonical names and orientation, and the network they are of.
+
+    `network` states the dialect that the weights need.  `layouts` are those that explain the file,
+    `family` the preprocessing that a file of ours names, and `normalization` what the file itself
+    says of its images, where it does.
+    """
+
+    path: Path
+    network: Network
+    weights: Weights = field(repr=False, metadata=ARRAYS)
+    layouts: tuple[str, ...]
+    family: str | None
+    normalization: Normalization | None
+
+    @property
+    def preprocessing(self) -> Family:
+        """How the weights expect images to be prepared.
+
+        Raises:
+            RosettaError: nothing is known of the layout's images.
+        """
+        said = FAMILIES.get(self.family or "")
+        if said is None:
+            return family_of(self.layouts, self.normalization, self.network.architecture)
+        if self.normalization is None:
+            return said
+        return replace(said, normalization=self.normalization)
+
+
+def load(
+    path: str | Path,
+    *,
+    dialect: str | None = None,
+    raw: bool = False,
+    resolution: int | None = None,
+    dtype: str = "float32",
+) -> LoadedWeights:
+    """Read a checkpoint of any layout and format.
+
+    `dialect` is for a file that leaves its dialect open; `raw` prefers the raw weights to their
+    moving average; `resolution` is the side in pixels that the network is to have, where it is not
+    the preset's.  Arrays are of `dtype`.
+
+    Raises:
+        FileError: the file cannot be read, or no layout explains it whole.
+        DialectUndecidedError: the file leaves its dialect open, and none was given.
+        UsageError: the file states another dialect than the one that was given.
+    """
+    found = match(path, dialect, raw) if raw else match_with(path, dialect)
+    if found.dialect is None:
+        raise undecided(found)
+    if dialect not in (None, found.dialect.name):
+        raise UsageError(
+            f"{path}: its weights are of the {found.dialect.name} dialect; give no other",
+            argument="dialect",
+        )
+    network = changed(found.network, dialect=asdict(found.dialect))
+    if resolution is not None:
+        network = changed(network, resolution=resolution)
+    return LoadedWeights(
+        path=Path(path),
+        network=network,
+        weights={name: stored.astype(dtype).read() for name, stored in found.weights.items()},
+        layouts=tuple(layout.name for layout in found.layouts),
+        family=found.checkpoint.metadata.get(FAMILY),
+        normalization=found.normalization,
+    )
+
+
+def with_classes(network: Network, weights: Weights, classes: int, seed: int = 0) -> LoadedHead:
+    """The same network with a new classifier of so many classes, by the official initialisation."""
+    network = changed(network, num_classes=classes)
+    fresh = initial(network, seed)
+    kept = {
+        name: fresh[name] if name.startswith("classifier.") else weights[name]
+        for name in network.tensors
+    }
+    return LoadedHead(network, kept)
+
+
+@dataclass(frozen=True)
+class LoadedHead:
+    """A network and its weights, after the classifier was exchanged."""
+
+    network: Network
+    weights: Weights = field(repr=False)
+
+
+def weights_for(
+    network: Network, weights: LoadedWeights | Weights | str | Path, dialect: str | None = None
+) -> LoadedHead:
+    """Weights that were given in any way, for a network that was asked for.
+
+    The dialect is that of the weights, where they state one.  A classifier of another number of
+    classes is replaced by a new one, or left out where the network has none.
+
+    Raises:
+        FileError: the file cannot be read, or holds another preset.
+        WeightsError: the arrays are not those of the network.
+    """
+    if isinstance(weights, str | Path):
+        weights = load(weights, dialect=dialect)
+    if not isinstance(weights, LoadedWeights):
+        check(network.tensors, weights)
+        return LoadedHead(network, weights)
+    found = weights.network
+    if (found.architecture, found.scaling) != (network.architecture, network.scaling):
+        raise FileError(weights.path, f"holds {found.title}, not {network.title}")
+    if found.in_channels != network.in_channels:
+        raise WeightsError(
+            f"{weights.path}: takes {found.in_channels} channels, not {network.in_channels}"
+        )
+    network = changed(network, dialect=asdict(found.dialect))
+    if network.num_classes is None:
+        return LoadedHead(network, {name: weights.weights[name] for name in network.tensors})
+    if network.num_classes != found.num_classes:
+        return with_classes(network, weights.weights, network.num_classes)
+    return LoadedHead(network, weights.weights)

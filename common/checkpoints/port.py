@@ -1,0 +1,306 @@
+"""Carrying weights from any layout to any other.
+
+Nothing here builds a model: porting renames and transposes arrays, one at a time.  What runs the
+source and the result is `run_files.py`, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from .._util.result import Result
+from ..architectures import changed
+from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
+from ..images.normalization import Normalization
+from ..network import Dialect, Network
+from ..weights.canonical import fingerprint
+from ..weights.initial import initial
+from ..weights.metadata import NORMALIZATION, UNFAITHFUL, metadata
+from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
+from .formats.checkpoint import Content
+from .formats.detect import KERAS_ARCHIVE
+from .identify import Match, match, undecided
+from .inspect import Inspection, expectations, inspection
+from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
+from .layouts.keras_graph import config
+from .run_files import NotRun, Outputs, Run, compare_runs
+
+NARROW = ("float16", "bfloat16")
+DTYPES = ("float32", "float16")  # that every format can hold
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+
+
+@dataclass(frozen=True)
+class Ported(Result):
+    """What `port` did."""
+
+    source: Inspection
+    destination: Path
+    layout: str
+    format: str
+    dialect: str
+    mapped: int
+    dropped: dict[str, str] = field(repr=False)
+    written: tuple[str, ...] = field(repr=False)  # keys that are not weights of the network
+    fingerprint: str
+    verified: bool  # read back, with the same fingerprint
+    outputs: Outputs | NotRun | None  # of source and result; None where they were not to be run
+    faithful: bool
+    expects: str  # what to give the result
+    notes: tuple[str, ...]
+
+
+# ------------------------------------------------------------------ port
+
+
+def port(
+    source: str | Path,
+    destination: str | Path,
+    to: str,
+    *,
+    dialect: str | None = None,
+    dtype: str | None = None,
+    drop_head: bool = False,
+    classes: int | None = None,
+    raw: bool = False,
+    force: bool = False,
+    verify: bool = True,
+    run: bool = True,
+) -> Ported:
+    """Write the weights of a file in another layout, in the format of the destination's suffix.
+
+    `classes` replaces the classifier by a new one of so many classes, with the official
+    initialisation.  `verify` reads the result back; `run`, with it, also runs both files on a
+    photograph where a framework is installed.
+
+    Raises:
+        RosettaError: either file, the layout or the combination is not possible; nothing was
+            written.
+    """
+    destination = Path(destination)
+    if dtype not in (None, *DTYPES):
+        raise UsageError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
+    if drop_head and classes is not None:
+        raise UsageError(
+            "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
+        )
+    _check_target(destination, to, force)
+    found = match(source, dialect, raw)
+    if found.dialect is None:
+        raise undecided(found)
+    layout, format = _target(destination, to, found)
+    network = _target_network(found, drop_head, classes)
+    faithful = layout.runs(network.name, found.dialect)
+    if not faithful and not force:
+        raise _unfaithful(found, layout, network, raw, run)
+    weights = _target_weights(found, network, classes, dtype)
+    content, extra = _arranged(layout, format, network, weights, found)
+    write(destination, format, content)
+    mark = fingerprint(weights)
+    outputs = None
+    if verify:
+        _read_back(destination, found.dialect, mark, layout)
+        outputs = _run_both(found, destination, layout, network, raw) if run else None
+    return Ported(
+        source=inspection(found),
+        destination=destination,
+        layout=layout.name,
+        format=format,
+        dialect=found.dialect.name,
+        mapped=sum(name in found.weights and name not in _new(classes) for name in weights),
+        dropped={**found.dropped, **_left_behind(found, weights, classes)},
+        written=tuple(extra),
+        fingerprint=mark,
+        verified=verify,
+        outputs=outputs,
+        faithful=faithful,
+        expects=_fed_with(layout, found),
+        notes=layout.notes,
+    )
+
+
+def _check_target(destination: Path, to: str, force: bool) -> None:
+    """Report what cannot be written before anything is read."""
+    if to not in LAYOUT_NAMES:
+        raise UsageError(f"unknown layout {to!r}; choose from {', '.join(LAYOUT_NAMES)}")
+    kinds = list(dict.fromkeys(k for layout in LAYOUTS if layout.name == to for k in layout.forms))
+    if not kinds:
+        raise FileError(destination, f"{to} is read only; choose another layout")
+    _format(destination, to, kinds)
+    exists = destination.exists() or index_of(destination).exists()
+    if exists and not force:
+        raise ExistsError(
+            destination, "exists; choose another name, or overwrite it", argument="force"
+        )
+
+
+def _format(destination: Path, to: str, kinds: Collection[str]) -> str:
+    """The format of a destination, if it is one of those that a layout is written in."""
+    kind = CHECKPOINT if CHECKPOINT in kinds else format_of(destination)
+    if kind not in kinds:
+        raise FileError(
+            destination, f"{to} is not written as {kind}; choose from {', '.join(kinds)}"
+        )
+    return kind
+
+
+def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
+    """The layout of a name that has the network, and the format of the destination in it."""
+    preset = found.network.name
+    layout = layout_of(to, preset)
+    if layout is None:
+        raise FileError(found.checkpoint.path, f"{to} has no {preset}; choose a layout that does")
+    return layout, _format(destination, to, layout.forms)
+
+
+def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
+    network = found.network
+    if found.dialect != network.dialect:
+        network = changed(network, dialect=asdict(found.dialect))
+    if drop_head:
+        return changed(network, num_classes=None)
+    return network if classes is None else changed(network, num_classes=classes)
+
+
+def _unfaithful(
+    found: Match, layout: Layout, network: Network, raw: bool, run: bool
+) -> UnfaithfulError:
+    """Why a port is refused, and what it would cost on a photograph."""
+    ours, theirs = network.dialect, layout.dialects[network.name]
+    runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
+    cost, said = None, "the outputs would be others"
+    if run:
+        mine = Run(found.checkpoint.path, layout.framework, ours, raw=raw)
+        outputs = compare_runs(mine, replace(mine, dialect=theirs[0]))
+        if isinstance(outputs, Outputs):
+            cost = outputs.error
+            said = (
+                f"on a test photograph its {outputs.endpoint} would change by up to {cost:.2g} "
+                "standard deviations"
+            )
+    return UnfaithfulError(
+        found.checkpoint.path,
+        f"these weights need {ours.padding} padding and epsilon {ours.epsilon:g}, but "
+        f"{layout.library} runs {network.name} with {runs}: {said}; force it to write them anyway",
+        cost=cost,
+    )
+
+
+def _new(classes: int | None) -> tuple[str, ...]:
+    """The tensors that the source does not give, when a new classifier is asked for."""
+    return () if classes is None else CLASSIFIER
+
+
+def _left_behind(
+    found: Match, weights: Mapping[str, LazyTensor], classes: int | None
+) -> dict[str, str]:
+    return {
+        stored.key: "the classifier"
+        for name, stored in found.weights.items()
+        if name not in weights or name in _new(classes)
+    }
+
+
+def _target_weights(
+    found: Match, network: Network, classes: int | None, dtype: str | None
+) -> dict[str, LazyTensor]:
+    path, given = found.checkpoint.path, dict(found.weights)
+    narrow = [stored.dtype.name for stored in given.values() if stored.dtype.name in NARROW]
+    if narrow and dtype is None:
+        raise FileError(
+            path, f"is in {narrow[0]}; choose dtype float32 to widen it", argument="dtype"
+        )
+    if classes is not None:
+        fresh = initial(network)
+        given |= {name: LazyTensor.of(name, fresh[name]) for name in CLASSIFIER}
+    weights = {name: given[name] for name in network.tensors}
+    if dtype is not None:
+        weights = {name: stored.astype(dtype) for name, stored in weights.items()}
+    if dtype == "float16":
+        _check_range(path, weights)
+    return weights
+
+
+def _check_range(path: Path, weights: Mapping[str, LazyTensor]) -> None:
+    """float16 ends at 65,504, which a running variance may pass."""
+    for name, stored in weights.items():
+        with np.errstate(over="ignore"):
+            if not np.isfinite(stored.read()).all():
+                raise FileError(path, f"{name} does not fit into float16; use float32")
+
+
+def _arranged(
+    layout: Layout, format: str, network: Network, weights: Mapping[str, LazyTensor], found: Match
+) -> tuple[Content, list[str]]:
+    """What to write, in the layout's names and orientation, and which of it is not weights."""
+    form = layout.forms[format]
+    extra = form.extra(form, network, found.normalization) if form.extra else {}
+    tensors = {
+        **{key: LazyTensor.of(key, array) for key, array in extra.items()},
+        **{
+            key.path: weights[name].transposed(key.axes) for name, key in form.keys(network).items()
+        },
+    }
+    graph = None
+    if format == KERAS_ARCHIVE:  # its library's graph, whatever the weights were trained in
+        theirs = layout.dialects[network.name][0]
+        graph = config(changed(network, dialect=asdict(theirs)))
+    faithful = layout.runs(network.name, network.dialect)
+    content = Content(
+        tensors=tensors,
+        metadata=_file_metadata(layout, network, faithful, found.normalization),
+        layer_names=_layer_names(form, network),
+        config=graph,
+    )
+    return content, list(extra)
+
+
+def _layer_names(form: Form, network: Network) -> dict[str, str]:
+    """What Keras 3 writes beside each group of variables: the layer's name."""
+    if form.layer_names is None:
+        return {}
+    groups, names = form.names.layers(network), form.layer_names.layers(network)
+    return {
+        **{f"{groups[role]}/vars": names[role] for role in names},
+        **form.extra_layers,
+    }
+
+
+def _file_metadata(
+    layout: Layout, network: Network, faithful: bool, normalization: Normalization | None
+) -> dict[str, str]:
+    stated = {} if normalization is None else {NORMALIZATION: json.dumps(asdict(normalization))}
+    if layout.name == "canonical":
+        return {**metadata(network), **stated}
+    marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
+    return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
+
+
+def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:
+    again = match(path, None if layout.name == "canonical" else dialect.name)
+    if fingerprint(again.weights) != mark:
+        raise FileError(path, f"does not read back as {layout.name} with the same weights")
+
+
+def _run_both(
+    found: Match, destination: Path, layout: Layout, network: Network, raw: bool
+) -> Outputs | NotRun:
+    """Source and result on a photograph, each as its own library would compute it."""
+    theirs = layout.dialects.get(network.name, ())
+    runs_ours = layout.runs(network.name, found.dialect)
+    return compare_runs(
+        Run(found.checkpoint.path, found.layouts[0].framework, found.dialect, raw=raw),
+        Run(destination, layout.framework, found.dialect if runs_ours else theirs[0]),
+    )
+
+
+def _fed_with(layout: Layout, found: Match) -> str:
+    """What to give the result: what the weights expect, or what its own graph turns into that."""
+    if layout.has_graph:
+        return layout.expects
+    return " or ".join(expectations(found)) if found.normalization else layout.expects

@@ -1,0 +1,103 @@
+"""Do two files hold the same network?  The answer of `rosetta verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from .._util.result import Result
+from ..weights.canonical import fingerprint
+from .formats import LazyTensor
+from .identify import Match, match_with
+from .run_files import NotRun, Outputs, Run, compare_runs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A tensor that two files do not share."""
+
+    name: str
+    largest: float  # absolute; infinite where one file lacks it or has another shape
+
+
+@dataclass(frozen=True)
+class Verification(Result):
+    """What two files have in common."""
+
+    fingerprints: tuple[str, str]
+    dialects: tuple[tuple[str, ...], tuple[str, ...]]  # that each may be run in
+    differences: tuple[Difference, ...]  # the largest first
+    outputs: Outputs | NotRun | None  # None where they are the same, or cannot be compared
+
+    @property
+    def same_weights(self) -> bool:
+        """Every tensor is in both, with the same values."""
+        return self.fingerprints[0] == self.fingerprints[1] and not self.differences
+
+    @property
+    def same_dialect(self) -> bool:
+        """There is a dialect that both can be run in."""
+        return bool(set(self.dialects[0]) & set(self.dialects[1]))
+
+    @property
+    def same(self) -> bool:
+        """The two files hold the same network."""
+        return self.same_weights and self.same_dialect
+
+
+# ------------------------------------------------------------------ verify
+
+
+def verify(
+    first: str | Path, second: str | Path, *, dialect: str | None = None, run: bool = True
+) -> Verification:
+    """Whether two files hold the same network, and if not, where they part.
+
+    `run` compares their outputs on a photograph as well, where they are not the same and a
+    framework is installed.
+
+    Raises:
+        RosettaError: a file cannot be read or explained.
+    """
+    a, b = (match_with(path, dialect) for path in (first, second))
+    found = Verification(
+        fingerprints=(fingerprint(a.weights), fingerprint(b.weights)),
+        dialects=(_names(a), _names(b)),
+        differences=_differences(a.weights, b.weights),
+        outputs=None,
+    )
+    if found.same or not run or a.network.name != b.network.name:
+        return found
+    # Where one file leaves its dialect open, it is run in the other's.
+    dialects = [
+        mine.dialect or other.dialect or mine.possible[0] for mine, other in ((a, b), (b, a))
+    ]
+    runs = [
+        Run(f.checkpoint.path, f.layouts[0].framework, dialect)
+        for f, dialect in zip((a, b), dialects, strict=True)
+    ]
+    return replace(found, outputs=compare_runs(*runs))
+
+
+def _names(found: Match) -> tuple[str, ...]:
+    possible = found.possible if found.dialect is None else (found.dialect,)
+    # Momentum, the rest of a dialect, is of no consequence to what is computed.
+    return tuple(f"{d.padding} padding, epsilon {d.epsilon:g}" for d in possible)
+
+
+def _differences(
+    a: Mapping[str, LazyTensor], b: Mapping[str, LazyTensor]
+) -> tuple[Difference, ...]:
+    differences = []
+    for name in dict.fromkeys((*a, *b)):
+        if name not in a or name not in b or a[name].shape != b[name].shape:
+            differences.append(Difference(name, float("inf")))
+            continue
+        x, y = (np.asarray(weights[name], np.float64) for weights in (a, b))
+        if not np.array_equal(x, y, equal_nan=True):
+            gap = np.abs(x - y)
+            differences.append(Difference(name, float(np.where(np.isnan(gap), np.inf, gap).max())))
+    return tuple(sorted(differences, key=lambda difference: -difference.largest))

@@ -1,0 +1,251 @@
+"""The commands for files of weights: inspect, port, verify and export."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import efficientnet_rosetta as rosetta
+
+from .._util.json_text import as_json as json_text
+from ..network import DIALECTS
+from . import tables
+from .app import app
+from .options import BackendOption, GivenDialect, JsonFlag, PresetArgument, SizeOption, pixels
+
+if TYPE_CHECKING:
+    from ..checkpoints.inspect import Inspection
+    from ..checkpoints.port import Ported
+    from ..checkpoints.run_files import NotRun, Outputs
+
+DIFFERS = 1  # exit status
+SHOWN = 10  # tensors that differ
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout and format.")
+]
+RawOption = Annotated[
+    bool,
+    typer.Option("--raw", help="Use the raw weights of a file that also has a moving average."),
+]
+
+
+@app.command()
+def inspect(
+    file: FileArgument,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="List every tensor and what it is in the network.")
+    ] = False,
+    dialect: GivenDialect = None,
+    raw: RawOption = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what a checkpoint file is: the library, the network, its classes and its images."""
+    found = rosetta.inspect(file, dialect=dialect, raw=raw)
+    if as_json:
+        typer.echo(json_text(found), nl=False)
+        return
+    for name, value in _inspection_lines(found).items():
+        typer.echo(f"{name:<12}{value}")
+    for key, role in found.keys.items() if keys else ():
+        typer.echo(f"{key}  {role}")
+
+
+def _inspection_lines(found: Inspection) -> dict[str, str]:
+    scaling = f" ({tables.scaling(found.scaling)})" if found.preset == "custom" else ""
+    if found.dialect is None:
+        names = " or ".join(map(_rules, found.possible_dialects))
+        dialect = f"not in the file; give --dialect: {names}"
+    else:
+        dialect = f"{_rules(found.dialect)}, according to {found.dialect_from}"
+    lines = {
+        "layout": " or ".join(found.layouts),
+        "format": found.format,
+        "preset": found.preset + scaling,
+        "classes": "none (no classifier)"
+        if found.num_classes is None
+        else f"{found.num_classes:,}",
+        "channels": str(found.in_channels),
+        "dtype": ", ".join(found.dtypes),
+        "wrappers": ", ".join(found.wrappers) or "none",
+        "dialect": dialect,
+        "expects": " or ".join(found.expects),
+        "parameters": f"{found.parameters:,}",
+        "fingerprint": found.fingerprint,
+    }
+    return {**lines, "warning": found.mark} if found.mark else lines
+
+
+def _rules(name: str) -> str:
+    """`tensorflow (same padding, epsilon 0.001)`"""
+    if name not in DIALECTS:  # of a canonical file of somebody's own
+        return name
+    dialect = DIALECTS[name]
+    return f"{name} ({dialect.padding} padding, epsilon {dialect.epsilon:g})"
+
+
+@app.command()
+def port(
+    source: Annotated[Path, typer.Argument(help="A checkpoint of any layout and format.")],
+    destination: Annotated[
+        Path, typer.Argument(help="The file to write. Its suffix decides the format.")
+    ],
+    to: Annotated[str, typer.Option(help="Layout to write: one that `rosetta layouts` lists.")],
+    dialect: GivenDialect = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Convert the weights to float32 or float16. Default: as in the source."),
+    ] = None,
+    drop_head: Annotated[
+        bool, typer.Option("--drop-head", help="Leave out the classifier.")
+    ] = False,
+    classes: Annotated[
+        int | None,
+        typer.Option(help="Replace the classifier by a new, untrained one with so many classes."),
+    ] = None,
+    raw: RawOption = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Overwrite the destination, and write weights even where the target library "
+            "would compute different outputs with them.",
+        ),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(help="Read the result back, and run both files on a photograph."),
+    ] = True,
+) -> None:
+    """Move weights from any layout to any other, and prove that nothing changed.
+
+    A conversion that would change the outputs is refused.  Exit status: 0 if the result is proved,
+    1 if its outputs differ, 2 if nothing was written.
+    """
+    from ..checkpoints.run_files import Outputs
+
+    done = rosetta.port(
+        source,
+        destination,
+        to,
+        dialect=dialect,
+        dtype=dtype,
+        drop_head=drop_head,
+        classes=classes,
+        raw=raw,
+        force=force,
+        verify=verify,
+    )
+    for line in _port_lines(done):
+        typer.echo(line)
+    exact = done.faithful and dtype is None
+    if exact and isinstance(done.outputs, Outputs) and not done.outputs.agree:
+        raise typer.Exit(DIFFERS)
+
+
+def _port_lines(done: Ported) -> Iterator[str]:
+    """What was read, written, left out and added, and what proves it."""
+    found = done.source
+    yield (
+        f"{found.path}: {' or '.join(found.layouts)} {found.preset}, "
+        f"{done.dialect} dialect (according to {found.dialect_from})"
+    )
+    yield f"{done.destination}: {done.layout}, {done.format}; {done.mapped} tensors written"
+    for reason, number in Counter(done.dropped.values()).items():
+        yield f"left out: {number} entries, {reason}"
+    if done.written:
+        yield f"added: {len(done.written)} entries that are not weights: {done.written[0]}, ..."
+    yield f"expects: {done.expects}"
+    for note in done.notes:
+        yield f"note: {note}"
+    if not done.faithful:
+        yield f"warning: {done.layout} uses other rules than these weights need; its outputs differ"
+    if done.verified:
+        yield f"verified: read back, fingerprint {done.fingerprint[:16]}"
+    if done.outputs is not None:
+        yield _outputs_line(done.outputs)
+
+
+def _outputs_line(outputs: Outputs | NotRun) -> str:
+    from ..checkpoints.run_files import NotRun
+
+    if isinstance(outputs, NotRun):
+        return f"not run: {outputs.reason}"
+    first, second = outputs.frameworks
+    return (
+        f"run: {outputs.endpoint} of source ({first}) and result ({second}) on a photograph of "
+        f"{outputs.pixels} pixels {'agree' if outputs.agree else 'DIFFER'}: largest error "
+        f"{outputs.error:.1e} standard deviations, allowed {outputs.tolerance:.0e}"
+    )
+
+
+@app.command()
+def verify(
+    first: Annotated[Path, typer.Argument(help="A checkpoint of any layout and format.")],
+    second: Annotated[Path, typer.Argument(help="Another checkpoint.")],
+    dialect: GivenDialect = None,
+) -> None:
+    """Say whether two files hold the same network, whatever their layouts.
+
+    Exit status: 0 if they do, 1 if not, 2 if a file cannot be used.
+    """
+    found = rosetta.verify(first, second, dialect=dialect)
+    if found.same:
+        typer.echo(f"the same network, fingerprint {found.fingerprints[0][:16]}")
+        return
+    if found.same_weights:
+        one, other = (" or ".join(names) for names in found.dialects)
+        typer.echo(f"the same weights, but they need different dialects: {one} against {other}")
+    else:
+        typer.echo(f"{len(found.differences)} tensors differ; the largest differences are:")
+    for difference in found.differences[:SHOWN]:
+        typer.echo(f"{difference.name}  {difference.largest:.1e}")
+    if found.outputs is not None:
+        typer.echo(_outputs_line(found.outputs))
+    raise typer.Exit(DIFFERS)
+
+
+@app.command()
+def export(
+    preset: PresetArgument,
+    output: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
+    backend: BackendOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Checkpoint of any layout. Without it, the weights are random and calibrated.",
+        ),
+    ] = None,
+    endpoints: Annotated[
+        bool,
+        typer.Option("--endpoints", help="Make the value of every block an output of the graph."),
+    ] = False,
+    opset: Annotated[
+        int | None, typer.Option(help="Version of ONNX's operator set. Default: 18.")
+    ] = None,
+    dialect: GivenDialect = None,
+    size: SizeOption = None,
+) -> None:
+    """Write a network to an ONNX file, for batches of any size."""
+    given = {} if opset is None else {"opset": opset}
+    done = rosetta.export(
+        preset,
+        output,
+        backend,
+        weights=weights,
+        endpoints=endpoints,
+        dialect=dialect,
+        resolution=size,
+        **given,
+    )
+    network = done.network
+    outputs = f"{done.outputs[0]} to {done.outputs[-1]}" if endpoints else done.outputs[-1]
+    typer.echo(
+        f"{done.path}: {network.title} from {done.backend}, {network.dialect.name} dialect, "
+        f"{pixels(network.resolution)} pixels, opset {done.opset}, output {outputs}"
+    )

@@ -1,0 +1,105 @@
+"""The rows that the command line and the pages print: stages, recipes, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ..architectures import ARCHITECTURES, PRESETS, resolve
+from ..network import Activation, Classifier, Section, Size
+from ..spec import DROP_PATH_RATE
+
+if TYPE_CHECKING:
+    from ..training.recipes import Recipe
+
+RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A row of the table of a network: what its sections are, and the first one's input."""
+
+    operator: str
+    input_size: Size
+    channels: int
+    layers: int
+    stride: int
+
+
+def stage_row(sections: tuple[Section, ...]) -> StageRow:
+    """The row of a stage, from its sections."""
+    maps = [section for section in sections if not isinstance(section, Classifier)]
+    first: Any = maps[0]
+    operator = ", ".join(dict.fromkeys(section.operator for section in sections))
+    return StageRow(operator, first.input_size, first.out_channels, len(maps), first.stride)
+
+
+def scaling(values: dict[str, float]) -> str:
+    """`width 1, depth 1.1`"""
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items())
+
+
+def sizes(presets: tuple[str, ...]) -> str:
+    """`b0-b7, l2`: presets that follow one another in their architecture, joined."""
+    known = list(PRESETS)
+    runs = groupby(enumerate(presets), lambda pair: known.index(pair[1]) - pair[0])
+    parts = []
+    for _, run in runs:
+        names = [name for _, name in run]
+        numbered = [name for name in names if name[-1].isdigit() and name[:-1] == names[0][:-1]]
+        if len(numbered) > 1:
+            parts.append(f"{numbered[0]}-{numbered[-1]}")
+            names = [name for name in names if name not in numbered]
+        parts += names
+    return ", ".join(parts)
+
+
+def recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Item, value and source of every number of a recipe, and of what the network itself has."""
+    for item, source in recipe.sources.items():
+        value = in_words(getattr(recipe, item)) + RECIPE_UNITS.get(item, "")
+        yield item.replace("_", " "), value, source
+    yield from _network_rows(recipe.architecture)
+
+
+def _network_rows(architecture: str) -> Iterator[tuple[str, str, str]]:
+    """What training needs beside a recipe: numbers that are the network's own, by default."""
+    from ..training.recipes import NETWORK_SOURCES
+
+    networks = [resolve(preset) for preset in ARCHITECTURES[architecture].presets]
+    dropout = sorted({network.dropout for network in networks})
+    functions = {
+        operation.function
+        for section in networks[0].sections
+        for operation in section.path
+        if isinstance(operation, Activation)
+    }
+    values = {
+        "batch norm": f"{networks[0].dialect.momentum:g} of the statistics kept",
+        "activation": ", ".join(sorted(functions)),
+        "stochastic depth": f"survival {1 - DROP_PATH_RATE:g} of the last block",
+        "dropout": " to ".join(f"{rate:g}" for rate in dict.fromkeys((dropout[0], dropout[-1]))),
+    }
+    for item, source in NETWORK_SOURCES[architecture].items():
+        yield item, values[item], f"the network's; {source}"
+
+
+def in_words(value: object) -> str:
+    """A number as it is, and what has several of them one by one, a line each."""
+    if isinstance(value, tuple):
+        return "\n".join(map(in_words, value))
+    if not is_dataclass(value):
+        return _short(value)
+    parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    given = {name: part for name, part in parts.items() if part not in (None, False)}
+    return "\n".join(f"{name.replace('_', ' ')} {_short(part)}" for name, part in given.items())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(map(_short, value))
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

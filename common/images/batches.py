@@ -1,0 +1,136 @@
+"""Images as batches: the same ones, bit for bit, whoever asks for them.
+
+A training image is a pure function of the file, the seed, the epoch and its place in the epoch, so
+that both frameworks, and any number of workers, train on the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import FileError, RosettaError, UnreadableImageError
+from ..network import Size
+from .augment import Augmentation
+from .datasets import Sample
+from .decode import decode
+from .families import OFFICIAL, Family
+from .tfrecord import Record
+from .transforms import evaluation_image, training_image
+
+SUBSTITUTES = 20  # images tried in place of one that cannot be read
+NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
+
+
+# ------------------------------------------------------------------ batches
+
+
+class Batch(NamedTuple):
+    """Images (N, 3, H, W) of float32, labels (N,), and what could not be read: names and reasons.
+
+    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of samples in the random order of an epoch, or in their own for evaluation.
+
+    All of them are of the same size.  Training leaves out the last images of an epoch that do not
+    fill a batch; evaluation fills the last one up with `NO_IMAGE`.
+    """
+
+    samples: Sequence[Sample | Record]
+    size: Size
+    batch: int
+    augmentation: Augmentation | None = None  # None for evaluation
+    seed: int = 0
+    family: Family = OFFICIAL
+    classes: int | None = None  # labels at or above are refused
+
+    def __post_init__(self) -> None:
+        if not self.samples:
+            raise RosettaError("there are no images to make batches of")
+        if self.batch < 1:
+            raise RosettaError(f"the batch is {self.batch}; it must have at least 1 image")
+        if self.augmentation is not None and self.batch > len(self.samples):
+            raise RosettaError(
+                f"the batch is {self.batch}, but there are {len(self.samples)} images to train on; "
+                "choose a smaller batch"
+            )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        if self.augmentation is None:
+            return math.ceil(len(self.samples) / self.batch)
+        return len(self.samples) // self.batch
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Which sample comes at which place of an epoch."""
+        if self.augmentation is None:
+            return np.arange(len(self.samples))
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
+
+    def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
+        """A batch, or one of equal parts of it for one of several processes: a pure function.
+
+        What cannot be read is replaced by the next image that can be in training, and by
+        `NO_IMAGE` in evaluation.
+
+        Raises:
+            RosettaError: in training, no image can be read; or a label is none of the classes.
+        """
+        order, skipped = self.order(epoch), {}
+        share = self.batch // parts
+        first = number * self.batch + part * share
+        places = range(first, first + share)
+        found = [self._at(order, epoch, place, skipped) for place in places]
+        images, labels = zip(*found, strict=True)
+        return Batch(np.stack(images), np.array(labels, np.int64), skipped)
+
+    def _at(
+        self, order: np.ndarray, epoch: int, place: int, skipped: dict[str, str]
+    ) -> tuple[np.ndarray, int]:
+        if self.augmentation is None:
+            return self._evaluated(place, skipped)
+        for further in range(SUBSTITUTES):
+            sample = self.samples[order[(place + further) % len(order)]]
+            if (read := self._read(sample, skipped)) is not None:
+                random = np.random.default_rng([self.seed, epoch, place])
+                pixels, label = read
+                image = training_image(pixels, self.size, self.augmentation, random, self.family)
+                return image, label
+        raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
+
+    def _evaluated(self, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
+        read = None
+        if place < len(self.samples):
+            read = self._read(self.samples[place], skipped)
+        if read is None:
+            return np.zeros((3, *self.size), np.float32), NO_IMAGE
+        return evaluation_image(read[0], self.size, self.family), read[1]
+
+    def _read(
+        self, sample: Sample | Record, skipped: dict[str, str]
+    ) -> tuple[np.ndarray, int] | None:
+        try:
+            content, label = sample.read()
+            pixels = decode(content, str(sample))
+        except UnreadableImageError as error:
+            skipped[str(sample)] = str(error)
+            return None
+        if self.classes is not None and label >= self.classes:
+            raise FileError(
+                sample,
+                f"is of class {label}, counted from 0, but there are {self.classes}",
+                argument="classes",
+            )
+        return pixels, label

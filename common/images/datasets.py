@@ -1,0 +1,198 @@
+"""Folders of images and TFRecord shards as lists of samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from ..errors import FileError, RosettaError, UnreadableImageError
+from ..network import IMAGENET_CLASSES
+from .tfrecord import Record, read_records
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SPLITS = ("train", "val")
+HELD_OUT = 0.05  # of each class, where the folder has no split of its own
+SHARDS = {"train": "train-*-of-*", "val": "validation-*-of-*"}  # of ImageNet as TFRecords
+
+
+# ------------------------------------------------------------------ data sets
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image file, and the number of its class."""
+
+    path: Path
+    label: int
+
+    def read(self) -> tuple[bytes, int]:
+        """The encoded image, and its label.
+
+        Raises:
+            UnreadableImageError: the file is gone, or may not be read.
+        """
+        try:
+            return self.path.read_bytes(), self.label
+        except OSError as error:
+            raise UnreadableImageError(self.path, f"cannot be read ({error.strerror})") from error
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What there is to train on and to validate on, and the names of its classes."""
+
+    classes: tuple[str, ...]
+    train: tuple[Sample | Record, ...]
+    val: tuple[Sample | Record, ...]
+
+    @property
+    def class_indices(self) -> dict[str, int]:
+        """Class names and their numbers."""
+        return {name: index for index, name in enumerate(self.classes)}
+
+
+def read_data(
+    root: str | Path, held_out: float = HELD_OUT, seed: int = 0, classes: int | None = None
+) -> DataSet:
+    """A folder of images (`read_folder`), or of TFRecord shards (`read_shards`).
+
+    `classes` is checked against a folder of images, and believed of shards, whose classes have no
+    names: 1,000 by default, and with the background class where they are 1,001.
+
+    Raises:
+        RosettaError: it is neither, or has another number of classes.
+    """
+    root = Path(root)
+    if _holds_shards(root):
+        return read_shards(root, IMAGENET_CLASSES if classes is None else classes)
+    found = read_folder(root, held_out, seed)
+    if classes not in (None, len(found.classes)):
+        raise FileError(
+            root, f"has {len(found.classes)} classes, not {classes}", argument="classes"
+        )
+    return found
+
+
+def read_shards(root: str | Path, classes: int = IMAGENET_CLASSES) -> DataSet:
+    """The records of `train-*-of-*` and `validation-*-of-*`, as ImageNet's are named.
+
+    Raises:
+        RosettaError: one of the two is not there, or a shard is damaged.
+    """
+    parts = (_records(Path(root), SHARDS[split], classes) for split in SPLITS)
+    return DataSet(tuple(map(str, range(classes))), *parts)
+
+
+def _records(root: Path, pattern: str, classes: int) -> tuple[Record, ...]:
+    paths = sorted(path for path in root.glob(pattern) if path.is_file())
+    if not paths:
+        raise FileError(root, f"has no shards named {pattern}")
+    background = classes == IMAGENET_CLASSES + 1
+    return tuple(record for path in paths for record in read_records(path, background))
+
+
+def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> DataSet:
+    """One folder a class, within `train` and `val` or to be split: `held_out` of each class is val.
+
+    The split depends on the seed and the names only, and adding an image moves no other one of
+    its class across it but at the border.
+
+    Raises:
+        RosettaError: there is no such folder, it has no classes, or a class has no images.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileError(root, "is no folder; name one with a folder of images for each class")
+    if all((root / split).is_dir() for split in SPLITS):
+        classes = _classes(root / "train")
+        unknown = sorted(set(_classes(root / "val")) - set(classes))
+        if unknown:
+            raise RosettaError(f"{root / 'val' / unknown[0]}: is a class that train does not have")
+        train, val = (
+            tuple(_samples(root / split, classes, required=split == "train")) for split in SPLITS
+        )
+        return DataSet(classes, train, val)
+    for split in SPLITS:
+        if (root / split).is_dir() and any(path.is_dir() for path in (root / split).iterdir()):
+            (other,) = set(SPLITS) - {split}
+            raise FileError(root, f"has {split} but no {other}; name both parts so")
+    if not 0 <= held_out < 1:
+        raise RosettaError(f"the share held out is {held_out}; it must be at least 0 and below 1")
+    classes = _classes(root)
+    train, val = [], []
+    for _, group in groupby(_samples(root, classes, required=True), lambda sample: sample.label):
+        mine = sorted(group, key=lambda sample: _order(seed, sample.path.relative_to(root)))
+        number = min(round(held_out * len(mine)), len(mine) - 1)
+        if held_out and len(mine) > 1:
+            number = max(number, 1)
+        val += mine[:number]
+        train += mine[number:]
+    return DataSet(classes, *(tuple(sorted(part, key=_by_name)) for part in (train, val)))
+
+
+def read_to_evaluate(
+    root: str | Path,
+    classes: int,
+    names: Sequence[str] | None = None,
+    held_out: float = 0.0,
+    seed: int = 0,
+) -> tuple[Sample | Record, ...]:
+    """The images of `val`, or of `validation-*-of-*`, or of a folder that is not split.
+
+    Of the last it is what a training held out of it, or all if that is 0.  `classes` are those of
+    the network.  Folders are numbered by their place in `names`, or in alphabetical order where it
+    has none.
+
+    Raises:
+        RosettaError: there is no such data, or a folder is of no class of the network.
+    """
+    root = Path(root)
+    if _holds_shards(root):
+        return _records(root, SHARDS["val"], classes)
+    found = read_folder(root, held_out, seed)
+    names = found.classes if names is None else tuple(names)
+    unknown = sorted(set(found.classes) - set(names))
+    if unknown:
+        raise RosettaError(f"{root / unknown[0]}: is no class of the network; remove it")
+    if len(names) != classes:
+        raise FileError(
+            root,
+            f"has {len(names)} classes, but the network {classes}; put class_indices.json "
+            "of its training beside the weights",
+        )
+    numbers = [names.index(name) for name in found.classes]
+    return tuple(Sample(s.path, numbers[s.label]) for s in found.val or found.train)
+
+
+def _holds_shards(root: Path) -> bool:
+    return any(path.is_file() for pattern in SHARDS.values() for path in root.glob(pattern))
+
+
+def _classes(root: Path) -> tuple[str, ...]:
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not names:
+        raise FileError(root, "has no folders, of which one for each class is needed")
+    return tuple(names)
+
+
+def _samples(root: Path, classes: tuple[str, ...], required: bool) -> Iterator[Sample]:
+    for label, name in enumerate(classes):
+        paths = (root / name).rglob("*")
+        found = [Sample(path, label) for path in paths if path.suffix.lower() in SUFFIXES]
+        if required and not found:
+            raise FileError(root / name, "has no images; remove it, or fill it")
+        yield from sorted(found, key=_by_name)
+
+
+def _by_name(sample: Sample) -> str:
+    return sample.path.as_posix()  # paths compare in another way on Windows
+
+
+def _order(seed: int, path: Path) -> bytes:
+    return hashlib.sha256(f"{seed} {path.as_posix()}".encode()).digest()

@@ -1,0 +1,49 @@
+"""What pixels are divided by and what is subtracted, before a network sees them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..errors import FileError
+
+# Of ImageNet's red, green and blue, on a scale of 0 to 1.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What an image is given to a network as: (RGB / 255 - mean) / std, channel by channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __str__(self) -> str:
+        mean, std = (" ".join(f"{value:.4g}" for value in v) for v in (self.mean, self.std))
+        return f"RGB / 255, mean {mean}, standard deviation {std}"
+
+    def to_json(self) -> str:
+        """What the metadata of files keep."""
+        return json.dumps(asdict(self))
+
+
+IMAGENET = Normalization(tuple(IMAGENET_MEAN.tolist()), tuple(IMAGENET_STD.tolist()))
+INCEPTION = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # -1 to 1; AdvProp's too
+RAW = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))  # 0 to 255 as it is
+
+
+def check_normalization(normalization: Normalization) -> None:
+    mean, std = (np.array(values) for values in (normalization.mean, normalization.std))
+    if any(len(values) not in (1, 3) for values in (mean, std)):
+        raise FileError(normalization, "has not one number for each of red, green and blue")
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise FileError(normalization, "is not finite, or divides by zero")
+
+
+def normalised(image: np.ndarray, normalization: Normalization = IMAGENET) -> np.ndarray:
+    """(H, W, 3) from 0 to 255 -> (3, H, W) of float32: the mean is 0, the deviation 1."""
+    mean, std = np.array(normalization.mean), np.array(normalization.std)
+    return ((image / 255 - mean) / std).transpose(2, 0, 1).astype(np.float32)

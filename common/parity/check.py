@@ -1,0 +1,146 @@
+"""Running presets in every backend, and what came of it.  The answer of `rosetta.parity`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._util.result import Result
+from ..architectures import PRESETS, resolve
+from ..backends.comparison import TOLERANCES
+from ..backends.process import ProcessBackend
+from ..errors import UsageError
+from ..images.decode import PHOTOGRAPH
+from ..network import TENSORFLOW, Network
+from . import report
+from .claims import Claim, check
+from .run import NetworkResult, Settings, parity_images, run, runners, steps
+
+LARGE = ("b8", "l2")  # too large for most machines to be run by default
+DEFAULT_PRESETS = tuple(name for name in PRESETS if name not in LARGE)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how a comparison goes on.
+
+    `started` is given the names of the runs and the number of steps to come, `step` the preset and
+    what is done next, `finished` each network's result and `claimed` each claim about it.
+    """
+
+    started: Callable[[list[str], int], None] = lambda names, steps: None
+    step: Callable[[str, str], None] = lambda preset, what: None
+    finished: Callable[[NetworkResult], None] = lambda result: None
+    claimed: Callable[[Claim], None] = lambda claim: None
+
+
+@dataclass(frozen=True)
+class ParityReport(Result):
+    """Every run of every network against the reference, and the claims where they were checked."""
+
+    results: tuple[NetworkResult, ...] = field(repr=False)
+    settings: Settings
+    claims: dict[str, tuple[Claim, ...]] = field(repr=False)
+    command: str
+
+    @property
+    def agrees(self) -> bool:
+        """All runs are within their tolerance, and all claims hold."""
+        held = all(claim.holds for found in self.claims.values() for claim in found)
+        return held and all(result.agrees for result in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data, as `rosetta parity --json` writes it."""
+        return report.content(self.results, self.settings, self.claims, self.command)
+
+    def to_html(self) -> str:
+        """A page to open, in one file.  `MissingDependencyError` where jinja2 is not installed."""
+        return report.html(self.to_dict())
+
+    def to_junit(self) -> str:
+        """JUnit XML, for CI services."""
+        return report.junit(self.to_dict())
+
+
+def parity(
+    presets: str | Sequence[str] = DEFAULT_PRESETS,
+    *,
+    image: str | Path | None = None,
+    dialect: str = TENSORFLOW.name,
+    dtype: str = "float32",
+    resolution: int | None = None,
+    batch: int = 1,
+    seed: int = 0,
+    variants: Sequence[tuple[str, str]] = (),
+    full: bool = False,
+    watcher: Watcher = Watcher(),
+    command: str = "",
+) -> ParityReport:
+    """Run the same weights in every backend, and in onnxruntime on its export, and compare.
+
+    `presets` is one name or several.  `image` is a photograph other than the built-in one,
+    `resolution` a side in pixels other than the presets'.  `batch` is how many variants of the
+    photograph are run, and how many images of noise.  `variants` are other ways to run a backend,
+    such as ("keras", "jax").  `full` also checks gradients, batch norm, dropping, optimizers and
+    initialisation.  `command` is what the report says was run.
+
+    Raises:
+        UsageError: an argument is unknown or outside its range.
+        FileError: the image cannot be read.
+        MissingDependencyError: a framework, or onnxruntime, is not installed.
+    """
+    names = [presets] if isinstance(presets, str) else list(presets)
+    networks = [resolve(name, resolution=resolution, dialect=dialect) for name in names]
+    settings = checked_settings(networks[0], image, dtype, batch, seed, variants)
+    watcher.started(runners(settings), len(networks) * steps(settings))
+    results: list[NetworkResult] = []
+    claims: dict[str, tuple[Claim, ...]] = {}
+    for network in networks:
+
+        def tell(what: str, preset: str = network.name) -> None:
+            watcher.step(preset, what)
+
+        result = run(network, settings, tell)
+        watcher.finished(result)
+        results.append(result)
+        if full:
+            claims[network.name] = tuple(_told(network, seed, watcher))
+    return ParityReport(tuple(results), settings, claims, command)
+
+
+def _told(network: Network, seed: int, watcher: Watcher) -> list[Claim]:
+    found = []
+    for claim in check(network, seed):
+        watcher.claimed(claim)
+        found.append(claim)
+    return found
+
+
+def checked_settings(
+    network: Network,
+    image: str | Path | None = None,
+    dtype: str = "float32",
+    batch: int = 1,
+    seed: int = 0,
+    variants: Sequence[tuple[str, str]] = (),
+) -> Settings:
+    """The settings of a parity run, each reported at once if it is wrong.
+
+    Raises:
+        UsageError: an argument is unknown or outside its range.
+        FileError: the image cannot be read.
+        MissingDependencyError: what a variant runs on is not installed.
+    """
+    if dtype not in TOLERANCES:
+        raise UsageError(f"unknown dtype {dtype!r}; choose from {', '.join(sorted(TOLERANCES))}")
+    for name, value, least in (("batch", batch, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"{name} is {value}; it must be at least {least}", argument=name)
+    unique = tuple(dict.fromkeys(variants))
+    for backend, variant in unique:
+        ProcessBackend(backend, variant)
+    settings = Settings(Path(image or PHOTOGRAPH), dtype, batch, seed, unique)
+    parity_images(network, settings)
+    return settings

@@ -1,0 +1,243 @@
+"""Calibrated weights: random, and with values of order one at every depth.
+
+With default initialisation the logits of these networks collapse to about 1e-9, so that any
+two implementations agree on them, right or wrong.  Here everything is drawn with spread, and
+then every batch norm is given the mean and variance that its input really has: one forward
+pass over a few structured images, in NumPy and float64, independent of any framework.
+
+That alone is not enough: a random network with fixed batch-norm statistics amplifies whatever
+deviates from the images it was calibrated on, by powers of ten at the depth of B7.  The gates
+of squeeze-and-excitation are therefore drawn so that they close as activity rises, which holds
+an image of any kind and size at order one.  A network without gates is calibrated on noise as
+well, the most active image there is, and what its shortcuts go around is kept smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+
+import numpy as np
+
+from ..network import (
+    Activation,
+    Dialect,
+    Gate,
+    Layer,
+    MaxPool,
+    Network,
+    Operation,
+    Padding,
+    Section,
+)
+from .canonical import Weights
+from .initial import generator
+
+IMAGES, SIDE = 4, 96  # enough for statistics at stride 32, few enough for L2
+JITTER = 0.1  # of a statistic's own size, so that none is special
+MANTISSA_BITS = 12  # kept of a statistic: the last bits depend on the machine's BLAS
+SKIP_GAIN = 0.5  # of the batch norm before an addition, so that sums do not grow
+UNGATED_GAIN = 0.25  # the same where no gate holds the sums back
+FLOOR = 1e-3  # of what is divided by: a narrow network may have a silent channel
+GATE_GAIN = 4.0  # how far a gate's logit falls when a block's activity doubles
+
+
+def calibrated(network: Network, seed: int = 0) -> Weights:
+    """Float32 weights under which a mistake anywhere changes the logits.
+
+    A function of the architecture, its dialect and the seed: the resolution plays no part, and
+    neither does the machine.
+    """
+    weights = {
+        name: array for layer in network.layers for name, array in _draw(layer, seed).items()
+    }
+    gated = any(isinstance(op, Gate) for section in network.sections for op in section.path)
+    for section in network.sections:
+        if section.shortcut is not None:
+            last = [layer for layer in section.path if isinstance(layer, Layer)][-1]
+            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN if gated else UNGATED_GAIN)
+    shape = network.in_channels, (SIDE, SIDE)
+    images = structured_images(IMAGES, *shape, seed)
+    if not gated:
+        noise = np.random.default_rng([seed, IMAGES]).normal(size=images.shape)
+        images = np.concatenate([images, noise])
+    _Calibration(network.dialect, weights, seed).run(network, images)
+    return weights
+
+
+def structured_images(
+    count: int, channels: int, size: tuple[int, int], seed: int = 0
+) -> np.ndarray:
+    """Mixtures of colour, an edge, waves and noise, about unit variance: (N, C, H, W), float64."""
+    random = np.random.default_rng(seed)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in size), indexing="ij")
+
+    def plane(shares: np.ndarray) -> np.ndarray:
+        (a, b, offset), colour = random.normal(size=3), random.normal()
+        edge = np.sign(a * x + b * y + 0.3 * offset)
+        waves = sum(
+            np.sin(down * y + across * x + phase)
+            for down, across, phase in random.normal(0, 8, (3, 3))
+        )
+        noise = random.normal(size=size)
+        parts = (colour * np.ones(size), edge, waves, noise)
+        return sum(share * part for share, part in zip(np.sqrt(shares), parts, strict=True))
+
+    mixtures = [random.dirichlet((1, 1, 1, 1)) for _ in range(count)]
+    return np.stack([np.stack([plane(shares) for _ in range(channels)]) for shares in mixtures])
+
+
+def _draw(layer: Layer, seed: int) -> Weights:
+    """Random values for a layer; the statistics of a batch norm are measured later."""
+    arrays: Weights = {}
+    for name, shape in layer.tensors.items():
+        random, last = generator(seed, name), name.rpartition(".")[2]
+        if last == "scale":
+            values = random.uniform(0.7, 1.3, shape)
+        elif last == "bias":
+            values = random.normal(0, 0.2, shape)
+        elif last == "weight":
+            gain = 2.0 if layer.kind == "conv" and layer.bias else 1.0  # gates differ more
+            std = np.float32(gain / np.sqrt(np.prod(shape[1:])))
+            values = random.standard_normal(shape, np.float32) * std
+        else:
+            values = np.zeros(shape)
+        arrays[name] = values.astype(np.float32)
+    return arrays
+
+
+class _Calibration:
+    """A forward pass that fills in batch-norm statistics and the classifier as it goes."""
+
+    def __init__(self, dialect: Dialect, weights: Weights, seed: int):
+        self.dialect, self.weights, self.seed = dialect, weights, seed
+
+    def run(self, network: Network, x: np.ndarray) -> None:
+        for section in network.maps:
+            x = self.section(x, section)
+        if network.classifier is not None:
+            self.classifier(x.mean((2, 3)), network.classifier.role)
+
+    def section(self, x: np.ndarray, section: Section) -> np.ndarray:
+        y = self.through(x, section.path)
+        return y if section.shortcut is None else y + self.through(x, section.shortcut)
+
+    def through(self, x: np.ndarray, operations: tuple[Operation, ...]) -> np.ndarray:
+        for operation in operations:
+            x = self.operation(x, operation)
+        return x
+
+    def operation(self, x: np.ndarray, operation: Operation) -> np.ndarray:
+        if isinstance(operation, Activation):
+            return ACTIVATIONS[operation.function](x)
+        if isinstance(operation, MaxPool):
+            return _max_pool(x, operation, self.dialect)
+        if isinstance(operation, Gate):
+            means = x.mean((2, 3), keepdims=True)
+            return x * self.gate(means, operation.reduce.role, operation.expand.role)
+        if operation.kind == "batch_norm":
+            return self.batch_norm(x, operation.role)
+        (weight,) = self.values(operation.role, "weight")
+        return _conv(x, weight, operation.stride, self.dialect.pad if operation.padded else _no_pad)
+
+    def gate(self, means: np.ndarray, reduce: str, expand: str) -> np.ndarray:
+        """The squeeze adds up activity, the excitation falls with it, and is centred on zero."""
+        inner, squeezed = means.shape[1], len(self.weights[f"{reduce}.weight"])
+        activity = max(means.mean(), FLOOR)
+        self.weights[f"{reduce}.weight"] += _rounded(1 / (inner * activity))
+        self.weights[f"{expand}.weight"] -= _rounded(GATE_GAIN / squeezed)
+        squeeze = _swish(self.biased_conv(means, reduce))
+        centre = self.biased_conv(squeeze, expand).mean((0, 2, 3))
+        self.weights[f"{expand}.bias"] -= _rounded(centre)
+        return _sigmoid(self.biased_conv(squeeze, expand))
+
+    def biased_conv(self, x: np.ndarray, role: str) -> np.ndarray:
+        weight, bias = self.values(role, "weight", "bias")
+        return _conv(x, weight, 1, _no_pad) + bias[:, None, None]
+
+    def values(self, role: str, *names: str) -> tuple[np.ndarray, ...]:
+        return tuple(self.weights[f"{role}.{name}"].astype(np.float64) for name in names)
+
+    def batch_norm(self, x: np.ndarray, role: str) -> np.ndarray:
+        random = generator(self.seed, f"{role}.variance")
+        mean, variance = x.mean((0, 2, 3)), np.maximum(x.var((0, 2, 3)), FLOOR)
+        mean += JITTER * np.sqrt(variance) * random.normal(size=mean.shape)
+        variance *= random.uniform(1 - JITTER, 1 + JITTER, variance.shape)
+        self.weights[f"{role}.mean"] = _rounded(mean)
+        self.weights[f"{role}.variance"] = _rounded(variance)
+        scale, bias, mean, variance = (
+            vector[:, None, None]
+            for vector in self.values(role, "scale", "bias", "mean", "variance")
+        )
+        return (x - mean) * (scale / np.sqrt(variance + self.dialect.epsilon)) + bias
+
+    def classifier(self, features: np.ndarray, role: str) -> None:
+        """Scale and centre: logits differ between images by one standard deviation."""
+        weight, centre = self.weights[f"{role}.weight"], features.mean(0)
+        spread = ((features - centre) @ weight.T.astype(np.float64)).std()
+        weight *= _rounded(1 / spread)
+        self.weights[f"{role}.bias"] += _rounded(-weight.astype(np.float64) @ centre)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(np.ldexp(mantissa, MANTISSA_BITS)), exponent - MANTISSA_BITS).astype(
+        np.float32
+    )
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _swish(x: np.ndarray) -> np.ndarray:
+    return x * _sigmoid(x)
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS = {"swish": _swish, "relu": _relu}
+
+
+def _no_pad(size: int, kernel: int, stride: int) -> Padding:
+    return 0, 0
+
+
+def _windows(
+    x: np.ndarray, kernel: int, stride: int, pad: Callable[[int, int, int], Padding], border: float
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """What each place of a kernel sees of a map (N, C, H, W): row, column, (N, C, H', W')."""
+    zeros = [pad(side, kernel, stride) for side in x.shape[2:]]
+    x = np.pad(x, [(0, 0), (0, 0), *zeros], constant_values=border)
+    height, width = ((side - kernel) // stride + 1 for side in x.shape[2:])
+    for i in range(kernel):
+        for j in range(kernel):
+            rows = slice(i, i + stride * height, stride)
+            columns = slice(j, j + stride * width, stride)
+            yield i, j, x[:, :, rows, columns]
+
+
+def _max_pool(x: np.ndarray, pool: MaxPool, dialect: Dialect) -> np.ndarray:
+    windows = _windows(x, pool.kernel, pool.stride, dialect.pad, -np.inf)
+    return reduce(np.maximum, (window for _, _, window in windows))
+
+
+def _conv(
+    x: np.ndarray, weight: np.ndarray, stride: int, pad: Callable[[int, int, int], Padding]
+) -> np.ndarray:
+    """Convolution, depthwise where the kernel has one input channel per filter of a map's own."""
+    filters, fan_in, kernel, _ = weight.shape
+    if kernel == 1:
+        x = x[:, :, ::stride, ::stride]
+        flat = x.reshape(*x.shape[:2], -1)
+        return (weight[:, :, 0, 0] @ flat).reshape(len(x), filters, *x.shape[2:])
+    depthwise = fan_in == 1 and x.shape[1] == filters
+    result = 0
+    for i, j, window in _windows(x, kernel, stride, pad, 0):
+        if depthwise:
+            result += window * weight[:, 0, i, j, None, None]
+        else:
+            result += np.einsum("oc,nchw->nohw", weight[:, :, i, j], window)
+    return result

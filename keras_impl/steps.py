@@ -1,0 +1,129 @@
+"""Steps of training in Keras, one at a time: what the claims beyond the forward pass compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers, ops
+
+from efficientnet_rosetta.common.backends.protocol import Gradients, Stepped
+from efficientnet_rosetta.common.backends.values import drop_factors_of, from_layout, to_layout
+from efficientnet_rosetta.common.training.schedules import Optimization
+
+from .optimizer import MovingAverage, cross_entropy, make_optimizer
+from .weights import role_of, variables
+
+Masks = Mapping[str, np.ndarray]
+DROP_PATH = ".drop_path"
+# Tracing a step takes as long as so many steps one operation at a time.
+WORTH_TRACING = 6
+
+
+def gradients(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    smoothing: float = 0.0,
+    masks: Masks | None = None,
+) -> Gradients:
+    """Loss and gradients of a batch (N, C, H, W) in training, what is dropped being given.
+
+    `masks` has 1 for what is kept: (N,) of a block's role, (N, features) of "dropout"; nothing is
+    dropped where it has none.
+    """
+    x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
+    loss, image, found = _differentiated(model, x, y, smoothing, masks or {})
+    trained = {id(v): (name, axes) for name, v, axes in variables(model)}
+    weights = {}
+    for variable, gradient in zip(model.trainable_variables, found, strict=True):
+        name, axes = trained[id(variable)]
+        weights[name] = np.asarray(gradient).transpose(axes)
+    return Gradients(float(loss), from_layout(np.asarray(image), True), weights)
+
+
+def steps(
+    model: keras.Model,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    optimization: Optimization,
+) -> Stepped:
+    """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+    import tensorflow as tf
+
+    optimizer = make_optimizer(model, optimization)
+    optimizer.build(model.trainable_variables)
+    average = MovingAverage(model, optimization.average) if optimization.average else None
+    losses = []
+
+    def differentiated(x: KerasTensor, y: KerasTensor) -> tuple[KerasTensor, list[KerasTensor]]:
+        loss, _, found = _differentiated(model, x, y, optimization.label_smoothing, {})
+        return loss, found
+
+    batches = list(batches)
+    if len(batches) > WORTH_TRACING:
+        differentiated = tf.function(differentiated)
+    for images, labels in batches:
+        x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
+        loss, found = differentiated(x, y)
+        optimizer.begin_step()
+        optimizer.apply(found, model.trainable_variables)
+        if average:
+            average.update()
+        losses.append(float(loss))
+    return Stepped(tuple(losses), average.dump() if average else None)
+
+
+def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What is multiplied by what in training: (N,) of each block's branch, by its role.
+
+    0 for a sample that is dropped, and not a number where its values differ in that.  Of "dropout"
+    it is one factor for each feature of each sample that is not 0.
+    """
+    found: dict[str, np.ndarray] = {}
+
+    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
+        output = _in_training(operation, args, kwargs)
+        if isinstance(operation, layers.Dropout):
+            role = role_of(operation).removesuffix(DROP_PATH)
+            found[role] = drop_factors_of(role, *(np.asarray(x) for x in (args[0], output)))
+        return output
+
+    model._run_through_graph([_images(model, images)], call_fn=call)
+    return found
+
+
+def _images(model: keras.Model, images: np.ndarray) -> KerasTensor:
+    return ops.convert_to_tensor(to_layout(images, True), model.inputs[0].dtype)
+
+
+def _in_training(operation: keras.Operation, args: tuple, kwargs: dict) -> KerasTensor:
+    if isinstance(operation, layers.BatchNormalization | layers.Dropout):
+        kwargs = {**kwargs, "training": True}
+    return operation(*args, **kwargs)
+
+
+def _differentiated(
+    model: keras.Model, x: KerasTensor, y: KerasTensor, smoothing: float, masks: Masks
+) -> tuple[KerasTensor, KerasTensor, list[KerasTensor]]:
+    """Loss, its gradient at the images (N, H, W, C), and at every trainable variable."""
+    import tensorflow as tf
+
+    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
+        if not isinstance(operation, layers.Dropout):
+            return _in_training(operation, args, kwargs)
+        mask = masks.get(role_of(operation).removesuffix(DROP_PATH))
+        return args[0] if mask is None else _masked(args[0], mask, operation.rate)
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        (logits,) = keras.tree.flatten(model._run_through_graph([x], call_fn=call))
+        loss = cross_entropy(logits, y, smoothing)
+    values = [variable.value for variable in model.trainable_variables]
+    image, *found = tape.gradient(loss, [x, *values])
+    return loss, image, found
+
+
+def _masked(x: KerasTensor, mask: np.ndarray, rate: float) -> KerasTensor:
+    kept = ops.convert_to_tensor(mask, x.dtype)
+    return x * ops.reshape(kept, (*mask.shape, *[1] * (len(x.shape) - mask.ndim))) / (1 - rate)
