@@ -253,7 +253,7 @@ class Classifier(Section):
         return (Layer(self.role, "dense", self.in_channels, self.num_classes, (1, 1), bias=True),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network(ABC):
     """A fully resolved network; `name` is a preset's, or "custom".
 
@@ -270,6 +270,11 @@ class Network(ABC):
     classifier: Classifier | None
 
     architecture: ClassVar[str]  # the name of an `Architecture`
+
+    def __repr__(self) -> str:
+        """By its arguments: hundreds of sections follow from them."""
+        said = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"<{self.title}: {said}, dialect={self.dialect!r}>"
 
     @property
     @abstractmethod

@@ -196,7 +196,7 @@ class Block(Section):
         return () if self.has_skip else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EfficientNetSpec(Network):
     """A fully resolved EfficientNet."""
 

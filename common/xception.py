@@ -167,7 +167,7 @@ class SeparableBlock(Section):
         return (*self.separable.path, RELU)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class XceptionSpec(Network):
     """A fully resolved Xception."""
 

@@ -2,7 +2,7 @@
 
 Everything above the backends talks to these protocols only.  A module that keeps `Backend` is run
 by `rosetta parity`; what else it can do it says by keeping one of the other protocols too, which
-is asked with `isinstance`.  Images and maps cross this border as (N, C, H, W), whatever the
+is asked with `provides`.  Images and maps cross this border as (N, C, H, W), whatever the
 framework keeps inside.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 OPSET = 18  # of ONNX; the exporters use nothing newer, and onnxruntime has had it since 1.14
 
 
-@runtime_checkable
 class Backend(Protocol):
     """The core.  A model is the framework's own object, with nothing around it."""
 
@@ -55,7 +54,6 @@ class Backend(Protocol):
         """
 
 
-@runtime_checkable
 class FeatureBuilder(Backend, Protocol):
     """A backend that builds a network without its head, for detection and segmentation."""
 
@@ -66,7 +64,6 @@ class FeatureBuilder(Backend, Protocol):
         """
 
 
-@runtime_checkable
 class Tracer(Backend, Protocol):
     """A backend that shows every operation, so that a difference can be found in one of them."""
 
@@ -77,7 +74,6 @@ class Tracer(Backend, Protocol):
         """
 
 
-@runtime_checkable
 class Exporter(Backend, Protocol):
     """A backend that writes ONNX."""
 
@@ -90,7 +86,6 @@ class Exporter(Backend, Protocol):
         """
 
 
-@runtime_checkable
 class Trainer(Backend, Protocol):
     """A backend with a training loop."""
 
@@ -122,7 +117,6 @@ class Stepped:
     average: Weights | None
 
 
-@runtime_checkable
 class Probes(Backend, Protocol):
     """A backend whose training can be looked at step by step, which the claims do."""
 
@@ -168,7 +162,6 @@ class Variant:
     current: bool = False
 
 
-@runtime_checkable
 class Variants(Backend, Protocol):
     """A backend that can also be run in other ways, each in a process of its own."""
 
@@ -176,7 +169,6 @@ class Variants(Backend, Protocol):
         """The ways in which it can be run, by name."""
 
 
-@runtime_checkable
 class Described(Backend, Protocol):
     """A backend that says what its results depend on."""
 
@@ -187,13 +179,24 @@ class Described(Backend, Protocol):
 Part = TypeVar("Part", bound=Backend)
 
 
-def require(backend: Backend, part: type[Part], name: str) -> Part:
+def provides(backend: object, part: type[Part]) -> TypeGuard[Part]:
+    """Whether a backend has all verbs of a part."""
+    return not _lacking(backend, part)
+
+
+def require(backend: object, part: type[Part], name: str) -> Part:
     """The backend, as one that has a further part.
 
     Raises:
         RosettaError: it does not.
     """
-    if not isinstance(backend, part):
-        lacking = [verb for verb in vars(part) if verb[0] != "_" and not hasattr(backend, verb)]
-        raise RosettaError(f"backend {name!r} cannot do this: it has no {' and no '.join(lacking)}")
+    if not provides(backend, part):
+        lacking = " and no ".join(_lacking(backend, part))
+        raise RosettaError(f"backend {name!r} cannot do this: it has no {lacking}")
     return backend
+
+
+def _lacking(backend: object, part: type[Part]) -> list[str]:
+    # Not isinstance: what it looks at in a protocol is another thing from Python 3.12 on.
+    verbs = [verb for kind in part.__mro__[:-3] for verb in vars(kind) if verb[0] != "_"]
+    return [verb for verb in verbs if not hasattr(backend, verb)]

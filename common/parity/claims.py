@@ -19,7 +19,7 @@ import numpy as np
 from ..architectures import changed
 from ..backends.comparison import TOLERANCES, compare_endpoints
 from ..backends.process import ProcessBackend
-from ..backends.protocol import Backend, Part, Probes, Variants
+from ..backends.protocol import Backend, Part, Probes, Variants, provides
 from ..backends.registry import REFERENCE, get_backend
 from ..backends.values import DROPOUT
 from ..errors import RosettaError
@@ -84,7 +84,7 @@ def _models(
     weights = calibrated(network, seed)
     for name in backends():
         backend = get_backend(name)
-        if isinstance(backend, part):
+        if provides(backend, part):
             model = backend.build(network, dtype)
             backend.load_weights(model, weights)
             yield name, backend, model
@@ -310,7 +310,7 @@ def other_variants() -> list[tuple[str, str]]:
     return [
         (name, variant)
         for name in backends()
-        if isinstance(backend := get_backend(name), Variants)
+        if provides((backend := get_backend(name)), Variants)
         for variant, found in backend.variants().items()
         if not found.current
     ]

@@ -20,7 +20,7 @@ from efficientnet_rosetta import __version__
 from ..architectures import resolve
 from ..backends.comparison import TOLERANCES, Comparison, compare_endpoints
 from ..backends.process import ProcessBackend
-from ..backends.protocol import Backend, Described, Exporter, Tracer, Variants, require
+from ..backends.protocol import Backend, Described, Exporter, Tracer, Variants, provides, require
 from ..backends.registry import REFERENCE, backend_names, get_backend
 from ..counting import Count, count
 from ..errors import UsageError
@@ -71,7 +71,7 @@ def runners(settings: Settings) -> list[str]:
 
 def exporters() -> list[str]:
     """The backends that write ONNX."""
-    return [name for name in backends() if isinstance(get_backend(name), Exporter)]
+    return [name for name in backends() if provides(get_backend(name), Exporter)]
 
 
 def all_variants() -> tuple[tuple[str, str], ...]:
@@ -80,7 +80,7 @@ def all_variants() -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, variant)
         for name, backend in found.items()
-        if isinstance(backend, Variants)
+        if provides(backend, Variants)
         for variant in backend.variants()
     )
 
@@ -286,7 +286,7 @@ def _compare_backend(
     if settings.dtype == GRAPH_DTYPE:
         values = backend.endpoints(model, images)
         yield compare_endpoints(name, reference, values, TOLERANCES[GRAPH_DTYPE])
-    if not isinstance(backend, Exporter):
+    if not provides(backend, Exporter):
         return
     progress(f"{name} to ONNX")
     exported = backend.export_onnx(model, network, endpoints=True).SerializeToString()
@@ -311,6 +311,6 @@ def environment() -> dict[str, str]:
     }
     for name in backends():
         backend = get_backend(name)
-        if isinstance(backend, Described):
+        if provides(backend, Described):
             found |= backend.versions()
     return found

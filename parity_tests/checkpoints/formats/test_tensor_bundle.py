@@ -5,7 +5,6 @@ import os
 import ml_dtypes
 import numpy as np
 import pytest
-
 from bundle_support import (
     assert_same,
     filled,
@@ -14,6 +13,7 @@ from bundle_support import (
     save,
     tf,
 )
+
 from efficientnet_rosetta.common.checkpoints.formats import bundle_index, sstable, tensor_bundle
 from efficientnet_rosetta.common.checkpoints.formats.lazy import LazyTensor
 

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 import pytest
-
 from bundle_support import entry, forge, line, read_all, reported, sound
+
 from efficientnet_rosetta.common.checkpoints.formats import sstable, tensor_bundle
 from efficientnet_rosetta.common.checkpoints.formats.crc32c import crc32c, masked
 

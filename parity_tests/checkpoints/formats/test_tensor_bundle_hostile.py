@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from bundle_support import HEADER, assert_same, entry, forge, line, number, part, sound, tf
+
 from efficientnet_rosetta.common.checkpoints.formats import bundle_index, sstable, tensor_bundle
 from efficientnet_rosetta.common.checkpoints.formats import protobuf_wire as wire
 from efficientnet_rosetta.common.checkpoints.formats.crc32c import crc32c, masked
