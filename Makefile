@@ -1,13 +1,34 @@
 # Both commands of the README set up .venv by themselves, and only when it is out of date.
 PYTHON ?= python3
 BIN := .venv/bin
+# What `make parity` needs, and what everything else needs beside it.
+COMPARING := .venv/.comparing
 INSTALLED := .venv/.installed
 
 SPHINX := $(BIN)/sphinx-build -E -W --keep-going -n -b html
+# mypy does not know that efficientnet_rosetta.common is the folder common: links say so.
+TYPED := build/typed/efficientnet_rosetta
+
+# On Linux, pip's default PyTorch brings several GB of CUDA along.  Where there is no NVIDIA GPU and
+# uv is installed, uv chooses the build for CPUs.
+comma := ,
+define install
+@echo "Installing efficientnet-rosetta[$(1)] into .venv; the first time takes some minutes."
+@if command -v uv >/dev/null && ! command -v nvidia-smi >/dev/null \
+	&& uv pip install --python $(BIN)/python --torch-backend cpu \
+		--constraint constraints.txt --editable '.[$(1)]'; then :; \
+else \
+	$(BIN)/pip install --progress-bar off --constraint constraints.txt --editable '.[$(1)]' \
+		| grep --line-buffered -E '^(Collecting|Installing|Successfully)'; \
+	test "$${PIPESTATUS[0]}" = 0; \
+fi
+@touch $@
+endef
+SHELL := /bin/bash
 
 .PHONY: parity test test-slow lint docs docs-check docs-test benchmark clean
 
-parity: $(INSTALLED)
+parity: $(COMPARING)
 	$(BIN)/rosetta parity
 
 # Two workers of one thread each: most tests are of small networks, and more threads than cores wait.
@@ -20,6 +41,12 @@ test-slow: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@mkdir -p $(TYPED)
+	@for part in common torch_impl keras_impl; do ln -sfn $(CURDIR)/$$part $(TYPED)/$$part; done
+	@for file in __init__.py __main__.py py.typed; do \
+		ln -sf $(CURDIR)/efficientnet_rosetta/$$file $(TYPED)/$$file; done
+	cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml \
+		-p efficientnet_rosetta
 
 # The pages: build/docs/index.html.
 docs: $(INSTALLED)
@@ -41,10 +68,12 @@ benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/port.py
 	$(BIN)/python benchmarks/train.py
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(COMPARING): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	$(call install,torch$(comma)keras$(comma)onnx)
+
+$(INSTALLED): $(COMPARING)
+	$(call install,dev)
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

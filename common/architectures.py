@@ -10,8 +10,9 @@ import dataclasses
 import inspect
 from typing import Any
 
+from ._util.arguments import look_up
 from .errors import UsageError
-from .network import Architecture, Dialect, Network, look_up
+from .network import Architecture, Dialect, Network
 from .spec import EFFICIENTNET
 from .xception import XCEPTION
 

@@ -14,12 +14,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, ClassVar, Literal
 
-from ._util.arguments import look_up, positive, rate, whole, whole_count
+from ._util.arguments import positive, rate
 from .errors import UsageError
 
 Size = tuple[int, int]
@@ -153,18 +152,17 @@ Operation = Layer | Activation | MaxPool | Gate
 SWISH, RELU = Activation("swish"), Activation("relu")
 
 
+@dataclass(frozen=True)
 class Section(ABC):
     """A part of a network with a value of its own: what its operations are, in forward order.
 
     `role` is the prefix of its layers' roles and the name of its output; `stage` is the row of
-    the paper's table that it belongs to, from 1; `reduction` is a second name of that output
-    where the section is the last of its resolution.
+    the paper's table that it belongs to, from 1.
     """
 
     role: str
     stage: int
     in_channels: int
-    reduction: str | None = None
 
     @property
     @abstractmethod
@@ -194,7 +192,21 @@ class Section(ABC):
 
 
 @dataclass(frozen=True)
-class ConvBlock(Section):
+class MapSection(Section):
+    """A section whose value is a map, which all are but the classifier.
+
+    `reduction` is a second name of its output where it is the last section of a resolution.
+    """
+
+    out_channels: int
+    stride: int
+    input_size: Size
+    output_size: Size
+    reduction: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class ConvBlock(MapSection):
     """Convolution, batch norm, activation: stem and head."""
 
     role: str
@@ -207,7 +219,6 @@ class ConvBlock(Section):
     output_size: Size
     activation: Activation = SWISH
     padded: bool = True
-    reduction: str | None = None
 
     @property
     def operator(self) -> str:
@@ -266,7 +277,7 @@ class Network(ABC):
     num_classes: int | None
     dropout: float
     dialect: Dialect
-    blocks: tuple[Section, ...]
+    blocks: tuple[MapSection, ...]
     classifier: Classifier | None
 
     architecture: ClassVar[str]  # the name of an `Architecture`
@@ -320,10 +331,10 @@ class Network(ABC):
         """Every canonical tensor name with its shape, in forward order."""
         return {name: shape for layer in self.layers for name, shape in layer.tensors.items()}
 
-    @property
-    def maps(self) -> tuple[Section, ...]:
+    @cached_property
+    def maps(self) -> tuple[MapSection, ...]:
         """All sections but the classifier: those whose value is a map."""
-        return self.sections if self.classifier is None else self.sections[:-1]
+        return tuple(section for section in self.sections if isinstance(section, MapSection))
 
     @cached_property
     def endpoints(self) -> tuple[str, ...]:
@@ -369,73 +380,3 @@ class Architecture:
     model: str
     presets: tuple[str, ...]
     resolve: Callable[..., Network]
-
-
-# ------------------------------------------------------------------ what architectures share
-
-
-def shared_fields(
-    *,
-    resolution: int | Size,
-    smallest: int,
-    dropout: float,
-    num_classes: int | None,
-    in_channels: int,
-    dialect: str | Dialect,
-) -> dict[str, Any]:
-    """The arguments of any `resolve` that are fields of a `Network` once they are checked.
-
-    `smallest` is the side in pixels below which the architecture takes no image.
-
-    Raises:
-        UsageError: unknown dialect, or a value outside its range.
-    """
-    if num_classes is not None:
-        num_classes = whole_count("num_classes", num_classes, ", or None for no classifier")
-    return {
-        "resolution": image_size(resolution, smallest),
-        "dropout": rate("dropout", dropout),
-        "num_classes": num_classes,
-        "in_channels": whole_count("in_channels", in_channels),
-        "dialect": look_up("dialect", dialect, DIALECTS) if isinstance(dialect, str) else dialect,
-    }
-
-
-def resolve_classifier(stage: int, in_channels: int, shared: dict[str, Any]) -> Classifier | None:
-    """The classifier on so many features, if the network is to have one."""
-    if shared["num_classes"] is None:
-        return None
-    return Classifier("classifier", stage, in_channels, shared["num_classes"], shared["dropout"])
-
-
-def with_reductions(sections: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A second name for the map that the next section halves, and for the last."""
-    strides = [section.stride for section in sections[1:]]
-    named, reductions = [], 0
-    for section, next_stride in zip_longest(sections, strides):
-        if next_stride is None or next_stride > 1:
-            reductions += 1
-            section = replace(section, reduction=f"reductions.{reductions}")
-        named.append(section)
-    return tuple(named)
-
-
-def size_after(size: Size, stride: int) -> Size:
-    """The map after a padded convolution: both padding rules give ceil(size / stride)."""
-    return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
-
-
-def image_size(resolution: int | Size, smallest: int) -> Size:
-    """A side in pixels, or (height, width), as the latter.
-
-    Raises:
-        UsageError: a side is below the smallest.
-    """
-    sides = resolution if isinstance(resolution, tuple | list) else (resolution, resolution)
-    size = tuple(whole(side) for side in sides)
-    if len(size) != 2 or any(side is None or side < smallest for side in size):
-        raise UsageError(
-            f"resolution is {resolution}; each side must be a whole number of at least "
-            f"{smallest} pixels, the stride of the whole network"
-        )
-    return size

@@ -15,6 +15,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ._util.arguments import look_up, positive, rate
+from ._util.resolving import (
+    reduction_names,
+    resolve_classifier,
+    shared_fields,
+    size_after,
+    with_reductions,
+)
 from .network import (
     IMAGENET_CLASSES,
     SWISH,
@@ -24,15 +31,12 @@ from .network import (
     Dialect,
     Gate,
     Layer,
+    MapSection,
     Network,
     Operation,
     Section,
     Size,
-    resolve_classifier,
-    shared_fields,
-    size_after,
     with_bn,
-    with_reductions,
 )
 
 # ------------------------------------------------------------------ Table 1: EfficientNet-B0
@@ -139,7 +143,7 @@ def scale_layers(layers: int, depth: float) -> int:
 
 
 @dataclass(frozen=True)
-class Block(Section):
+class MBConvBlock(MapSection):
     """One MBConv: inverted bottleneck with squeeze-and-excitation.
 
     `index` counts blocks through the whole network and `repeat` within the stage, both from 0.
@@ -160,7 +164,6 @@ class Block(Section):
     output_size: Size
     has_skip: bool
     drop_path_rate: float
-    reduction: str | None = None
 
     @property
     def has_expansion(self) -> bool:
@@ -200,6 +203,7 @@ class Block(Section):
 class EfficientNetSpec(Network):
     """A fully resolved EfficientNet."""
 
+    blocks: tuple[MBConvBlock, ...]
     width: float
     depth: float
     drop_path_rate: float
@@ -306,12 +310,12 @@ EFFICIENTNET = Architecture("efficientnet", "EfficientNet", tuple(PRESETS), reso
 
 def _resolve_blocks(
     stem: ConvBlock, width: float, depth: float, drop_path_rate: float
-) -> tuple[Block, ...]:
+) -> tuple[MBConvBlock, ...]:
     rows = [
         (stage, repeat) for stage in TABLE_1 for repeat in range(scale_layers(stage.layers, depth))
     ]
     strides = [stage.stride if repeat == 0 else 1 for stage, repeat in rows]
-    blocks: list[Block] = []
+    blocks: list[MBConvBlock] = []
     channels, size = stem.out_channels, stem.output_size
     for index, (stage, repeat) in enumerate(rows):
         out_channels = scale_channels(stage.channels, width)
@@ -325,7 +329,7 @@ def _resolve_blocks(
         has_skip = strides[index] == 1 and channels == out_channels
         # step: block
         blocks.append(
-            Block(
+            MBConvBlock(
                 role=f"stages.{stage.number}.blocks.{repeat}",
                 stage=stage.number,
                 repeat=repeat,
@@ -344,4 +348,4 @@ def _resolve_blocks(
             )
         )
         channels, size = out_channels, output_size
-    return with_reductions(tuple(blocks))
+    return with_reductions(tuple(blocks), reduction_names(blocks))

@@ -14,6 +14,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ._util.arguments import LARGEST, look_up, positive, whole_count
+from ._util.resolving import (
+    reduction_names,
+    resolve_classifier,
+    shared_fields,
+    size_after,
+    with_reductions,
+)
 from .network import (
     IMAGENET_CLASSES,
     RELU,
@@ -22,16 +29,13 @@ from .network import (
     ConvBlock,
     Dialect,
     Layer,
+    MapSection,
     MaxPool,
     Network,
     Operation,
     Section,
     Size,
-    resolve_classifier,
-    shared_fields,
-    size_after,
     with_bn,
-    with_reductions,
 )
 from .spec import scale_channels
 
@@ -100,7 +104,7 @@ class SeparableConv:
 
 
 @dataclass(frozen=True)
-class Block(Section):
+class ResidualBlock(MapSection):
     """Separable convolutions and a pooling, beside which the block's own input is added.
 
     `index` counts blocks through the whole network, from 0.
@@ -118,7 +122,6 @@ class Block(Section):
     input_size: Size
     output_size: Size
     has_projection: bool  # the shortcut is a convolution, where sizes or channels differ
-    reduction: str | None = None
 
     @property
     def has_pool(self) -> bool:
@@ -145,7 +148,7 @@ class Block(Section):
 
 
 @dataclass(frozen=True)
-class SeparableBlock(Section):
+class SeparableBlock(MapSection):
     """Separable convolution, batch norm, ReLU: the end of the exit flow."""
 
     role: str
@@ -155,8 +158,7 @@ class SeparableBlock(Section):
     out_channels: int
     input_size: Size
     output_size: Size
-    stride: int = 1
-    reduction: str | None = None
+    stride: int
 
     @property
     def operator(self) -> str:
@@ -171,6 +173,7 @@ class SeparableBlock(Section):
 class XceptionSpec(Network):
     """A fully resolved Xception."""
 
+    blocks: tuple[ResidualBlock, ...]
     width: float
     middle_blocks: int
     stem: tuple[ConvBlock, ...]
@@ -226,15 +229,15 @@ def resolve(
     stem = _resolve_stem(shared["in_channels"], shared["resolution"], width)
     blocks = _resolve_blocks(stem[-1], width, middle_blocks)
     head = _resolve_head(blocks[-1], width)
-    sections = with_reductions((*stem, *blocks, *head))
+    names = reduction_names((*stem, *blocks, *head))
     is_preset = (width, middle_blocks) == (1.0, MIDDLE_BLOCKS)
     return XceptionSpec(
         name="xception" if is_preset else "custom",
         width=width,
         middle_blocks=middle_blocks,
-        stem=sections[: len(stem)],
-        blocks=sections[len(stem) : -len(head)],
-        head=sections[-len(head) :],
+        stem=with_reductions(stem, names),
+        blocks=with_reductions(blocks, names),
+        head=with_reductions(head, names),
         classifier=resolve_classifier(head[-1].stage, head[-1].out_channels, shared),
         **shared,
     )
@@ -246,7 +249,8 @@ XCEPTION = Architecture("xception", "Xception", ("xception",), resolve)
 def _resolve_stem(channels: int, size: Size, width: float) -> tuple[ConvBlock, ...]:
     stem: list[ConvBlock] = []
     for number, (filters, stride) in enumerate(STEM):
-        output_size = tuple((side - KERNEL) // stride + 1 for side in size)
+        height, width = ((side - KERNEL) // stride + 1 for side in size)
+        output_size = height, width
         stem.append(
             ConvBlock(
                 role=f"entry.stem.{number}",
@@ -265,8 +269,8 @@ def _resolve_stem(channels: int, size: Size, width: float) -> tuple[ConvBlock, .
     return tuple(stem)
 
 
-def _resolve_blocks(stem: ConvBlock, width: float, middle_blocks: int) -> tuple[Block, ...]:
-    blocks: list[Block] = []
+def _resolve_blocks(stem: ConvBlock, width: float, middle_blocks: int) -> tuple[ResidualBlock, ...]:
+    blocks: list[ResidualBlock] = []
     channels, size = stem.out_channels, stem.output_size
     rows = [
         (stage, row)
@@ -278,7 +282,7 @@ def _resolve_blocks(stem: ConvBlock, width: float, middle_blocks: int) -> tuple[
         role = f"{row.flow}.blocks.{place}"
         widths = [scale_channels(filters, width) for filters in row.channels]
         blocks.append(
-            Block(
+            ResidualBlock(
                 role=role,
                 flow=row.flow,
                 stage=stage,
@@ -309,7 +313,7 @@ def _resolve_blocks(stem: ConvBlock, width: float, middle_blocks: int) -> tuple[
     return tuple(blocks)
 
 
-def _resolve_head(last: Block, width: float) -> tuple[SeparableBlock, ...]:
+def _resolve_head(last: ResidualBlock, width: float) -> tuple[SeparableBlock, ...]:
     head: list[SeparableBlock] = []
     channels, size = last.out_channels, last.output_size
     for number, filters in enumerate(HEAD):
@@ -325,6 +329,7 @@ def _resolve_head(last: Block, width: float) -> tuple[SeparableBlock, ...]:
                 out_channels=outer,
                 input_size=size,
                 output_size=size,
+                stride=1,
             )
         )
         channels = outer

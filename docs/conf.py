@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 # The programs of this directory, and the packages that the pages compute their numbers with.
 sys.path[:0] = [str(HERE / "_ext"), str(ROOT)]
 
-import common  # noqa: E402
+import efficientnet_rosetta as rosetta  # noqa: E402
 
 project = "efficientnet-rosetta"
 author = "The efficientnet-rosetta authors"
 project_copyright = author
-release = common.__version__
+release = rosetta.__version__
 
 extensions = [
     "myst_parser",
@@ -34,10 +36,12 @@ extensions = [
 exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]
 nitpicky = True
 # Annotations name types of other projects, whose pages are not read: that would need the network.
-# What is ours and ignored are names for types, which have no entry of their own.
+# What is ours and ignored has no entry of its own: names for types, and what is private.
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!(common|torch_impl|keras_impl)\.).*"),
-    ("py:class", r".*\.(Axes|Endpoints|Operation|Schedule|Size|Tracer|Weights)"),
+    ("py:.*", r"(?!efficientnet_rosetta\.).*"),
+    ("py:class", r".*\.(Axes|Box|Endpoints|Maps|Operation|Schedule|Size|Weights)"),
+    ("py:class", r".*\.(Section)?Tracer"),
+    ("py:obj", r".*\._util\..*"),
 ]
 
 # ------------------------------------------------------------------ Markdown
@@ -48,14 +52,27 @@ myst_dmath_double_inline = True
 
 # ------------------------------------------------------------------ API
 
-autoapi_dirs = [str(ROOT / name) for name in ("common", "torch_impl", "keras_impl")]
+
+def _linked() -> Path:
+    """The package as it is imported: its parts lie beside it here, and names come from folders."""
+    package = ROOT / "build" / "api" / "efficientnet_rosetta"
+    shutil.rmtree(package, ignore_errors=True)
+    package.mkdir(parents=True)
+    parts = ("common", "torch_impl", "keras_impl", "efficientnet_rosetta/__init__.py")
+    for part in parts:
+        (package / Path(part).name).symlink_to(ROOT / part)
+    return package
+
+
+autoapi_dirs = [str(_linked())]
+autoapi_follow_symlinks = True
 autoapi_root = "reference/api"
 autoapi_add_toctree_entry = False
 autoapi_options = ["members", "show-inheritance", "show-module-summary"]
 autoapi_python_class_content = "class"
 autoapi_member_order = "bysource"
 # Commands are documented by what they print; their signatures are for the command-line library.
-autoapi_ignore = ["*/common/cli.py", "*/common/cli_training.py"]
+autoapi_ignore = ["*/common/cli/*"]
 suppress_warnings = ["autoapi.python_import_resolution"]
 
 # ------------------------------------------------------------------ HTML
@@ -74,13 +91,29 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 
 def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:
-    """Docstrings quote code with one backtick; reStructuredText wants two."""
+    """Docstrings quote code with one backtick, and programs by indenting them alone.
+
+    reStructuredText wants two, and two colons.
+    """
+    for number in reversed(range(2, len(lines))):
+        line, before, above = lines[number], lines[number - 1], lines[number - 2]
+        if line.startswith("    ") and not before and above and not above.startswith(" "):
+            lines[number:number] = ["::", ""]
+    is_quoted = False
     for number, line in enumerate(lines):
+        is_quoted = line == "::" or (is_quoted and (not line or line.startswith(" ")))
+        if is_quoted:
+            continue
         parts = re.split(r"(`[^`]+`)", line)
         lines[number] = "".join(
             f"`{part}`" if part.startswith("`") else re.sub(r"(\w)_(?!\w)", r"\1\\_", part)
             for part in parts
         )
+
+
+def _rooms(app: object, what: str, name: str, obj: Any, skip: bool, options: object) -> bool | None:
+    """A folder that says nothing of itself is in the reference for what is in it."""
+    return False if what == "package" and not obj.is_private_member else None
 
 
 def _plain_captions(app: object, page: str, template: str, context: dict, doctree: object) -> None:
@@ -92,4 +125,5 @@ def _plain_captions(app: object, page: str, template: str, context: dict, doctre
 def setup(app: object) -> None:
     """Have docstrings read as they are written, and the menu be what it says."""
     app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon
+    app.connect("autoapi-skip-member", _rooms)
     app.connect("html-page-context", _plain_captions, priority=900)  # after the theme

@@ -35,7 +35,7 @@ from efficientnet_rosetta.common.images.augment import Augmentation
 from efficientnet_rosetta.common.images.batches import NO_IMAGE, Batches
 from efficientnet_rosetta.common.images.datasets import DataSet, read_folder
 from efficientnet_rosetta.common.network import Dialect, Layer, Network
-from efficientnet_rosetta.common.spec import Block
+from efficientnet_rosetta.common.spec import MBConvBlock
 from efficientnet_rosetta.common.training.plan import Training
 from efficientnet_rosetta.common.training.recipes import Recipe, get_recipe
 from efficientnet_rosetta.common.training.run import EPOCHS, Run, read_table
@@ -137,7 +137,7 @@ def recipes(epochs: int) -> dict[str, Recipe]:
 # ------------------------------------------------------------------ another block
 
 
-class LateBlock(Block):
+class LateBlock(MBConvBlock):
     """An MBConv whose squeeze-and-excitation has the channels of the projection."""
 
     @property
@@ -154,7 +154,7 @@ class LateBlock(Block):
 class LateMBConv(MBConv):
     """Squeeze-and-excitation after the projection, else an MBConv of the same shapes."""
 
-    def __init__(self, block: Block, dialect: Dialect):
+    def __init__(self, block: MBConvBlock, dialect: Dialect):
         super().__init__(block, dialect)
         self.se_reduce = PointwiseConv(block.out_channels, block.squeezed_channels)
         self.se_expand = PointwiseConv(block.squeezed_channels, block.out_channels)

@@ -12,7 +12,7 @@ import keras
 from keras import KerasTensor, initializers, layers, ops
 
 from efficientnet_rosetta.common.network import ConvBlock, Dialect, Network, conv_std
-from efficientnet_rosetta.common.spec import Block
+from efficientnet_rosetta.common.spec import MBConvBlock
 
 from .layers import (
     CHANNELS_LAST,
@@ -70,7 +70,7 @@ def StochasticDepth(rate: float, name: str) -> layers.Layer:
 class MBConv:
     """Inverted bottleneck: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C') (section 4, Table 1)."""
 
-    def __init__(self, block: Block, dialect: Dialect):
+    def __init__(self, block: MBConvBlock, dialect: Dialect):
         # step: block
         self.block = block
         at = block.role

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from efficientnet_rosetta.common.errors import UsageError
+from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.weights.canonical import Weights, check
 
 Axes = tuple[int, ...]
@@ -66,6 +68,18 @@ def tensor_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
         name: tuple(variable.shape[axis] for axis in axes)
         for name, variable, axes in variables(model)
     }
+
+
+def network_of(model: keras.Model) -> Network:
+    """The network that a model was made of.
+
+    Raises:
+        UsageError: it is no model of ours, or was loaded from a file of Keras's, which keeps none.
+    """
+    network = getattr(model, "network", None)
+    if not isinstance(network, Network):
+        raise UsageError("the model says of no network that it is made of it; use `build`")
+    return network
 
 
 def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, Axes]]:

@@ -12,7 +12,7 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from efficientnet_rosetta.common.network import ConvBlock, Dialect
-from efficientnet_rosetta.common.xception import Block, XceptionSpec
+from efficientnet_rosetta.common.xception import ResidualBlock, XceptionSpec
 from efficientnet_rosetta.common.xception import SeparableBlock as SeparableSpec
 from efficientnet_rosetta.common.xception import SeparableConv as SeparableConvSpec
 
@@ -80,7 +80,7 @@ class SeparableConv:
 class XceptionBlock:
     """Separable convolutions beside a shortcut: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
 
-    def __init__(self, block: Block, dialect: Dialect):
+    def __init__(self, block: ResidualBlock, dialect: Dialect):
         # step: block
         self.block, role = block, block.role
         stride = block.stride

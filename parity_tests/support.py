@@ -81,7 +81,7 @@ def exported(backend: str, network: Network, endpoints: bool = True) -> OnnxGrap
 
 def rosetta_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command as a person runs it: in a process of its own, which gives its memory back."""
-    program = [sys.executable, "-c", "from common.cli import main; main()"]
+    program = [sys.executable, "-c", "from efficientnet_rosetta.common.cli import main; main()"]
     return subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
 
 

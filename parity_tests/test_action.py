@@ -11,9 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-import common
-
-ROOT = Path(common.__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 STEPS = {step.get("name", step.get("uses")): step for step in ACTION["runs"]["steps"]}
 
@@ -25,7 +23,8 @@ def runner(tmp_path):
     folder.mkdir(parents=True)
     command = folder / "rosetta"
     command.write_text(
-        f"#!{sys.executable}\nimport sys\nfrom common.cli import main\nsys.exit(main())\n"
+        f"#!{sys.executable}\nimport sys\n"
+        "from efficientnet_rosetta.common.cli import main\nsys.exit(main())\n"
     )
     command.chmod(0o755)
     return tmp_path

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.architectures import PRESETS
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.parity import claims
 from efficientnet_rosetta.parity_tests.mutations import MUTATIONS
 from parity_tests.claiming import caught

@@ -6,14 +6,15 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.backends import comparison
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.parity import errors as compare
 from efficientnet_rosetta.common.parity import report
 from efficientnet_rosetta.common.parity import run as parity
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.weights.canonical import save
+from efficientnet_rosetta.common.weights.metadata import SCHEMA
 from parity_tests.support import rosetta_process, small, weights_of, wrong_epsilon
 
 RUNNERS = ["torch", "keras", "onnx-torch", "onnx-keras"]
@@ -45,7 +46,7 @@ def test_parity_agrees_and_writes_every_error(tmp_path):
     assert "agrees" in done.stdout
     assert "1 of 1 agree" in done.stdout
     result = json.loads(path.read_text())
-    assert (result["schema"], result["agrees"]) == (3, True)
+    assert (result["schema"], result["agrees"]) == (SCHEMA, True)
     assert {"torch", "keras", "tensorflow", "onnxruntime", "numpy"} <= set(result["environment"])
     assert result["environment"]["tensorflow_onednn"] in ("on", "off")
     (preset,) = result["presets"]
@@ -77,16 +78,16 @@ def test_parity_that_differs_says_where_and_exits_with_1(monkeypatch):
     assert "DIFFERS" in done.stdout
     for runner in ("keras", "onnx-keras"):
         (line,) = [text for text in done.stdout.splitlines() if text.strip().startswith(runner)]
-        assert "from stages.5.blocks.1 (" in line
-        assert "worst at" in line
+        assert "from stages.5.blocks.1 on (" in line
+        assert "largest at" in line
     assert "0 of 1 agree" in done.stdout
 
 
 def test_errors_without_a_number_are_null_in_the_report():
     network = small()
-    nothing = compare.Error("logits", float("inf"), float("nan"))
-    run = compare.Comparison("torch", compare.TOLERANCES["float32"], (nothing,), None)
-    result = parity.Result(network, count(network), (run,), 1.0, {})
+    nothing = comparison.Error("logits", float("inf"), float("nan"))
+    run = comparison.Comparison("torch", comparison.TOLERANCES["float32"], (nothing,), None)
+    result = parity.NetworkResult(network, count(network), (run,), 1.0, {})
     found = report.content([result], parity.Settings(), {}, "rosetta parity")
     content = json.dumps(found, allow_nan=False)
     (error,) = json.loads(content)["presets"][0]["runs"][0]["endpoints"]
@@ -104,8 +105,8 @@ def test_a_symbolic_link_stays_one(tmp_path):
 
 
 def test_a_tolerance_that_is_too_tight_fails(monkeypatch):
-    tight = compare.Tolerance(1e-9, "rms")
-    monkeypatch.setitem(compare.TOLERANCES, "float32", tight)
+    tight = comparison.Tolerance(1e-9, "rms")
+    monkeypatch.setitem(comparison.TOLERANCES, "float32", tight)
     assert rosetta("parity", "b0", "--size", "64").exit_code == 1
 
 
@@ -119,7 +120,7 @@ def test_a_tolerance_that_is_too_tight_fails(monkeypatch):
         (["parity", "b0", "--image", "nowhere.png"], "nowhere.png: no such file"),
         (["parity", "b0", "--image", __file__], "cannot be read as an image"),
         (["parity", "b0", "--size", "64", "--json", "no/r.json"], "no/r.json: cannot be written"),
-        (["parity", "b0", "--batch", "0"], "batch is 0 and seed 0; at least 1 and 0"),
+        (["parity", "b0", "--batch", "0"], "batch is 0; it must be at least 1"),
         (["table", "b9"], "unknown preset 'b9'"),
         (["export", "b0", ".", "--backend", "torch"], ".: is not a file"),
         (["export", "b0", "x.onnx", "--backend", "torch", "--opset", "0"], "opset is 0"),
@@ -176,7 +177,7 @@ def test_export_of_given_weights(backend, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["b1"], "holds b0, not b1"), (["b0", "--dialect", "tensorflow"], "leave out --dialect")],
+    [(["b1"], "holds b0, not b1"), (["b0", "--dialect", "tensorflow"], "give no other")],
 )
 def test_weights_of_another_network_are_refused(arguments, message, tmp_path):
     network = small(dialect="pytorch")

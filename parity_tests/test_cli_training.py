@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.port import port
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
 from efficientnet_rosetta.common.images.families import OFFICIAL
@@ -20,10 +20,10 @@ from efficientnet_rosetta.common.images.normalization import INCEPTION
 from efficientnet_rosetta.common.images.transforms import evaluation_image
 from efficientnet_rosetta.common.network import PYTORCH
 from efficientnet_rosetta.common.spec import resolve
-from efficientnet_rosetta.common.training.predict import activation_maps, predict
+from efficientnet_rosetta.common.training.classes import CLASSES
+from efficientnet_rosetta.common.training.predict import activation_maps, classify
 from efficientnet_rosetta.common.training.run import (
     BEST,
-    CLASSES,
     EPOCHS,
     LAST,
     SETTINGS,
@@ -80,8 +80,8 @@ def test_training_evaluating_and_predicting(backend, folder, tmp_path):
     out = tmp_path / "run"
     printed = run("train", "--backend", backend, "--data", folder, *SMALL, "--out", out)
     lines = printed.splitlines()
-    assert lines[0].startswith(f"{out}: EfficientNet-CUSTOM of 2 classes at 32x32 pixels in ")
-    assert "10 images to train on and 2 to validate on, 2 steps of 4 images an epoch" in lines[0]
+    assert lines[0].startswith(f"{out}: EfficientNet-CUSTOM with 2 classes at 32x32 pixels in ")
+    assert "10 images to train on and 2 to validate on, 2 steps of 4 images in an epoch" in lines[0]
     assert lines[2].split()[0] == "1"
     assert lines[-1].endswith(str(out / BEST))
     assert json.loads((out / CLASSES).read_text()) == {"plain": 0, "turned": 1}
@@ -108,15 +108,15 @@ def test_a_run_is_never_written_over_and_resumed_only_as_it_is(folder, tmp_path)
     run("train", "--backend", "torch", "--data", folder, *SMALL, "--out", out)
     before = (out / EPOCHS).read_text()
     again = refused("train", "--backend", "torch", "--data", folder, *SMALL, "--out", out)
-    assert again.startswith(f"{out}: holds a run; continue it with --resume {out}")
+    assert again.startswith(f"{out}: holds a run already; resume it, or choose another folder")
     said = refused("train", "--resume", out, "--epochs", 3)
-    assert said == f"--epochs is the run's in {out}; leave it out"
-    assert "going on after epoch 1" in run("train", "--resume", out)
+    assert said == f"epochs is that of the run in {out}; leave it out"
+    assert "continuing after epoch 1" in run("train", "--resume", out)
     assert (out / EPOCHS).read_text() == before
     (folder / "plain" / "0.png").rename(folder / "gone.png")
-    assert "has 9 and 2 images, where the run began with 10 and 2" in refused(
-        "train", "--resume", out
-    )
+    said = refused("train", "--resume", out)
+    assert "has 9 images to train on and 2 to validate on" in said
+    assert said.endswith("where the run began with 10 and 2")
     (folder / "gone.png").rename(folder / "plain" / "0.png")
     (folder / "plain").rename(folder / "other")
     assert "has other classes than the run began with" in refused("train", "--resume", out)
@@ -147,7 +147,7 @@ def test_training_starts_from_weights_of_any_layout(folder, tmp_path):
     start = ["--weights", tmp_path / "b0.pth", "--freeze", "backbone", "--backend", "torch"]
     unsaid = refused("train", *options, *start)
     assert unsaid.startswith(f"{tmp_path / 'b0.pth'}: timm-tf and timm have the same keys")
-    assert "add --dialect tensorflow or pytorch" in unsaid
+    assert "choose tensorflow or pytorch" in unsaid
     said = ["--dialect", "pytorch", "--family", "timm-ra4"]
     run("train", *options, *start, *said)
     found, weights = load(out / LAST)
@@ -255,7 +255,7 @@ def weights(tmp_path):
 def test_both_frameworks_see_the_same_and_the_map_adds_up_to_the_logit(weights):
     network, values = load(weights)
     found = [
-        predict(get_backend(name), network, values, [PHOTOGRAPH], OFFICIAL)[0] for name in BACKENDS
+        classify(get_backend(name), network, values, [PHOTOGRAPH], OFFICIAL)[0] for name in BACKENDS
     ]
     assert found[0].classes == found[1].classes
     np.testing.assert_allclose(found[0].probabilities, found[1].probabilities, rtol=1e-4)

@@ -16,13 +16,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
-import common
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.weights.initial import initial
 from efficientnet_rosetta.torch_impl.efficientnet import MBConv
 from parity_tests.peers.operators import declare
 
-ROOT = Path(common.__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 PROGRAM = runpy.run_path(str(ROOT / "examples" / "what_went_wrong.py"))
 PAGE = runpy.run_path(str(ROOT / "docs" / "what_went_wrong.py"))
 STEPS = 44  # an epoch of the page's runs

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common.backends.process import KerasOn
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.backends.process import ProcessBackend
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.parity import claims
 from parity_tests.claiming import HALF, holds
 from parity_tests.support import images_for, reference, small, weights_of
 
 
 def test_the_claim_holds():
-    holds(claims.keras_backends)
+    holds(claims.variants)
 
 
-class Perturbed(KerasOn):
+class Perturbed(ProcessBackend):
     """Keras elsewhere, with one batch norm of another epsilon."""
 
     def load_weights(self, model, weights):
@@ -24,7 +24,7 @@ class Perturbed(KerasOn):
         super().load_weights(model, changed)
 
 
-class Failing(KerasOn):
+class Failing(ProcessBackend):
     """Keras elsewhere, where it stops."""
 
     def endpoints(self, model, images, names=None):
@@ -33,16 +33,16 @@ class Failing(KerasOn):
 
 @pytest.mark.parametrize("elsewhere", [Perturbed, Failing])
 def test_the_claim_can_be_broken(monkeypatch, elsewhere):
-    monkeypatch.setattr(claims, "KerasOn", elsewhere)
-    monkeypatch.setattr(claims, "KERAS_BACKENDS", ("torch",))
-    (found,) = claims.keras_backends(HALF, 0)
+    monkeypatch.setattr(claims, "ProcessBackend", elsewhere)
+    monkeypatch.setattr(claims, "other_variants", lambda: [("keras", "torch")])
+    (found,) = claims.variants(HALF, 0)
     assert not found.holds
     assert ("unknown endpoint 'nowhere'" in found.what) == (elsewhere is Failing)
 
 
 def test_keras_on_pytorch_gives_the_same_numbers():
     network = small()
-    elsewhere = KerasOn("torch")
+    elsewhere = ProcessBackend("keras", "torch")
     model = elsewhere.build(network)
     elsewhere.load_weights(model, weights_of(network))
     values = elsewhere.endpoints(model, images_for(network), ["stem", "logits"])
@@ -57,5 +57,5 @@ def test_keras_on_pytorch_gives_the_same_numbers():
 def test_an_unknown_backend_of_keras_is_one_line():
     done = CliRunner().invoke(app, ["parity", "b0", "--keras-backend", "theano"])
     assert str(done.exception) == (
-        "unknown Keras backend 'theano'; choose from tensorflow, jax, torch"
+        "unknown variant 'theano' of keras; choose from tensorflow, jax, torch"
     )

@@ -16,13 +16,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import common
 from efficientnet_rosetta.common.backends.registry import get_backend
-from efficientnet_rosetta.common.cli.train import interruptible
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.images.datasets import read_folder
 from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.training.interrupt import interruptible
 from efficientnet_rosetta.common.training.plan import Training, frozen_sections
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.recipes import get_recipe
@@ -48,7 +47,7 @@ IMAGES = 120  # of which every sixth is held out
 # One thread each: many small processes on few cores wait for each other's otherwise.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 COMMAND = [sys.executable, "-m", "parity_tests.peers.operators"]
-ROOT = Path(common.__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 ROSETTA = str(Path(sys.executable).with_name("rosetta"))
 
 

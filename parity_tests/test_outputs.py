@@ -9,7 +9,7 @@ from efficientnet_rosetta.common.checkpoints import run_files as outputs
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.checkpoints.run_files import NotRun, Run, compare_runs, run_here
 from efficientnet_rosetta.common.checkpoints.verify import verify
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW
 from efficientnet_rosetta.common.spec import resolve

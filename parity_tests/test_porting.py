@@ -20,7 +20,7 @@ from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.layouts import LAYOUT_NAMES, LAYOUTS, layout_of
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.checkpoints.verify import verify
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.weights.canonical import fingerprint, load, save

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.support import exported, small, weights_of

@@ -8,18 +8,17 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-import common
 from efficientnet_rosetta.common.architectures import PRESETS, resolve
 from efficientnet_rosetta.common.checkpoints.port import port
-from efficientnet_rosetta.common.cli.app import app
-from efficientnet_rosetta.common.cli.parity import PARITY_PRESETS
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.parity.check import DEFAULT_PRESETS
 from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.parity_tests.mutations import MUTATIONS
 from parity_tests.support import LARGEST, weights_of
 
-ROOT = Path(common.__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
@@ -36,7 +35,7 @@ def test_the_tour_runs_and_agrees(capsys):
 
 
 def test_the_table_is_of_these_networks():
-    for preset in PARITY_PRESETS:
+    for preset in DEFAULT_PRESETS:
         total = count(resolve(preset))
         (row,) = re.findall(rf"^{preset} .*agrees$", README, re.MULTILINE)
         assert row.split()[2:4] == [f"{total.trainable:,}", f"{total.macs:,}"]

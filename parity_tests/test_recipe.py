@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
 from efficientnet_rosetta.common.training.schedules import Cosine, Exponential

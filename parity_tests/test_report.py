@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.parity import claims, report
 from parity_tests.support import wrong_epsilon
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import common.spec
+from efficientnet_rosetta.common import spec
 from efficientnet_rosetta.common.network import (
     DIALECTS,
     PYTORCH,
@@ -83,6 +83,12 @@ def test_every_block_follows_from_the_one_before(preset):
     assert network.head.in_channels == before.out_channels
 
 
+COMMON = Path(spec.__file__).parent
+KNOWN_TO_EACH_OTHER = {
+    *("network", "spec", "xception", "errors", "_util.arguments", "architectures"),
+}
+
+
 def test_b0_is_table_1_as_printed():
     network = resolve("b0")
     assert (network.stem.out_channels, network.stem.input_size) == (32, (224, 224))
@@ -101,7 +107,7 @@ def test_dropout_is_a_table_of_its_own():
 
 
 def test_compound_scaling_is_equation_3_and_not_the_presets():
-    assert compound_scaling(0) == common.spec.Scaling(1.0, 1.0, 224)
+    assert compound_scaling(0) == spec.Scaling(1.0, 1.0, 224)
     one = compound_scaling(1)
     assert (one.width, one.depth, one.resolution) == (1.1, 1.2, 258)
     b7 = PRESETS["b7"]
@@ -220,20 +226,40 @@ def test_a_resolved_network_cannot_be_changed():
     assert hash(network) == hash(resolve("b0"))
 
 
-def test_the_spec_imports_the_standard_library_only():
-    tree = ast.parse(Path(common.spec.__file__).read_text())
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert imported <= set(sys.stdlib_module_names)
+@pytest.mark.parametrize(
+    "module",
+    ["spec", "network", "xception", "architectures", "counting", "errors", "_util/arguments"],
+)
+def test_the_descriptions_import_the_standard_library_only(module):
+    tree = ast.parse((COMMON / f"{module}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert {alias.name.split(".")[0] for alias in node.names} <= set(
+                sys.stdlib_module_names
+            )
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert node.module.split(".")[0] in sys.stdlib_module_names
+        elif isinstance(node, ast.ImportFrom):  # another of these
+            assert node.module in KNOWN_TO_EACH_OTHER
+
+
+def test_a_bare_checkout_imports_the_same_classes_by_the_name_of_the_folder(tmp_path):
+    """`import common.spec` works where nothing is installed, and is no second copy."""
+    program = """
+import common.spec, common.network
+import efficientnet_rosetta.common.spec as spec
+from efficientnet_rosetta.common.network import Network
+assert common.spec is spec and common.network.Network is Network
+import sys
+assert "numpy" not in sys.modules
+print(common.spec.resolve("b0").title)
+"""
+    checkout = COMMON.parent
+    # -S: no site-packages, where this project may be installed.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, cwd=checkout
+    )
+    assert done.stdout.strip() == "EfficientNet-B0", done.stderr
 
 
 def test_the_spec_works_where_numpy_torch_and_tensorflow_cannot_be_imported():
@@ -241,8 +267,8 @@ def test_the_spec_works_where_numpy_torch_and_tensorflow_cannot_be_imported():
 import sys
 for name in ("numpy", "torch", "tensorflow", "keras", "onnx", "safetensors"):
     sys.modules[name] = None  # importing it raises ImportError
-from common.counting import count
-from common.spec import resolve
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.spec import resolve
 print(count(resolve("b0")).trainable)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

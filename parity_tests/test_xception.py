@@ -15,7 +15,7 @@ from efficientnet_rosetta.common.architectures import ARCHITECTURES, PRESETS, ch
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.network import DIALECTS, TENSORFLOW
@@ -133,7 +133,7 @@ def test_what_cannot_be_is_refused(arguments, message):
 
 def test_the_specifications_know_no_framework():
     program = (
-        "import sys, common.architectures\n"
+        "import sys, efficientnet_rosetta.common.architectures\n"
         "found = {name.split('.')[0] for name in sys.modules}\n"
         "sys.exit(bool(found & {'numpy', 'torch', 'keras', 'tensorflow'}))"
     )
@@ -364,7 +364,7 @@ def test_it_is_trained_and_predicts(backend, tmp_path):
     peers = [sys.executable, "-m", "parity_tests.peers.operators"] if backend == "torch" else []
     done = subprocess.run([*peers, *map(str, command)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Xception-CUSTOM of 2 classes at 48x48 pixels" in done.stdout
+    assert "Xception-CUSTOM with 2 classes at 48x48 pixels" in done.stdout
     found, _ = load(out / "last.safetensors")
     assert found.scaling == {"width": 0.125, "middle_blocks": 1}
     image = tmp_path / "data" / "one" / "0.png"

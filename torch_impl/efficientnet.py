@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from efficientnet_rosetta.common.network import ConvBlock, Dialect, Network, conv_std
-from efficientnet_rosetta.common.spec import Block
+from efficientnet_rosetta.common.network import ConvBlock, Dialect, conv_std
+from efficientnet_rosetta.common.spec import EfficientNetSpec, MBConvBlock
 
 from .layers import BatchNorm, Classifier, Conv, DepthwiseConv, endpoint, global_average_pool
 
@@ -24,6 +24,8 @@ def swish(x: Tensor) -> Tensor:
 
 class PointwiseConv(nn.Conv2d):
     """1x1 convolution with bias, for squeeze-and-excitation: (N, C, 1, 1) -> (N, C', 1, 1)."""
+
+    bias: nn.Parameter  # which a convolution of PyTorch need not have
 
     def __init__(self, channels: int, filters: int):
         super().__init__(channels, filters, 1)
@@ -62,7 +64,7 @@ class StochasticDepth(nn.Module):
 class MBConv(nn.Module):
     """Inverted bottleneck: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s)) (section 4, Table 1)."""
 
-    def __init__(self, block: Block, dialect: Dialect):
+    def __init__(self, block: MBConvBlock, dialect: Dialect):
         super().__init__()
         # step: block
         self.block = block
@@ -129,7 +131,7 @@ class ConvBnSwish(nn.Module):
 class _Stage(nn.Module):
     """The blocks of one row of Table 1, so that their keys read `stages.3.blocks.0`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
 
@@ -137,19 +139,20 @@ class _Stage(nn.Module):
 class EfficientNet(nn.Module):
     """The network: images (N, C, H, W) of any size -> logits (N, classes) or features (N, C')."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: EfficientNetSpec):
         super().__init__()
         self.network, dialect = network, network.dialect
         # step: stem
         self.stem = ConvBnSwish(network.stem, dialect)
         # step: stages
-        self.stages = nn.ModuleDict()
+        stages: dict[str, _Stage] = {}
         for block in network.blocks:
             stage = str(block.stage)
             if block.repeat == 0:
-                self.stages[stage] = _Stage()
+                stages[stage] = _Stage()
             mbconv = MBConv(block, dialect)
-            self.stages[stage].blocks.append(mbconv)
+            stages[stage].blocks.append(mbconv)
+        self.stages = nn.ModuleDict(stages)
         # step: head
         self.head = ConvBnSwish(network.head, dialect)
         # step: classifier
@@ -164,12 +167,11 @@ class EfficientNet(nn.Module):
         # step: stem
         x = endpoint(self.stem(x), "stem", endpoints)
         # step: stages
-        for stage in self.stages.values():
-            for mbconv in stage.blocks:
-                block = mbconv.block
-                x = endpoint(mbconv(x), block.role, endpoints)
-                if block.reduction:
-                    x = endpoint(x, block.reduction, endpoints)
+        for block in self.network.blocks:
+            mbconv = self.get_submodule(block.role)
+            x = endpoint(mbconv(x), block.role, endpoints)
+            if block.reduction:
+                x = endpoint(x, block.reduction, endpoints)
         # step: head
         x = endpoint(self.head(x), "head", endpoints)
         x = global_average_pool(x)

@@ -91,6 +91,9 @@ class BatchNorm(nn.Module):
     the paper's code and Keras do, and names its tensors canonically.
     """
 
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, channels: int, dialect: Dialect):
         super().__init__()
         self.epsilon, self.momentum = dialect.epsilon, dialect.momentum

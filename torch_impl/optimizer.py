@@ -6,6 +6,7 @@ The same program as `keras_impl/optimizer.py`, name for name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from efficientnet_rosetta.common.weights.canonical import Weights
 class _Optimizer(torch.optim.Optimizer):
     """What both have in common: a schedule, and L2 regularisation in the gradient."""
 
-    def __init__(self, parameters: list[dict], schedule: Schedule, momentum: float):
+    def __init__(self, parameters: list[dict[str, Any]], schedule: Schedule, momentum: float):
         super().__init__(parameters, {"weight_decay": 0.0})
         self.schedule, self.steps = schedule, 0
         self.momentum = momentum
@@ -31,9 +32,12 @@ class _Optimizer(torch.optim.Optimizer):
     @torch.no_grad()
     def step(
         self,
-        closure: Callable[[], Tensor] | None = None,
-    ) -> Tensor | None:
-        """Change every parameter by its gradient, which `closure` computes where it is given."""
+        closure: Callable[[], Any] | None = None,
+    ) -> Any:
+        """Change every parameter by its gradient, which `closure` computes where it is given.
+
+        What it is given then is the loss, which is handed on.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -56,6 +60,10 @@ class _Optimizer(torch.optim.Optimizer):
         # step: l2
         return gradient + l2 * parameter
 
+    def update_step(self, gradient: Tensor, parameter: Tensor, rate: float) -> None:
+        """Change a parameter by its gradient."""
+        raise NotImplementedError
+
 
 class RMSProp(_Optimizer):
     """RMSProp as TensorFlow 1 has it, which is what the paper was trained with (rmsprop.py).
@@ -66,7 +74,7 @@ class RMSProp(_Optimizer):
 
     def __init__(
         self,
-        parameters: list[dict],
+        parameters: list[dict[str, Any]],
         schedule: Schedule,
         decay: float,
         momentum: float,

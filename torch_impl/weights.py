@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from efficientnet_rosetta.common.errors import UsageError
+from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.weights.canonical import Weights, check
 
 
@@ -32,3 +34,15 @@ def dump_weights(model: nn.Module) -> Weights:
 def tensor_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor by its canonical name."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def network_of(model: nn.Module) -> Network:
+    """The network that a model was made of.
+
+    Raises:
+        UsageError: it is no model of ours.
+    """
+    network = getattr(model, "network", None)
+    if not isinstance(network, Network):
+        raise UsageError("the model says of no network that it is made of it; use `build`")
+    return network

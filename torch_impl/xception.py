@@ -7,11 +7,13 @@ The same program as `keras_impl/xception.py`, name for name: every number comes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from efficientnet_rosetta.common.network import ConvBlock, Dialect
-from efficientnet_rosetta.common.xception import Block, XceptionSpec
+from efficientnet_rosetta.common.xception import ResidualBlock, XceptionSpec
 from efficientnet_rosetta.common.xception import SeparableBlock as SeparableSpec
 from efficientnet_rosetta.common.xception import SeparableConv as SeparableConvSpec
 
@@ -80,7 +82,7 @@ class SeparableConv(nn.Module):
 class XceptionBlock(nn.Module):
     """Separable convolutions beside a shortcut: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s))."""
 
-    def __init__(self, block: Block, dialect: Dialect):
+    def __init__(self, block: ResidualBlock, dialect: Dialect):
         super().__init__()
         # step: block
         self.block = block
@@ -131,7 +133,7 @@ class SeparableConvRelu(SeparableConv):
 class _Flow(nn.Module):
     """A flow of figure 5, so that keys read `entry.blocks.0`."""
 
-    def __init__(self, **parts: list[nn.Module]):
+    def __init__(self, **parts: Iterable[nn.Module]):
         super().__init__()
         for name, modules in parts.items():
             self.add_module(name, nn.ModuleList(modules))
@@ -144,9 +146,10 @@ class Xception(nn.Module):
         super().__init__()
         # step: flows
         self.network, dialect = network, network.dialect
-        flows = {"entry": [], "middle": [], "exit": []}
+        flows: dict[str, list[nn.Module]] = {}
         for block in network.blocks:
-            flows[block.flow].append(XceptionBlock(block, dialect))
+            flow = flows.setdefault(block.flow, [])
+            flow.append(XceptionBlock(block, dialect))
         stem = [ConvBnRelu(part, dialect) for part in network.stem]
         end = network.head
         head = [SeparableConvRelu(part, dialect) for part in end]

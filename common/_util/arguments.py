@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import TypeVar
 
 from ..errors import UsageError
 
 LARGEST = 100  # multiplier of width or depth; L2, the largest there is, has 4.3 and 5.3
 
+Entry = TypeVar("Entry")
 
-def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
+
+def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
     """The entry of a table by its name, in small letters.
 
     Raises:

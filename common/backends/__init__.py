@@ -1,0 +1,1 @@
+"""What a backend is, which there are, and what they share."""

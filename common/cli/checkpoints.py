@@ -11,7 +11,7 @@ import typer
 
 import efficientnet_rosetta as rosetta
 
-from .._util.json_text import as_json as json_text
+from .._util import json_text
 from ..network import DIALECTS
 from . import tables
 from .app import app
@@ -47,7 +47,7 @@ def inspect(
     """Say what a checkpoint file is: the library, the network, its classes and its images."""
     found = rosetta.inspect(file, dialect=dialect, raw=raw)
     if as_json:
-        typer.echo(json_text(found), nl=False)
+        typer.echo(json_text.as_json(found), nl=False)
         return
     for name, value in _inspection_lines(found).items():
         typer.echo(f"{name:<12}{value}")

@@ -312,12 +312,11 @@ def trace(
     """
     network = resolve(preset, resolution=size, dialect=dialect)
     with needs("a comparison"):
-        from ..parity import run as parity_run
-        from ..parity.check import checked_settings
+        from ..parity.check import checked_settings, traced
         from ..parity.diagnosis import operation_sentences
 
         settings = checked_settings(network, image, dtype, batch, seed)
-        found = parity_run.trace(network, endpoint, run, settings)
+        found = traced(network, endpoint, run, settings)
     typer.echo(f"{'torch float64':<24}{run:<40}{'error':>8}   limit {found.limit:.0e}")
     for pair in found.pairs:
         other, error = ("-", "-") if pair.other is None else (pair.other.name, f"{pair.error:.1e}")

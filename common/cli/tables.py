@@ -94,12 +94,18 @@ def in_words(value: object) -> str:
         return _short(value)
     parts = {field.name: getattr(value, field.name) for field in fields(value)}
     given = {name: part for name, part in parts.items() if part not in (None, False)}
-    return "\n".join(f"{name.replace('_', ' ')} {_short(part)}" for name, part in given.items())
+    return "\n".join(
+        f"{name.replace('_', ' ')} {_short(part)}".rstrip() for name, part in given.items()
+    )
 
 
 def _short(value: object) -> str:
     if isinstance(value, tuple):
-        return " to ".join(map(_short, value))
+        return " to ".join(f"{part:.3g}" for part in value)
+    if value is True:
+        return ""
     if value is None:
         return "none"
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -243,9 +243,9 @@ def evaluate(
         workers=workers,
     )
     if as_json:
-        from .._util.json_text import as_json as text
+        from .._util import json_text
 
-        typer.echo(text({**found.to_dict(), "skipped": len(found.skipped)}), nl=False)
+        typer.echo(json_text.as_json({**found.to_dict(), "skipped": len(found.skipped)}), nl=False)
         return
     typer.echo(
         f"{found.images:,} images: top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, "

@@ -1,0 +1,1 @@
+"""Images: how each library prepares them, data sets, and batches for training."""

@@ -16,7 +16,9 @@ from ..images.decode import PHOTOGRAPH
 from ..network import TENSORFLOW, Network
 from . import report
 from .claims import Claim, check
-from .run import NetworkResult, Settings, parity_images, run, runners, steps
+from .run import NetworkResult, Settings, parity_images, run, runners, steps, traced
+
+__all__ = ["DEFAULT_PRESETS", "ParityReport", "Watcher", "checked_settings", "parity", "traced"]
 
 LARGE = ("b8", "l2")  # too large for most machines to be run by default
 DEFAULT_PRESETS = tuple(name for name in PRESETS if name not in LARGE)

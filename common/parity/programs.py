@@ -54,12 +54,12 @@ class OnnxProgram:
     """An ONNX file with one input, channels first or last."""
 
     def __init__(self, path: str):
-        from . import onnx_program as graph
+        from . import onnx_program
 
         if not Path(path).is_file():
             raise FileError(path, "no such file")
         self.name, self.kind = path, "ONNX"
-        session = graph.start(path)
+        session = onnx_program.start(path)
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise FileError(
@@ -71,7 +71,7 @@ class OnnxProgram:
         if self.dtype is None:
             raise FileError(path, f"takes {inputs[0].type}; floating point is needed")
         del session
-        self.model = graph.load(path)
+        self.model = onnx_program.load(path)
         self.channels_last = len(self.shape) == 4 and self.shape[3] in (1, 3, 4)
 
     @property
@@ -95,9 +95,9 @@ class OnnxProgram:
 
     def resumable(self, step: str) -> str | None:
         """A step itself, unless a skip leads around it."""
-        from . import onnx_program as graph
+        from . import onnx_program
 
-        return step if graph.is_cut(self.model, step) else None
+        return step if onnx_program.is_cut(self.model, step) else None
 
     def value(self, images: np.ndarray, name: str, folder: Path) -> np.ndarray:
         """One value inside the graph."""
@@ -108,17 +108,17 @@ class OnnxProgram:
 
     def trace_after(self, name: str, value: np.ndarray, folder: Path) -> Trace:
         """The operations that follow one value."""
-        from . import onnx_program as graph
+        from . import onnx_program
 
-        rest = graph.part(self.model, name, self.model.graph.output[-1].name)
+        rest = onnx_program.part(self.model, name, self.model.graph.output[-1].name)
         return self._trace(rest, value, folder)
 
     def _trace(self, model: object, value: np.ndarray, folder: Path) -> Trace:
-        from . import onnx_program as graph
+        from . import onnx_program
 
         found = Trace()
         try:
-            for number, (name, array, inputs) in enumerate(graph.steps(model, value)):
+            for number, (name, array, inputs) in enumerate(onnx_program.steps(model, value)):
                 np.save(folder / f"{number}.npy", array)
                 found.keep(name, np.load(folder / f"{number}.npy", mmap_mode="r"), inputs)
         except RosettaError as error:

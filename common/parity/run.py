@@ -202,7 +202,7 @@ class Traced:
     limit: float
 
 
-def trace(network: Network, endpoint: str, runner: str, settings: Settings) -> Traced:
+def traced(network: Network, endpoint: str, runner: str, settings: Settings) -> Traced:
     """Run the section of an endpoint alone in the reference and in a runner, on the same value.
 
     Raises:

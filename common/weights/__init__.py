@@ -1,0 +1,1 @@
+"""Canonical weights: names, files and metadata, initialisation and calibration."""

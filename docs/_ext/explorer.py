@@ -1,6 +1,6 @@
 """The model explorer: every released network, and what the scaling rule builds between them.
 
-All numbers are computed here, from `common.spec` and `common.counting`, while the pages are built;
+All numbers are computed here, from the specification and by counting, while the pages are built;
 the page has them as JSON, and its script shows what is there.
 """
 
@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from efficientnet_rosetta.common import xception
+from efficientnet_rosetta.common.cli.tables import StageRow, stage_row
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.spec import PRESETS, EfficientNetSpec, compound_scaling, resolve
@@ -76,20 +77,25 @@ def short(value: float) -> str:
     return f"{value:.0f}"
 
 
+def stage_rows(network: Network) -> dict[int, StageRow]:
+    """The rows that `rosetta table` prints, by the number of the stage."""
+    return {stage: stage_row(sections) for stage, sections in network.stages.items()}
+
+
 def rows(network: Network) -> tuple[Row, ...]:
     """Table 1 of a network."""
     costs = count_stages(network)
     return tuple(
         Row(
             stage,
-            ", ".join(dict.fromkeys(section.operator for section in sections)),
-            "×".join(map(str, sections[0].input_size)),
-            sections[0].out_channels,
-            sum(section is not network.classifier for section in sections),
+            row.operator,
+            "×".join(map(str, row.input_size)),
+            row.channels,
+            row.layers,
             costs[stage].trainable,
             costs[stage].macs,
         )
-        for stage, sections in network.stages.items()
+        for stage, row in stage_rows(network).items()
     )
 
 

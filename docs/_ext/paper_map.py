@@ -1,9 +1,9 @@
 """Where the code answers the paper (arXiv 1905.11946), element by element, and where it does not.
 
 Names are written as in `excerpts.py`: `resolve` is looked for in the file of its column,
-`common/counting.py@count` in the file it names.  Nothing here knows Sphinx, so that tests use it
-too: they hold that every name exists, and that no public name of the specification and of the
-programs is missing.
+`counting.py@count` in the file of that name beside it.  Nothing here knows Sphinx, so that tests
+use it too: they hold that every name exists, and that no public name of the specification and of
+the programs is missing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SPEC = "common/spec.py"
+NETWORK = "common/network.py"  # what this network and others are made of
 FILES = {
     "spec": SPEC,
     "torch": "torch_impl/efficientnet.py",
@@ -37,9 +38,8 @@ class Element:
         found = []
         for item in wanted:
             path, _, name = item.rpartition("@")
-            if path and column != "spec":
-                path = f"{column}_impl/{path}"
-            found.append((path or FILES[column], name))
+            folder = "common" if column == "spec" else f"{column}_impl"
+            found.append((f"{folder}/{path}" if path else FILES[column], name))
         return tuple(found)
 
 
@@ -48,20 +48,26 @@ MAP = (
         "Section 3.1, equation 1",
         "A network as stages of equal layers, one after another",
         "read/table1#network",
-        spec=("Network", "EfficientNetSpec", "Section", "resolve"),
+        spec=(
+            "network.py@Network",
+            "EfficientNetSpec",
+            "network.py@Section",
+            "network.py@MapSection",
+            "resolve",
+        ),
         programs=("EfficientNet",),
     ),
     Element(
         "Section 3.1, equation 2",
         "The limits of memory and operations: what a network costs",
         "read/scaling#cost-predicted-and-counted",
-        spec=("Layer", "common/counting.py@count", "common/counting.py@Count"),
+        spec=("network.py@Layer", "counting.py@count", "counting.py@Count"),
     ),
     Element(
         "Section 3.2, figure 2",
         "Depth, width and resolution, each scaled alone",
         "read/scaling#one-dimension-alone",
-        spec=("resolve", "scale_layers", "scale_channels", "image_size"),
+        spec=("resolve", "scale_layers", "scale_channels", "network.py@image_size"),
     ),
     Element(
         "Section 3.3, equation 3",
@@ -73,35 +79,46 @@ MAP = (
         "Section 4, Table 1",
         "EfficientNet-B0, stage by stage",
         "read/table1",
-        spec=("Stage", "TABLE_1", "TOTAL_STRIDE", "size_after"),
+        spec=("Stage", "TABLE_1", "TOTAL_STRIDE", "network.py@size_after"),
         programs=("EfficientNet",),
     ),
     Element(
         "Table 1, stage 1",
         "The stem: convolution, batch norm, swish",
         "read/table1#stem",
-        spec=("STEM_CHANNELS", "STEM_KERNEL", "STEM_STRIDE", "ConvBlock", "with_bn"),
+        spec=(
+            "STEM_CHANNELS",
+            "STEM_KERNEL",
+            "STEM_STRIDE",
+            "network.py@ConvBlock",
+            "network.py@with_bn",
+        ),
         programs=("ConvBnSwish", "layers.py@Conv", "layers.py@BatchNorm"),
     ),
     Element(
         "Table 1, stages 2 to 8",
         "MBConv, the block from MobileNetV2 and MnasNet",
         "read/mbconv",
-        spec=("Block",),
+        spec=("MBConvBlock",),
         programs=("MBConv", "layers.py@Conv", "layers.py@DepthwiseConv"),
     ),
     Element(
         "Section 4",
         "Squeeze-and-excitation in every block",
         "read/squeeze_and_excitation",
-        spec=("Gate", "SQUEEZE_RATIO"),
+        spec=("network.py@Gate", "SQUEEZE_RATIO"),
         programs=("squeeze_and_excitation", "PointwiseConv"),
     ),
     Element(
         "Table 1, stage 9",
         "The head: convolution, pooling, fully connected layer",
         "read/head",
-        spec=("HEAD_CHANNELS", "ConvBlock", "Classifier", "resolve_classifier"),
+        spec=(
+            "HEAD_CHANNELS",
+            "network.py@ConvBlock",
+            "network.py@Classifier",
+            "network.py@resolve_classifier",
+        ),
         programs=("ConvBnSwish", "layers.py@global_average_pool", "layers.py@Classifier"),
     ),
     Element(
@@ -114,14 +131,14 @@ MAP = (
         "Section 5.2",
         "Swish (SiLU), the activation",
         "read/swish",
-        spec=("Activation", "SWISH"),
+        spec=("network.py@Activation", "network.py@SWISH"),
         programs=("swish",),
     ),
     Element(
         "Section 5.2",
         "Momentum of batch norm 0.99",
         "differ",
-        spec=("Dialect", "TENSORFLOW", "same_padding"),
+        spec=("network.py@Dialect", "network.py@TENSORFLOW", "network.py@same_padding"),
         programs=("layers.py@BatchNorm",),
     ),
     Element(
@@ -135,34 +152,34 @@ MAP = (
         "Section 5.2",
         "Dropout from 0.2 for B0 to 0.5 for B7",
         "read/head#classifier",
-        spec=("Preset", "PRESETS", "Classifier"),
+        spec=("Preset", "PRESETS", "network.py@Classifier"),
         programs=("EfficientNet",),
     ),
     Element(
         "Section 5.2",
         "RMSProp, weight decay, and a rate that falls by steps",
         "read/recipe",
-        spec=("common/recipe.py@RECIPES", "common/recipe.py@Exponential"),
+        spec=("training/recipes.py@RECIPES", "training/schedules.py@Exponential"),
         programs=("optimizer.py@RMSProp", "optimizer.py@make_optimizer"),
     ),
     Element(
         "Table 2, parameters and FLOPS",
         "Counted for every network, from the specification alone",
         "explore/models",
-        spec=("IMAGENET_CLASSES", "common/counting.py@count_stages"),
+        spec=("network.py@IMAGENET_CLASSES", "counting.py@count_stages"),
     ),
     Element(
         "Section 5.3",
         "Fine-tuning weights of ImageNet",
         "training",
-        spec=("common/recipe.py@RECIPES",),
+        spec=("training/recipes.py@RECIPES",),
         programs=("layers.py@Classifier",),
     ),
     Element(
         "Section 6, Table 7",
         "B0 scaled in one dimension, and in all of them",
         "read/scaling#one-dimension-alone",
-        spec=("resolve", "common/counting.py@count"),
+        spec=("resolve", "counting.py@count"),
     ),
 )
 
@@ -189,21 +206,20 @@ LEFT_OUT = {
 }
 
 # Public names that are no part of the paper, by file, and why they are there.
-_CHECKS = "refuses what no network can have"
 _TYPE = "a name for a type"
 _OTHERS = "conventions of other people's weights"
 _XCEPTION = "of Xception, which is another paper"
 _INITIAL = "initial weights, of which the released code speaks and the paper does not"
 _TOOLS = "lets the tools reach a network or a value by its name"
 NOT_THE_PAPERS = {
-    SPEC: {
-        **dict.fromkeys(("LARGEST", "look_up", "positive", "rate", "whole_count"), _CHECKS),
+    SPEC: {"EFFICIENTNET": _TOOLS},
+    NETWORK: {
         "shared_fields": "what all architectures are asked for, checked",
-        **dict.fromkeys(("Size", "Padding", "Operation"), _TYPE),
+        **dict.fromkeys(("Size", "Padding", "Operation", "Maps", "SharedFields"), _TYPE),
         **dict.fromkeys(("symmetric_padding", "PYTORCH", "TORCHVISION_LARGE", "DIALECTS"), _OTHERS),
         **dict.fromkeys(("MaxPool", "RELU"), _XCEPTION),
         **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
-        **dict.fromkeys(("Architecture", "EFFICIENTNET", "with_reductions"), _TOOLS),
+        **dict.fromkeys(("Architecture", "reduction_names", "with_reductions"), _TOOLS),
     },
     "torch_impl/layers.py": {"MaxPool": _XCEPTION, "endpoint": _TOOLS},
     "keras_impl/layers.py": {

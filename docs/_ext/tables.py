@@ -20,7 +20,8 @@ from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
 from efficientnet_rosetta.common.checkpoints.layouts import Form, Layout
 from efficientnet_rosetta.common.checkpoints.layouts.schema import BY_NAME
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
+from efficientnet_rosetta.common.cli.tables import recipe_rows, sizes, stage_row
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.network import DIALECTS, Dialect, Network, Size
@@ -57,13 +58,17 @@ EXTRAS = {
 ITEMS = {
     "rule": "optimizer",
     "decay": "decay of RMSProp",
+    "epsilon": "epsilon of RMSProp",
+    "momentum": "momentum of RMSProp",
     "rate": "learning rate",
-    "rate_images": "images that it is for",
-    "factor": "it falls by a factor of",
-    "every": "every so many epochs",
-    "warmup_epochs": "epochs of warm-up",
-    "average": "moving average",
+    "rate images": "batch size the learning rate refers to",
+    "batch": "batch size",
+    "factor": "decay factor of the learning rate",
+    "every": "decay the learning rate every",
+    "warmup epochs": "warm-up epochs",
+    "average": "moving average of the weights: decay",
 }
+ABSENT = ("none", "-")  # value and source of what a recipe does not have
 FORMATS = {
     "safetensors": ("`.safetensors`", "names, shapes and raw arrays; metadata as text"),
     "torch": ("`.pth`, `.pt`, `.bin`, `.ckpt`, `.tar`", "a zip of arrays and a pickle"),
@@ -130,49 +135,21 @@ def _speakers(dialect: Dialect) -> Iterator[str]:
         spoken = {preset: found for layout in named for preset, found in layout.dialects.items()}
         held = [preset for preset, found in spoken.items() if dialect in found]
         if held:
-            yield name if len(held) == len(spoken) else f"{name} ({_sizes(held)})"
-
-
-def _sizes(names: Sequence[str]) -> str:
-    """`b0-b7, l2`; names that are no such series one by one."""
-    numbered = [name for name in names if name[0] == "b" and name[1:].isdigit()]
-    runs: list[list[str]] = []
-    for name in numbered:
-        if runs and int(name[1:]) == int(runs[-1][-1][1:]) + 1:
-            runs[-1].append(name)
-        else:
-            runs.append([name])
-    series = [run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    return ", ".join([*series, *(name for name in names if name not in numbered)])
+            yield name if len(held) == len(spoken) else f"{name} ({sizes(tuple(held))})"
 
 
 @generated("recipes")
 def recipes() -> str:
     """The paper's recipe and the released code's, each number with its source."""
-    found = [RECIPES["paper"], RECIPES["official"]]
-    rows = []
-    for item in dict.fromkeys(item for recipe in found for item in recipe.sources):
-        cells = [ITEMS.get(item, item.replace("_", " "))]
-        for recipe in found:
-            source = recipe.sources.get(item)
-            cells += ["none", "-"] if source is None else [_value(getattr(recipe, item)), source]
-        rows.append(tuple(cells))
+    columns = [
+        {item: (value.replace("\n", ", "), source) for item, value, source in recipe_rows(recipe)}
+        for recipe in (RECIPES["paper"], RECIPES["official"])
+    ]
+    rows = [
+        (ITEMS.get(item, item), *(cell for column in columns for cell in column.get(item, ABSENT)))
+        for item in dict.fromkeys(item for column in columns for item in column)
+    ]
     return table(("Item", "Paper", "By", "Released code", "By"), rows, "tall")
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, float | int):
-        return f"{value:g}" if isinstance(value, float) else f"{value:,}"
-    if isinstance(value, str):
-        return value
-    given = {name: part for name, part in vars(value).items() if part not in (None, False)}
-    return ", ".join(
-        name.replace("_", " ")
-        + ("" if part is True else f" {' to '.join(f'{p:.3g}' for p in part)}")
-        for name, part in given.items()
-    )
 
 
 @generated("families")
@@ -200,7 +177,7 @@ def all_layouts() -> str:
             (
                 f"`{layout.name}`",
                 layout.library,
-                _sizes(layout.presets),
+                sizes(layout.presets),
                 ", ".join(layout.formats_read),
                 ", ".join(layout.forms) or "-",
                 ", ".join(spoken),
@@ -594,21 +571,19 @@ def table_1() -> str:
     """Table 1 with what the paper leaves out: what comes out of a stage, and what it costs."""
     network = scaled.BASE
     costs, total = count_stages(network), count(network)
-    strides = {stage.number: stage.stride for stage in TABLE_1} | {1: network.stem.stride}
+    last = {section.stage: section for section in network.maps}
     rows = []
     for number, sections in network.stages.items():
-        first = sections[0]
-        last = [section for section in sections if section is not network.classifier][-1]
-        pooled = " & pooling & FC" if first is network.head else ""
+        row = stage_row(sections)
         rows.append(
             (
                 str(number),
-                first.operator.replace("x", "×") + pooled,
-                _pixels(first.input_size),
-                _pixels(last.output_size),
-                str(last.out_channels),
-                str(len([section for section in sections if section is not network.classifier])),
-                str(strides.get(number, 1)),
+                row.operator.replace("x", "×"),
+                _pixels(row.input_size),
+                _pixels(last[number].output_size),
+                str(row.channels),
+                str(row.layers),
+                str(row.stride),
                 f"{costs[number].trainable:,}",
                 f"{costs[number].trainable / total.trainable:.1%}",
                 f"{costs[number].macs:,}",

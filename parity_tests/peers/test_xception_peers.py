@@ -12,7 +12,7 @@ from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.checkpoints.verify import verify
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.normalization import INCEPTION
 from efficientnet_rosetta.common.weights.canonical import fingerprint, save

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import common
 from efficientnet_rosetta.common.checkpoints.run_files import NotRun
-from efficientnet_rosetta.common.cli.app import app
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 
 ROOT = Path(common.__file__).parent.parent

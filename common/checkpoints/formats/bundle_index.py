@@ -15,14 +15,8 @@ import ml_dtypes
 import numpy as np
 
 from . import sstable
-from .protobuf_wire import (
-    BundleError,
-    Message,
-    damaged,
-    fixed32_field,
-    message_field,
-    number_field,
-)
+from .protobuf_wire import Message, fixed32_field, message_field, number_field, shown
+from .sstable import BundleError, damaged
 
 HEADER_KEY = b""
 VERSION = 1  # of the format: kTensorBundleVersion in tensor_bundle.h
@@ -101,17 +95,12 @@ class Index:
     entries: dict[bytes, Entry]
 
 
-def shown(key: bytes) -> str:
-    """A name for a message: one short line, whatever it holds."""
-    name = key[:100].decode(errors="backslashreplace")
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
 def read_index(data: bytes) -> Index:
     """The index in the bytes of a file.
 
     Raises:
         BundleError: damaged, big-endian, of a newer format, or with an entry that cannot be.
+        WireError: a message in it is damaged.
     """
     rows = sstable.read_table(data)
     key, value = next(rows, (b"-", b""))

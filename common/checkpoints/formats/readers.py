@@ -13,8 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from safetensors import safe_open
 
-from ...errors import FileError, needs, reading
-from . import hdf5, tensor_bundle, torch_file, wrappers
+from ...errors import FileError, reading
+from . import hdf5, onnx_file, tensor_bundle, torch_file, wrappers
 from .checkpoint import Checkpoint
 from .detect import CHECKPOINT, KERAS_ARCHIVE, KERAS_MEMBER, PYTORCH_FILE, SAVED_MODEL, detect
 from .lazy import LazyTensor
@@ -170,25 +170,8 @@ def _read_npy(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray
 
 def _read_onnx(path: Path, raw: bool) -> Checkpoint:
     """The initializers of a graph, under the names that an exporter left them."""
-    with needs(f"{path}: reading an ONNX file"):
-        import onnx
-    with reading(path, "ONNX"):
-        model = onnx.load_model(path, load_external_data=False)
-        tensors = _by_key(_in_onnx(path, tensor) for tensor in model.graph.initializer)
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
+    tensors, metadata = onnx_file.read(path)
     return Checkpoint(path, "onnx", tensors, metadata)
-
-
-def _in_onnx(path: Path, tensor: onnx.TensorProto) -> LazyTensor:  # noqa: F821 - imported late
-    from onnx import numpy_helper
-
-    if tensor.external_data:
-        raise FileError(
-            path,
-            f"{tensor.name} is kept in another file, which is not followed; "
-            "save the model in one file",
-        )
-    return LazyTensor.of(tensor.name, numpy_helper.to_array(tensor))
 
 
 READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {

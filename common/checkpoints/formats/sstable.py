@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..._util.crc32c import crc32c, masked
-from .protobuf_wire import BundleError, damaged, encoded_varint, varint
+from .protobuf_wire import encoded_varint, varint
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER = 48  # bytes: two handles of two varints each, padded to 40 bytes, then the magic number
@@ -25,11 +25,27 @@ KEY_LIMIT = 4096  # bytes of a key
 ENTRY_LIMIT = 1 << 16  # keys in a table
 
 
+class BundleError(ValueError):
+    """What the bytes of a checkpoint say cannot be so, or is not supported.
+
+    The message becomes a line for a person once the name of a file is put before it.
+    """
+
+    def __init__(self, reason: str, advice: str = "copy or download the checkpoint again") -> None:
+        super().__init__(f"{reason}; {advice}")
+
+
+def damaged(reason: object) -> BundleError:
+    """The error for an index whose bytes make no sense."""
+    return BundleError(f"its index is damaged ({reason})")
+
+
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The keys of a table in their order, each with its value.
 
     Raises:
         BundleError: damaged, compressed, or too large to be an index of tensors.
+        WireError: damaged, where a number is.
     """
     if len(data) < FOOTER or int.from_bytes(data[-8:], "little") != MAGIC:
         raise damaged("it does not end as one does")

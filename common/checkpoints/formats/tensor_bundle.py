@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ..._util.crc32c import crc32c, masked
 from ...errors import DamagedFileError, FileError
-from .bundle_index import NUMBERS, Entry, Index, read_index, regions, shown, write_index
+from .bundle_index import NUMBERS, Entry, Index, read_index, regions, write_index
 from .lazy import LazyTensor
-from .protobuf_wire import BundleError, damaged
-from .sstable import KEY_LIMIT
+from .protobuf_wire import WireError, shown
+from .sstable import KEY_LIMIT, BundleError, damaged
 
 INDEX_LIMIT = 1 << 22  # bytes: 40,000 tensors; B7 with averages and optimizer has some 4,000
 
@@ -92,6 +92,8 @@ def _reported(prefix: Path) -> Iterator[None]:
         yield
     except BundleError as error:
         raise DamagedFileError(prefix, str(error)) from error
+    except WireError as error:
+        raise DamagedFileError(prefix, str(damaged(error))) from error
     except OSError as error:
         raise FileError(
             prefix, f"cannot be read ({error.strerror or error}); check its files"

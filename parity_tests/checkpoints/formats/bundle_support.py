@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from efficientnet_rosetta.common._util.crc32c import crc32c, masked
 from efficientnet_rosetta.common.checkpoints.formats import protobuf_wire as wire
 from efficientnet_rosetta.common.checkpoints.formats import sstable, tensor_bundle
-from efficientnet_rosetta.common.checkpoints.formats.crc32c import crc32c, masked
 from efficientnet_rosetta.common.checkpoints.formats.lazy import LazyTensor
 from efficientnet_rosetta.common.errors import RosettaError
 

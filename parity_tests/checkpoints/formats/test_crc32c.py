@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from efficientnet_rosetta.common.checkpoints.formats import crc32c as checksums
-from efficientnet_rosetta.common.checkpoints.formats.crc32c import crc32c
+from efficientnet_rosetta.common._util import crc32c as checksums
+from efficientnet_rosetta.common._util.crc32c import crc32c
 
 READ_COMMAND = bytes.fromhex(  # RFC 3720, B.4, as are the four before it
     "01c00000000000000000000000000000140000000000040000000014000000182800000000000000"

@@ -5,7 +5,10 @@ import os
 import ml_dtypes
 import numpy as np
 import pytest
-from bundle_support import (
+
+from efficientnet_rosetta.common.checkpoints.formats import bundle_index, sstable, tensor_bundle
+from efficientnet_rosetta.common.checkpoints.formats.lazy import LazyTensor
+from parity_tests.checkpoints.formats.bundle_support import (
     assert_same,
     filled,
     lazy,
@@ -13,9 +16,6 @@ from bundle_support import (
     save,
     tf,
 )
-
-from efficientnet_rosetta.common.checkpoints.formats import bundle_index, sstable, tensor_bundle
-from efficientnet_rosetta.common.checkpoints.formats.lazy import LazyTensor
 
 DTYPES = sorted(dtype.name for dtype in bundle_index.NUMBERS)
 

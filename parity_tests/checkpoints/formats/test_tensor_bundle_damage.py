@@ -4,10 +4,17 @@ import os
 
 import numpy as np
 import pytest
-from bundle_support import entry, forge, line, read_all, reported, sound
 
+from efficientnet_rosetta.common._util.crc32c import crc32c, masked
 from efficientnet_rosetta.common.checkpoints.formats import sstable, tensor_bundle
-from efficientnet_rosetta.common.checkpoints.formats.crc32c import crc32c, masked
+from parity_tests.checkpoints.formats.bundle_support import (
+    entry,
+    forge,
+    line,
+    read_all,
+    reported,
+    sound,
+)
 
 # ------------------ damage
 

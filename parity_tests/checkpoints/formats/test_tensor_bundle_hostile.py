@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
-from bundle_support import HEADER, assert_same, entry, forge, line, number, part, sound, tf
 
+from efficientnet_rosetta.common._util.crc32c import crc32c, masked
 from efficientnet_rosetta.common.checkpoints.formats import bundle_index, sstable, tensor_bundle
 from efficientnet_rosetta.common.checkpoints.formats import protobuf_wire as wire
-from efficientnet_rosetta.common.checkpoints.formats.crc32c import crc32c, masked
+from parity_tests.checkpoints.formats.bundle_support import (
+    HEADER,
+    assert_same,
+    entry,
+    forge,
+    line,
+    number,
+    part,
+    sound,
+    tf,
+)
 
 # ------------------ hostile entries
 
@@ -194,7 +204,7 @@ def test_tables_that_cannot_be_are_refused(content, reason, tmp_path):
 
 def test_names_do_not_outgrow_the_file():
     rows = sstable.read_table(table([Raw(growing(20, 500))]))
-    with pytest.raises(wire.BundleError, match="it has a name of 4500 bytes"):
+    with pytest.raises(sstable.BundleError, match="it has a name of 4500 bytes"):
         list(rows)
 
 

@@ -1,0 +1,39 @@
+"""What is private to Lightning and PyTorch and cannot be done without, each with the reason.
+
+`CHECKED` are the versions with which all of it does what is said here.  A test compares them with
+those of constraints.txt, so that whoever takes another version looks at this file, and runs the
+tests of it (parity_tests/test_compat.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import fx
+
+if TYPE_CHECKING:  # to export takes no Lightning
+    from lightning.pytorch import Trainer
+
+CHECKED = {"lightning": "2.6.6", "torch": "2.13.0"}
+
+
+def begin_at(trainer: Trainer, epochs: int) -> None:
+    """Have a trainer that has done nothing go on after so many epochs.
+
+    Lightning's own way to begin later is a checkpoint of its own, which is a pickle and which Keras
+    cannot read; the state of a run is in canonical names.  What the batches of an epoch are depends
+    on its number, and the progress bar shows it.
+    """
+    counters = ("ready", "started", "processed", "completed")
+    trainer.fit_loop.epoch_progress.current.load_state_dict(dict.fromkeys(counters, epochs))
+
+
+def module_path(node: fx.Node) -> str:
+    """The name of the innermost module that an operation of an exported program was made in.
+
+    Exporting leaves the modules around each operation in its metadata, for whoever debugs it, and
+    says nowhere in what form.  Names of ONNX nodes come from them, so that a person finds a node of
+    the file in the model; the values of the file do not.
+    """
+    path, _ = list(node.meta["nn_module_stack"].values())[-1]
+    return str(path)
