@@ -249,8 +249,8 @@ XCEPTION = Architecture("xception", "Xception", ("xception",), resolve)
 def _resolve_stem(channels: int, size: Size, width: float) -> tuple[ConvBlock, ...]:
     stem: list[ConvBlock] = []
     for number, (filters, stride) in enumerate(STEM):
-        height, width = ((side - KERNEL) // stride + 1 for side in size)
-        output_size = height, width
+        rows, columns = ((side - KERNEL) // stride + 1 for side in size)
+        output_size = rows, columns
         stem.append(
             ConvBlock(
                 role=f"entry.stem.{number}",

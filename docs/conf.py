@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -39,7 +38,7 @@ nitpicky = True
 # What is ours and ignored has no entry of its own: names for types, and what is private.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!efficientnet_rosetta\.).*"),
-    ("py:class", r".*\.(Axes|Box|Endpoints|Maps|Operation|Schedule|Size|Weights)"),
+    ("py:class", r".*\.(Axes|Box|Endpoints|Operation|Schedule|Size|Weights)"),
     ("py:class", r".*\.(Section)?Tracer"),
     ("py:obj", r".*\._util\..*"),
 ]
@@ -111,11 +110,6 @@ def _as_rest(app: object, what: str, name: str, obj: object, options: object, li
         )
 
 
-def _rooms(app: object, what: str, name: str, obj: Any, skip: bool, options: object) -> bool | None:
-    """A folder that says nothing of itself is in the reference for what is in it."""
-    return False if what == "package" and not obj.is_private_member else None
-
-
 def _plain_captions(app: object, page: str, template: str, context: dict, doctree: object) -> None:
     """The captions of the menu are called headings, but have no level: they are plain text here."""
     tree = context.get("furo_navigation_tree", "")
@@ -125,5 +119,4 @@ def _plain_captions(app: object, page: str, template: str, context: dict, doctre
 def setup(app: object) -> None:
     """Have docstrings read as they are written, and the menu be what it says."""
     app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon
-    app.connect("autoapi-skip-member", _rooms)
     app.connect("html-page-context", _plain_captions, priority=900)  # after the theme

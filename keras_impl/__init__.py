@@ -16,6 +16,7 @@ from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.protocol import OPSET, Variant
 from efficientnet_rosetta.common.backends.registry import model_maker
 from efficientnet_rosetta.common.backends.values import check_endpoints, from_layout, to_layout
+from efficientnet_rosetta.common.errors import UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.training.plan import Training
@@ -31,7 +32,7 @@ from .features import FeatureMaps
 from .layers import functional
 from .steps import drop_factors, gradients, steps
 from .trace import trace
-from .weights import dump_weights, layer_name, load_weights, role_of
+from .weights import dump_weights, layer_name, load_weights, network_of, role_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -99,7 +100,7 @@ def endpoints(
     if not names:
         return {}
     outputs = {name: model.get_layer(layer_name(name)).output for name in names}
-    values = _predict(functional(model.inputs, outputs, model.name), images)
+    values = _predict(functional(model.input, outputs, model.name), images)
     return {name: from_layout(values[name], True) for name in names}
 
 
@@ -125,16 +126,22 @@ def export_onnx(
     """A checked ONNX model: input `image` (batch, H, W, C), outputs named by endpoint.
 
     `network` is the model's own, at any resolution.
-    """
-    from .onnx import export  # a backend without ONNX is still a backend
 
-    if changed(model.network, resolution=network.resolution) != network:
-        raise ValueError("the model was built from another network than the one given")
+    Raises:
+        UsageError: it is not.
+        UnsupportedOperationError: the model does something that no emitter knows.
+        MissingDependencyError: onnx is not installed.
+    """
+    with needs("ONNX"):
+        from .onnx import export  # a backend without ONNX is still a backend
+
+    if changed(network_of(model), resolution=network.resolution) != network:
+        raise UsageError("the model was built from another network than the one given")
     names = network.endpoints if endpoints else (network.output,)
     outputs = [model.get_layer(layer_name(name)).output for name in names]
     metadata = description(network, LAYOUT, f"keras {keras.__version__}")
     image_shape = (*network.resolution, network.in_channels)
-    selected = functional(model.inputs, outputs, model.name)
+    selected = functional(model.input, outputs, model.name)
     return export(selected, image_shape, names, metadata, opset)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import keras
 from keras import KerasTensor, initializers, layers, ops
 
-from efficientnet_rosetta.common.network import ConvBlock, Dialect, Network, conv_std
-from efficientnet_rosetta.common.spec import MBConvBlock
+from efficientnet_rosetta.common.network import ConvBlock, Dialect, conv_std
+from efficientnet_rosetta.common.spec import EfficientNetSpec, MBConvBlock
 
 from .layers import (
     CHANNELS_LAST,
@@ -136,7 +136,7 @@ class ConvBnSwish:
         return swish(self.bn(self.conv(x)))
 
 
-def EfficientNet(network: Network) -> keras.Model:
+def EfficientNet(network: EfficientNetSpec) -> keras.Model:
     """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C')."""
     dialect = network.dialect
     # step: stem

@@ -19,4 +19,4 @@ def FeatureMaps(model: keras.Model, network: Network) -> keras.Model:
     Layers keep their names; what follows the last map is left out.
     """
     outputs = [model.get_layer(layer_name(name)).output for name in network.feature_maps]
-    return functional(model.inputs, outputs, f"{model.name}_features")
+    return functional(model.input, outputs, f"{model.name}_features")

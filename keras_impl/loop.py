@@ -10,14 +10,14 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops
 
 from efficientnet_rosetta.common.backends.values import to_layout
-from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
@@ -35,15 +35,20 @@ from efficientnet_rosetta.common.training.schedules import Optimization
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
+from ._compat import set_rate, set_seed, set_synchronized
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, role_of
 
+with needs("training in Keras"):
+    import tensorflow as tf
+
 if (_backend := keras.config.backend()) != "tensorflow":
-    raise RosettaError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")
+    raise UsageError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")
 
 # Keras's names for the arithmetic that a model is built with.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
+Logs = dict[str, Any]  # what Keras hands to its callbacks
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -61,14 +66,11 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
         model = build(training.network, PRECISIONS[training.precision])
         load_weights(model, run.state.model if run.state else weights)
         kept = training.recipe.average
-        average = MovingAverage(model, kept) if kept else None
+        average = _TracedAverage(model, kept) if kept else None
         if parts > 1:
             synchronize(model)
-        if average:
-            # One operation at a time would take as long as a step of a small network.
-            average.follow = tf.function(average.follow)
-            if run.state:
-                average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
+        if average and run.state:
+            average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
     done = run.state.epochs if run.state else 0
     for phase in training.phases:
         if done < phase.epochs.stop:
@@ -86,15 +88,15 @@ def _fit_phase(
     strategy: tf.distribute.Strategy,
 ) -> None:
     # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
-    classifier = functional(model.input, model.output, model.name, Classifier)
+    task = functional(model.input, model.output, model.name, ClassificationTask)
     with strategy.scope(), _quiet():
         freeze(model, training.network, phase.frozen)
-        classifier.prepare(phase.optimization, strategy.num_replicas_in_sync)
+        task.prepare(phase.optimization, strategy.num_replicas_in_sync)
         done = run.state.epochs if run.state else 0
         steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
         logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
         with reader.reporting():
-            classifier.fit(
+            task.fit(
                 reader.dataset(training.train, range(done * steps, phase.epochs.stop * steps)),
                 epochs=phase.epochs.stop,
                 initial_epoch=done,
@@ -112,20 +114,33 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     Raises:
         RosettaError: none can.
     """
-    classifier = functional(model.input, model.output, model.name, Classifier)
-    classifier.prepare(None)
+    task = functional(model.input, model.output, model.name, ClassificationTask)
+    task.prepare(None)
     reader = _Reader(model, run, workers)
     with _quiet(), reader.reporting():
-        classifier.evaluate(reader.dataset(batches, range(len(batches))), verbose=0)
-    return classifier.found_scores()
+        task.evaluate(reader.dataset(batches, range(len(batches))), verbose=0)
+    return task.found_scores()
 
 
-class Classifier(keras.Model):
+class _TracedAverage(MovingAverage):
+    """One operation at a time would take as long as a step of a small network."""
+
+    def __init__(self, model: keras.Model, decay: float):
+        super().__init__(model, decay)
+        self.traced = tf.function(super().follow)
+
+    def follow(self, taken: KerasTensor) -> None:
+        """Move every average towards its variable by a share of the way."""
+        self.traced(taken)
+
+
+class ClassificationTask(keras.Model):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
 
     def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
         """Get ready to be trained, on so many devices, or to be evaluated only."""
-        self.optimization, self.replicas = optimization, replicas
+        self.smoothing = optimization.label_smoothing if optimization else 0.0
+        self.replicas = replicas
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
         self.images = metrics.Sum("images")
         self.compile(
@@ -156,7 +171,7 @@ class Classifier(keras.Model):
         images, labels = batch
         with tf.GradientTape() as tape:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.optimization.label_smoothing)
+            loss = cross_entropy(logits, labels, self.smoothing)
             # The optimizer adds up the gradients of all devices.
             shared = loss / self.replicas
         trained = self.trainable_variables
@@ -210,8 +225,9 @@ class _Keeping(callbacks.Callback):
         super().__init__()
         self.trained, self.plan, self.phase, self.run = model, training, phase, run
         self.average = average
+        self.images, self.began, self.seconds = 0, 0.0, 0.0
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the state of the run, if it ended amid this phase."""
         state, steps = self.run.state, self.plan.steps_per_epoch
         self.done = (state.epochs if state else 0) * steps
@@ -220,16 +236,16 @@ class _Keeping(callbacks.Callback):
             load_slots(self.trained, self.model.optimizer, state.slots, self.done - first * steps)
         _seed(self.trained, self.plan.seed, self.done)
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start counting."""
         self.images = 0
 
-    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Set the rate."""
         self.began = time.perf_counter() if self.images == 0 else self.began
         self.model.optimizer.begin_step()
 
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Follow with the average, and note the step."""
         if self.average:
             self.average.update()
@@ -241,27 +257,29 @@ class _Keeping(callbacks.Callback):
         self.seconds = time.perf_counter() - self.began
         logs.update(learning_rate=rate, images_per_second=self.images / self.seconds)
 
-    def on_test_begin(self, logs: dict | None = None) -> None:
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         """The average is what is validated."""
         if self.average:
             self.average.swap()
 
-    def on_test_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Stop amid validation as well; Keras would wait for the scores at a batch's end."""
         self.run.stop_if_asked()
 
-    def on_test_end(self, logs: dict | None = None) -> None:
+    def on_test_end(self, logs: Logs | None = None) -> None:
         """Back to what is trained."""
         if self.average:
             self.average.swap()
 
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Log the epoch, and keep it."""
+        trained = Scores(logs["loss"], logs["top1"], logs["top5"])
+        validated: Scores = self.model.found_scores()
         row = Epoch(
             epoch + 1,
             self.done,
-            *(logs[name] for name in Scores._fields),
-            *self.model.found_scores(),
+            *trained,
+            *validated,
             self.phase.optimization.rate(self.model.optimizer.steps - 1),
             self.images / self.seconds,
             len(self.run.skipped),
@@ -290,14 +308,14 @@ def freeze(model: keras.Model, network: Network, sections: frozenset[str]) -> No
             layer.trainable = owners[role] not in sections
         role = role.removesuffix(".drop_path")
         if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
-            layer.rate = 0.0 if role in sections else network.drop_path_rates[role]
+            set_rate(layer, 0.0 if role in sections else network.drop_path_rates[role])
 
 
 def synchronize(model: keras.Model) -> None:
     """Have every batch norm see the batches of all processes."""
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.synchronized = True
+            set_synchronized(layer)
 
 
 def _seed(model: keras.Model, seed: int, step: int) -> None:
@@ -307,10 +325,7 @@ def _seed(model: keras.Model, seed: int, step: int) -> None:
     """
     for layer in model.layers:
         if isinstance(layer, layers.Dropout) and layer.rate:
-            state = layer.seed_generator.state
-            # Keras counts up the second of the two in every step.
-            numbers = [step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step]
-            state.assign(np.array(numbers, state.dtype))
+            set_seed(layer, step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step)
 
 
 # ------------------------------------------------------------------ batches
@@ -365,10 +380,10 @@ class _Reader:
         """Raise what made the pipeline fail."""
         try:
             yield
-        except tf.errors.OpError:
+        except tf.errors.OpError as error:
             if self.error is None:
                 raise
-            raise self.error from None
+            raise self.error from error
 
 
 # ------------------------------------------------------------------ settings
@@ -382,9 +397,10 @@ def _strategy(training: Training) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     gpus = len(tf.config.list_logical_devices("GPU"))
     if gpus < training.devices:
-        raise RosettaError(
-            f"--devices is {training.devices}, but TensorFlow sees {gpus} GPUs; "
-            "several machines, or processes without GPUs, are named in TF_CONFIG"
+        raise UsageError(
+            f"devices is {training.devices}, but TensorFlow sees {gpus} GPUs; "
+            "several machines, or processes without GPUs, are named in TF_CONFIG",
+            argument="devices",
         )
     return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(training.devices)])
 

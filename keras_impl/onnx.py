@@ -10,6 +10,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from efficientnet_rosetta.common.backends.onnx_builder import BATCH, OnnxBuilder
 from efficientnet_rosetta.common.backends.protocol import OPSET
 from efficientnet_rosetta.common.errors import UnsupportedOperationError
 
+from ._compat import follow_graph
 from .weights import layer_variables, role_of
 
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -70,12 +72,12 @@ class _Walk:
     ) -> onnx.ModelProto:
         image = Value(self.builder.input([BATCH, *image_shape]), rank=4)
         # Keras's own interpreter, handed the emitters in place of the operations.
-        results = keras.tree.flatten(self.model._run_through_graph([image], call_fn=self.emit))
+        results = keras.tree.flatten(follow_graph(self.model, [image], self.emit))
         for name, value, tensor in zip(names, results, self.model.outputs, strict=True):
             self.builder.output(name, self.last(value).name, [BATCH, *tensor.shape[1:]])
         return self.builder.model(metadata)
 
-    def emit(self, operation: keras.Operation, *args, **kwargs) -> Value:
+    def emit(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Value:
         kind, name = type(operation), self.name(operation)
         emitter = EMITTERS.get(kind.__name__) if kind.__module__.startswith("keras.") else None
         if emitter is None:
@@ -101,7 +103,7 @@ class _Walk:
         return f"{kind}_{self.operations[kind]}"
 
     def add(
-        self, op_type: str, *inputs: Value | str, like: Value, name: str, **attributes
+        self, op_type: str, *inputs: Value | str, like: Value, name: str, **attributes: Any
     ) -> Value:
         """Append a node whose output has the rank and order of `like`."""
         names = [value.name if isinstance(value, Value) else value for value in inputs]
@@ -132,7 +134,13 @@ class _Walk:
         return self.turned[value]
 
     def weighted(
-        self, op_type: str, layer: layers.Layer, name: str, x: Value, *inputs: str, **attributes
+        self,
+        op_type: str,
+        layer: layers.Layer,
+        name: str,
+        x: Value,
+        *inputs: str,
+        **attributes: Any,
     ) -> Value:
         """Append the node of a layer with weights, and its activation if it has one."""
         plain = keras.activations.serialize(layer.activation) == "linear"
@@ -140,7 +148,7 @@ class _Walk:
         y = self.add(op_type, x, *inputs, like=x, name=inner, **attributes)
         return y if plain else self.activate(y, layer.activation, name)
 
-    def activate(self, x: Value, function: Callable, name: str) -> Value:
+    def activate(self, x: Value, function: Callable[..., Any], name: str) -> Value:
         """Append an activation."""
         kind = keras.activations.serialize(function)
         if kind == "silu":

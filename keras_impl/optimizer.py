@@ -20,6 +20,7 @@ from efficientnet_rosetta.common.training.schedules import (
 )
 from efficientnet_rosetta.common.weights.canonical import Weights
 
+from ._compat import variable_index
 from .weights import Axes, variables
 
 
@@ -54,7 +55,7 @@ class _Optimizer(keras.optimizers.Optimizer):
 
     def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """What is remembered of a variable, by what it is called."""
-        return {"momentum": self.momenta[self._get_variable_index(variable)]}
+        return {"momentum": self.momenta[variable_index(self, variable)]}
 
     def begin_step(self) -> None:
         """Set the rate of the step that comes next."""
@@ -65,7 +66,7 @@ class _Optimizer(keras.optimizers.Optimizer):
     def regularised(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:
         """The gradient of loss and L2 regularisation together."""
         # step: l2
-        if self._get_variable_index(variable) not in self.covered:
+        if variable_index(self, variable) not in self.covered:
             return gradient
         return gradient + ops.convert_to_tensor(variable) * self.l2
 
@@ -98,14 +99,14 @@ class RMSProp(_Optimizer):
 
     def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """What is remembered of a variable, by what it is called."""
-        square = self.squares[self._get_variable_index(variable)]
+        square = self.squares[variable_index(self, variable)]
         return {**super().slots(variable), "square": square}
 
     def update_step(self, gradient: KerasTensor, variable: keras.Variable, _: float) -> None:
         """Change a variable by its gradient."""
         # step: rmsprop
         gradient = self.regularised(gradient, variable)
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         square, momentum = self.squares[index], self.momenta[index]
         taken, squared = 1 - self.decay, gradient * gradient
         square.assign_add((squared - square.value) * taken)
@@ -122,7 +123,7 @@ class SGD(_Optimizer):
         """Change a variable by its gradient."""
         # step: sgd
         gradient = self.regularised(gradient, variable)
-        momentum = self.momenta[self._get_variable_index(variable)]
+        momentum = self.momenta[variable_index(self, variable)]
         momentum.assign(momentum.value * self.momentum + gradient)
         self.assign_sub(variable, momentum.value * self.rate.value)
 
@@ -193,7 +194,7 @@ class MovingAverage:
 
     def __init__(self, model: keras.Model, decay: float):
         self.model, self.decay, self.steps = model, decay, 0
-        self.values: Weights = {
+        self.values: dict[str, keras.Variable] = {
             # A copy: TensorFlow's variable would be taken over as it is.
             name: keras.Variable(
                 ops.convert_to_numpy(variable), dtype=variable.dtype, trainable=False

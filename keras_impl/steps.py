@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,8 @@ from efficientnet_rosetta.common.backends.protocol import Gradients, Stepped
 from efficientnet_rosetta.common.backends.values import drop_factors_of, from_layout, to_layout
 from efficientnet_rosetta.common.training.schedules import Optimization
 
+from ._compat import follow_graph
+from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, make_optimizer
 from .weights import role_of, variables
 
@@ -80,27 +83,22 @@ def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray
     0 for a sample that is dropped, and not a number where its values differ in that.  Of "dropout"
     it is one factor for each feature of each sample that is not 0.
     """
-    found: dict[str, np.ndarray] = {}
-
-    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
-        output = _in_training(operation, args, kwargs)
-        if isinstance(operation, layers.Dropout):
-            role = role_of(operation).removesuffix(DROP_PATH)
-            found[role] = drop_factors_of(role, *(np.asarray(x) for x in (args[0], output)))
-        return output
-
-    model._run_through_graph([_images(model, images)], call_fn=call)
-    return found
+    around = {
+        role_of(layer).removesuffix(DROP_PATH): (layer.input, layer.output)
+        for layer in model.layers
+        if isinstance(layer, layers.Dropout)
+    }
+    if not around:
+        return {}
+    values = functional(model.input, around, model.name)(_images(model, images), training=True)
+    return {
+        role: drop_factors_of(role, *(np.asarray(value) for value in values[role]))
+        for role in around
+    }
 
 
 def _images(model: keras.Model, images: np.ndarray) -> KerasTensor:
     return ops.convert_to_tensor(to_layout(images, True), model.inputs[0].dtype)
-
-
-def _in_training(operation: keras.Operation, args: tuple, kwargs: dict) -> KerasTensor:
-    if isinstance(operation, layers.BatchNormalization | layers.Dropout):
-        kwargs = {**kwargs, "training": True}
-    return operation(*args, **kwargs)
 
 
 def _differentiated(
@@ -109,15 +107,17 @@ def _differentiated(
     """Loss, its gradient at the images (N, H, W, C), and at every trainable variable."""
     import tensorflow as tf
 
-    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> KerasTensor:
+        if isinstance(operation, layers.BatchNormalization):
+            return operation(*args, **{**kwargs, "training": True})
         if not isinstance(operation, layers.Dropout):
-            return _in_training(operation, args, kwargs)
+            return operation(*args, **kwargs)
         mask = masks.get(role_of(operation).removesuffix(DROP_PATH))
         return args[0] if mask is None else _masked(args[0], mask, operation.rate)
 
     with tf.GradientTape() as tape:
         tape.watch(x)
-        (logits,) = keras.tree.flatten(model._run_through_graph([x], call_fn=call))
+        (logits,) = keras.tree.flatten(follow_graph(model, [x], call))
         loss = cross_entropy(logits, y, smoothing)
     values = [variable.value for variable in model.trainable_variables]
     image, *found = tape.gradient(loss, [x, *values])

@@ -13,7 +13,7 @@ from .layers import functional
 from .weights import layer_name, role_of
 
 # What hands on its input, amid a border at most, in inference.
-MOVES = {"Identity", "Dropout", "ZeroPadding2D", "Pad"}
+MOVES = {"InputLayer", "Identity", "Dropout", "ZeroPadding2D", "Pad"}
 
 
 def trace(model: keras.Model, endpoint: str, value: np.ndarray) -> Trace:
@@ -22,18 +22,18 @@ def trace(model: keras.Model, endpoint: str, value: np.ndarray) -> Trace:
     Inference; `value` is (N, C, H, W), or the images for the first endpoint.
     """
     end = model.get_layer(layer_name(endpoint))
-    section = functional(_before(model, end), end.output, "section")
-    found = Trace()
-
-    def call(operation: keras.Operation, *args, **kwargs) -> KerasTensor:
-        output = operation(*args, **kwargs)
-        if type(operation).__name__ not in MOVES:
-            array = ops.convert_to_numpy(output)
-            found.keep(_name(operation, endpoint), from_layout(array, True))
-        return output
-
+    start = _before(model, end)
+    kept = [
+        operation
+        for operation in functional(start, end.output, "section").operations
+        if type(operation).__name__ not in MOVES
+    ]
+    section = functional(start, [operation.output for operation in kept], "section")
     x = ops.convert_to_tensor(to_layout(value, value.ndim == 4), model.inputs[0].dtype)
-    section._run_through_graph([x], call_fn=call)
+    found = Trace()
+    for operation, output in zip(kept, section(x, training=False), strict=True):
+        array = ops.convert_to_numpy(output)
+        found.keep(_name(operation, endpoint), from_layout(array, True))
     return found
 
 

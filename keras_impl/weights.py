@@ -78,7 +78,7 @@ def network_of(model: keras.Model) -> Network:
     """
     network = getattr(model, "network", None)
     if not isinstance(network, Network):
-        raise UsageError("the model says of no network that it is made of it; use `build`")
+        raise UsageError("this model was not made by `build`, which notes its network")
     return network
 
 

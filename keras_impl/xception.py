@@ -8,6 +8,8 @@ without this package.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 from keras import KerasTensor, layers, ops
 
@@ -26,6 +28,8 @@ from .layers import (
     functional,
     global_average_pool,
 )
+
+Part = Callable[[KerasTensor], KerasTensor]
 
 
 def relu(x: KerasTensor) -> KerasTensor:
@@ -136,7 +140,7 @@ def Xception(network: XceptionSpec) -> keras.Model:
     blocks = [XceptionBlock(b, dialect) for b in network.blocks]
     end = network.head
     head = [SeparableConvRelu(part, dialect) for part in end]
-    parts = [*stem, *blocks, *head]
+    parts: list[Part] = [*stem, *blocks, *head]
     any_size = (None, None, network.in_channels)
     x = image = keras.Input(any_size, name="image")
     for part, section in zip(parts, network.maps, strict=True):

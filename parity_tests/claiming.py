@@ -26,7 +26,7 @@ def mistakes(claim: Callable) -> list[Mutation]:
 
 
 def caught(mutation: Mutation) -> Caught:
-    """Make a mistake, and see it noticed."""
+    """Make a mistake, and see it noticed by what must notice it, in the order of its size."""
     found = study(mutation)
-    assert found.by, mutation.name
+    assert found.as_stated, (mutation.catcher, mutation.size, found.by, found.size)
     return found

@@ -1,7 +1,9 @@
 """Claims and mistakes as a whole; each claim has a file of its own."""
 
 import json
+import math
 import re
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +11,10 @@ from typer.testing import CliRunner
 from efficientnet_rosetta.common.architectures import PRESETS
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.parity import claims
-from efficientnet_rosetta.parity_tests.mutations import MUTATIONS
+from efficientnet_rosetta.parity_tests import mutations
+from efficientnet_rosetta.parity_tests.mutations import MUTATIONS, Caught, Mutation, study
+from efficientnet_rosetta.parity_tests.mutations.making import other_code
+from efficientnet_rosetta.torch_impl.layers import Conv
 from parity_tests.claiming import caught
 from parity_tests.support import LARGEST, rosetta_process
 
@@ -37,6 +42,45 @@ def test_there_are_enough_mistakes_and_default_initialisation_hides_some():
     found = caught(epsilon)
     assert not found.seen_by_shapes
     assert not found.seen_on_default_initialisation
+
+
+def raised(error):
+    """What `study` makes of a mistake whose code, after some change of ours, no longer fits."""
+
+    def no_longer_fits(*arguments):
+        raise error
+
+    apply = other_code(Conv, "__init__", no_longer_fits)
+    return study(Mutation("no longer fits", "initialisation", apply, size=math.inf))
+
+
+def test_a_mistake_that_merely_raises_is_not_caught():
+    """Neither where a claim must catch it, nor, if shapes did not raise it, where these must."""
+    found = raised(ValueError("of something else"))
+    assert (found.by, found.as_stated) == ("ValueError", False)
+    shapes = raised(RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x4 and 3x5)"))
+    assert (shapes.by, shapes.as_stated) == ("shapes", False)
+    stopping = replace(found.mutation, by="shapes")
+    assert replace(shapes, mutation=stopping).as_stated
+    assert not replace(found, mutation=stopping).as_stated
+
+
+@pytest.mark.parametrize(
+    ("by", "size", "as_stated"),
+    [
+        ("forward", 3.0, True),
+        ("forward", 29.0, True),
+        ("forward", 0.31, True),
+        ("forward", 31.0, False),
+        ("forward", 0.29, False),
+        ("forward", math.inf, False),
+        ("gradients", 3.0, False),
+        ("", 0.0, False),
+    ],
+)
+def test_a_mistake_is_caught_by_what_must_catch_it_in_the_order_of_its_size(by, size, as_stated):
+    mistake = Mutation("x", "forward", lambda stack: None, size=3)
+    assert Caught(mistake, by, size, False, False).as_stated is as_stated
 
 
 # ------------------------------------------------------------------ the command line
@@ -70,3 +114,13 @@ def test_mutants_prints_a_table():
     assert "5 of 5 caught" in done.stdout
     done = CliRunner().invoke(app, ["mutants", "--claim", "nothing"])
     assert "unknown claim 'nothing'; choose from forward" in str(done.exception)
+
+
+def test_mutants_fails_where_something_else_catches_a_mistake(monkeypatch):
+    (other, *_) = [m for m in MUTATIONS if m.claim == "initialisation"]
+    moved = replace(other, by="dropping, frequency")
+    monkeypatch.setattr(mutations, "MUTATIONS", (moved,))
+    done = CliRunner().invoke(app, ["mutants"])
+    assert done.exit_code == 1
+    assert "NOT by dropping, frequency at 2e+02" in done.stdout
+    assert "0 of 1 caught" in done.stdout

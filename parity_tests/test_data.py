@@ -1,6 +1,7 @@
 """Batches are the same for whoever asks, and no image file stops a training."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from io import BytesIO
 
 import numpy as np
@@ -296,6 +297,28 @@ def test_an_epoch_has_every_image_once_and_seeds_differ(folder):
     labels = np.concatenate([batch.labels for batch in read])
     assert labels[labels != NO_IMAGE].tolist() == [sample.label for sample in found.samples]
     assert not read[-1].images[read[-1].labels == NO_IMAGE].any()
+
+
+def test_the_order_of_an_epoch_is_computed_once(folder, monkeypatch):
+    """Not for every batch of it, in whatever order batches of two epochs are read."""
+    found, drawn = batches(folder, seed=99), []
+    generator = np.random.default_rng
+
+    def default_rng(entropy):
+        drawn.append(tuple(entropy))
+        return generator(entropy)
+
+    monkeypatch.setattr(np.random, "default_rng", default_rng)
+    for number in range(len(found)):
+        for epoch in (0, 1):
+            found.read(epoch, number)
+    orders = [entropy for entropy in drawn if len(entropy) == 2]  # images have a place as well
+    assert len(drawn) > len(orders) and orders == [(99, 0), (99, 1)]
+    assert set(vars(found)) == {field.name for field in fields(found)}  # what workers are sent
+    expected = generator([99, 1]).permutation(len(found.samples))
+    np.testing.assert_array_equal(found.order(1), expected)
+    with pytest.raises(ValueError, match="read-only"):
+        found.order(1)[0] = 0
 
 
 @pytest.mark.parametrize("augmentation", [None, EVERYTHING])

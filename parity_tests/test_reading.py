@@ -144,6 +144,16 @@ def test_external_data_of_onnx_is_not_followed(location, tmp_path):
         inspect(path)
 
 
+def test_a_name_of_onnx_that_is_no_text_is_one_line(tmp_path):
+    model = graph_of(small())
+    name = model.graph.initializer[0].name.encode()
+    content = model.SerializeToString()
+    (tmp_path / "name.onnx").write_bytes(content.replace(name, b"\xff\n\x1b" + name[3:]))
+    with pytest.raises(RosettaError, match=r"name.onnx: .*\(the name of .* is not UTF-8") as caught:
+        inspect(tmp_path / "name.onnx")
+    assert str(caught.value).isprintable()
+
+
 def test_a_graph_of_another_exporter_is_named(tmp_path):
     model = graph_of(small())
     del model.metadata_props[:]
@@ -243,6 +253,11 @@ def sound(kind, folder):
     return path, formats.index_of(path) if kind == "tf-checkpoint" else path
 
 
+def values_beside(path):
+    """The other file of a TensorFlow checkpoint, in which all is values with checksums."""
+    return path.with_name(f"{path.name}.data-00000-of-00001")
+
+
 def layer_names(form, network):
     """What Keras writes beside its counters, as texts of variable length."""
     if form.layer_names is None:
@@ -258,9 +273,11 @@ def read_all(path):
             stored.read()
 
 
-@pytest.mark.parametrize("kind", SUFFIX)
+@pytest.mark.parametrize("kind", [*SUFFIX, "values of tf-checkpoint"])
 def test_damaged_files_are_one_clean_line(kind, tmp_path):
-    path, part = sound(kind, tmp_path)
+    path, part = sound(kind.rpartition(" ")[2], tmp_path)
+    if kind.startswith("values"):
+        part = values_beside(path)
     read_all(path)
     content, random = part.read_bytes(), np.random.default_rng(0)
     reported = 0
@@ -274,5 +291,5 @@ def test_damaged_files_are_one_clean_line(kind, tmp_path):
         if message is not None:
             reported += 1
             assert message.startswith(f"{path}: ")
-            assert "\n" not in message
+            assert message.isprintable()
     assert reported > 100

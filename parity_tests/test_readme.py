@@ -58,6 +58,9 @@ def test_its_commands_on_weights_run(tmp_path, monkeypatch):
     for line in block.splitlines():
         done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
         assert done.exit_code == 0, done.output
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+    assert Path("b0.keras").exists()
 
 
 def test_the_page_of_claims_is_what_its_results_say():

@@ -13,6 +13,7 @@ from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.protocol import OPSET, Variant
 from efficientnet_rosetta.common.backends.registry import model_maker
 from efficientnet_rosetta.common.backends.values import check_endpoints
+from efficientnet_rosetta.common.errors import UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.training.plan import Training
@@ -23,7 +24,7 @@ from efficientnet_rosetta.common.weights.metadata import description
 from .features import FeatureMaps
 from .steps import drop_factors, gradients, in_phase, steps
 from .trace import trace
-from .weights import dump_weights, load_weights
+from .weights import dump_weights, load_weights, network_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -68,7 +69,7 @@ def endpoints(
     Raises:
         ValueError: a name that is not one of `Network.endpoints`.
     """
-    names = check_endpoints(model.network.endpoints, names)
+    names = check_endpoints(network_of(model).endpoints, names)
     values: dict[str, torch.Tensor] = {}
     with in_phase(model, training=False), torch.inference_mode():
         model(_tensor(model, images), values)
@@ -86,11 +87,17 @@ def export_onnx(
     """A checked ONNX model: input `image` (batch, C, H, W), outputs named by endpoint.
 
     `network` is the model's own, at any resolution.
-    """
-    from .onnx import export  # a backend without ONNX is still a backend
 
-    if changed(model.network, resolution=network.resolution) != network:
-        raise ValueError("the model was built from another network than the one given")
+    Raises:
+        UsageError: it is not.
+        UnsupportedOperationError: the model does something that no emitter knows.
+        MissingDependencyError: onnx is not installed.
+    """
+    with needs("ONNX"):
+        from .onnx import export  # a backend without ONNX is still a backend
+
+    if changed(network_of(model), resolution=network.resolution) != network:
+        raise UsageError("the model was built from another network than the one given")
     names = network.endpoints if endpoints else (network.output,)
     metadata = description(network, LAYOUT, f"torch {torch.__version__}")
     shape = (network.in_channels, *network.resolution)

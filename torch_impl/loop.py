@@ -11,16 +11,16 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
-from efficientnet_rosetta.common.backends.registry import model_maker
-from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.run import (
@@ -34,12 +34,15 @@ from efficientnet_rosetta.common.training.run import (
 )
 from efficientnet_rosetta.common.weights.canonical import Weights
 
+from . import build
+from ._compat import begin_at
 from .layers import BatchNorm
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
-from .weights import dump_weights, load_weights
+from .weights import dump_weights, load_weights, network_of
 
 try:
-    with quiet_stderr():  # TensorBoard imports TensorFlow where it is installed
+    # TensorBoard imports TensorFlow where it is installed.
+    with needs("training in PyTorch"), quiet_stderr():
         from lightning.pytorch import LightningModule, Trainer
         from lightning.pytorch.loggers import TensorBoardLogger
         from lightning.pytorch.strategies import DDPStrategy
@@ -56,7 +59,13 @@ except RuntimeError as error:
     ) from error
 
 # Lightning's names for the arithmetic; "32-true" leaves the weights what they are.
-PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float64": "32-true"}
+Precision = Literal["32-true", "bf16-mixed"]
+PRECISIONS: dict[str, Precision] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "float64": "32-true",
+}
+Batch = tuple[Tensor, Tensor, dict[str, str]]  # images, labels, and what could not be read
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -72,26 +81,24 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
 
 def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
     trainer = _trainer(training, run, progress)
-    model = model_maker("torch_impl", training.network)(training.network)
+    if (parts := trainer.world_size) > 1:
+        check_shares(training.train, parts)
+        check_shares(training.val, parts)
+    model = build(training.network, training.dtype)
+    if parts > 1:
+        synchronize(model)
     # On its device from the beginning: so is then what the average and the optimizer keep.
-    model.to(trainer.strategy.root_device, getattr(torch, training.dtype))
+    model.to(trainer.strategy.root_device)
     load_weights(model, run.state.model if run.state else weights)
     kept = training.recipe.average
     average = MovingAverage(model, kept) if kept else None
-    if trainer.world_size > 1:
-        check_shares(training.train, trainer.world_size)
-        check_shares(training.val, trainer.world_size)
-        synchronize(model)
     if run.state:
-        # Lightning's own way to begin later is a checkpoint of its own.
-        done = trainer.fit_loop.epoch_progress.current
-        done.ready = done.started = done.processed = done.completed = run.state.epochs
+        begin_at(trainer, run.state.epochs)
         if average:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
     for phase in training.phases:
         if trainer.current_epoch < phase.epochs.stop:
-            trainer.fit_loop.max_epochs = phase.epochs.stop
-            trainer.fit(Classifier(model, training, phase, run, average))
+            trainer.fit(ClassificationTask(model, training, phase, run, average))
 
 
 def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
@@ -100,7 +107,7 @@ def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> 
     Raises:
         RosettaError: none can.
     """
-    classifier = _Evaluation(model, run)
+    evaluation = _Evaluation(model, run)
     with _quiet(), _interruptible():
         trainer = Trainer(
             logger=False,
@@ -109,31 +116,33 @@ def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> 
             enable_progress_bar=False,
             devices=1,
         )
-        trainer.validate(classifier, _loader(batches, workers), verbose=False)
-    return classifier.scores
+        trainer.validate(evaluation, _loader(batches, workers), verbose=False)
+    return evaluation.scores
 
 
 class _Evaluation(LightningModule):
     """A model that is scored on what can be read."""
 
+    scores: Scores
+
     def __init__(self, model: nn.Module, run: Run):
         super().__init__()
-        self.model, self.run = model, run
-        self.val_metrics = _metrics(model.network.num_classes)
+        self.model, self.run, self.network = model, run, network_of(model)
+        self.val_metrics = _Metrics(self.network)
 
-    def validation_step(self, batch: Any, number: int) -> None:
+    def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
         images, labels, _ = self.readable(batch)
         images, labels = images[labels >= 0], labels[labels >= 0]
         if len(labels):
             logits = self.logits(images)
-            _update(self.val_metrics, cross_entropy(logits, labels, 0.0), logits, labels)
+            self.val_metrics.count(cross_entropy(logits, labels, 0.0), logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Reduce the scores over all batches and processes."""
-        self.scores = _scores(self.val_metrics)
+        self.scores = self.val_metrics.found_scores()
 
-    def readable(self, batch: Any) -> Any:
+    def readable(self, batch: Batch | RosettaError) -> Batch:
         """A batch, unless it could not be read; what was left out of it is noted."""
         if isinstance(batch, RosettaError):
             raise batch
@@ -146,8 +155,8 @@ class _Evaluation(LightningModule):
         return self.model(images.to(dtype)).to(dtype)
 
 
-class Classifier(_Evaluation):
-    """What Lightning trains: a model in a phase of its training."""
+class ClassificationTask(_Evaluation):
+    """What Lightning trains: a model in a phase of its training, and what it is scored by."""
 
     def __init__(
         self,
@@ -161,7 +170,8 @@ class Classifier(_Evaluation):
         self.plan, self.phase, self.average = training, phase, average
         freeze(model, phase.frozen)
         self.optimizer = make_optimizer(model, phase.optimization)
-        self.train_metrics = _metrics(model.network.num_classes)
+        self.train_metrics = _Metrics(self.network)
+        self.images, self.began, self.seconds = 0, 0.0, 0.0
         self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
         if run.state and run.state.epochs > phase.epochs.start:
             first = phase.epochs.start * training.steps_per_epoch
@@ -171,11 +181,11 @@ class Classifier(_Evaluation):
         """The recipe's."""
         return self.optimizer
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Batches to train on, other ones in every epoch."""
         return _loader(self.plan.train, self.plan.workers, *self.share)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
         return _loader(self.plan.val, self.plan.workers, *self.share)
 
@@ -191,24 +201,25 @@ class Classifier(_Evaluation):
             self.model.get_submodule(role).eval()
         self.images, self.seconds = 0, 0.0
 
-    def on_train_batch_start(self, batch: Any, number: int) -> None:
+    def on_train_batch_start(self, batch: Batch | RosettaError, number: int) -> None:
         """What is random in a step depends on the step, and so comes again when it is repeated."""
         self.began = time.perf_counter() if self.images == 0 else self.began
         torch.manual_seed(step_seed(self.plan.seed, self.done, self.trainer.global_rank))
 
-    def training_step(self, batch: Any, number: int) -> Tensor:
+    def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:
         """The loss of a batch."""
         images, labels, _ = self.readable(batch)
         logits = self.logits(images)
         loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing)
-        self.accuracies = _update(self.train_metrics, loss, logits, labels)
+        self.loss = loss.detach()
+        self.accuracies = self.train_metrics.count(loss, logits, labels)
         return loss
 
-    def on_train_batch_end(self, outputs: dict[str, Tensor], batch: Any, number: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Batch | RosettaError, number: int) -> None:
         """Follow with the average, and note the step."""
         if self.average:
             self.average.update()
-        loss = self.trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean").item()
+        loss = self.trainer.strategy.reduce(self.loss, reduce_op="mean").item()
         first = self.phase.epochs.start * self.plan.steps_per_epoch
         rate = self.phase.optimization.rate(self.done - first)
         self.run.step(Step(self.done, self.current_epoch, rate, loss))
@@ -216,8 +227,9 @@ class Classifier(_Evaluation):
         self.images += self.plan.train.batch
         self.seconds = time.perf_counter() - self.began
         values = {"loss": loss, "learning_rate": rate, "images_per_second": self.speed}
-        values |= self.accuracies
-        self.log_dict(values, prog_bar=True, logger=False, rank_zero_only=True)
+        self.log_dict(
+            {**values, **self.accuracies}, prog_bar=True, logger=False, rank_zero_only=True
+        )
 
     @property
     def speed(self) -> float:
@@ -229,7 +241,9 @@ class Classifier(_Evaluation):
         if self.average:
             self.average.swap()
 
-    def on_validation_batch_start(self, batch: Any, number: int) -> None:
+    def on_validation_batch_start(
+        self, batch: Batch | RosettaError, number: int, loader: int = 0
+    ) -> None:
         """Stop amid validation as well."""
         self.run.stop_if_asked()
 
@@ -239,12 +253,13 @@ class Classifier(_Evaluation):
             self.average.swap()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch, and keep it."""
+        """Log the epoch, and keep it; the last one of a phase ends that."""
+        self.trainer.should_stop = self.current_epoch + 1 == self.phase.epochs.stop
         rate = self.phase.optimization.rate(self.optimizer.steps - 1)
         row = Epoch(
             self.current_epoch + 1,
             self.done,
-            *_scores(self.train_metrics),
+            *self.train_metrics.found_scores(),
             *self.scores,
             rate,
             self.speed,
@@ -253,7 +268,7 @@ class Classifier(_Evaluation):
         logged = {name: float(value) for name, value in vars(row).items() if name != "epoch"}
         self.log_dict(logged, rank_zero_only=True)
         use = self.average.dump() if self.average else dump_weights(self.model)
-        self.run.end_epoch(row, self.model.network, use, self.state)
+        self.run.end_epoch(row, self.network, use, self.state)
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -267,8 +282,8 @@ class Classifier(_Evaluation):
 
 
 def freeze(model: nn.Module, sections: frozenset[str]) -> None:
-    """Train all sections but these, which `Classifier` has run as in inference."""
-    for section in model.network.sections:
+    """Train all sections but these, which `ClassificationTask` has run as in inference."""
+    for section in network_of(model).sections:
         model.get_submodule(section.role).requires_grad_(section.role not in sections)
 
 
@@ -311,21 +326,24 @@ def _mean(x: Tensor) -> Tensor:
 
 def synchronize(model: nn.Module) -> None:
     """Have every batch norm see the batches of all processes."""
-    for module in model.modules():
+    dialect = network_of(model).dialect
+    for name, module in list(model.named_modules()):
         if isinstance(module, BatchNorm):
-            module.__class__ = SynchronizedBatchNorm
+            synchronized = SynchronizedBatchNorm(len(module.scale), dialect).to(module.scale)
+            synchronized.load_state_dict(module.state_dict())
+            model.set_submodule(name, synchronized)
 
 
 # ------------------------------------------------------------------ batches
 
 
-class _Read(Dataset):
+class _Read(Dataset[Any]):
     """Batches by epoch and number, read in worker processes."""
 
     def __init__(self, batches: Batches, part: int, parts: int):
         self.batches, self.part, self.parts = batches, part, parts
 
-    def __getitem__(self, place: tuple[int, int]) -> Any:
+    def __getitem__(self, place: tuple[int, int]) -> Batch | RosettaError:
         try:
             images, labels, skipped = self.batches.read(*place, self.part, self.parts)
         except RosettaError as error:
@@ -333,7 +351,7 @@ class _Read(Dataset):
         return torch.from_numpy(images), torch.from_numpy(labels), skipped
 
 
-class _Places(Sampler):
+class _Places(Sampler[tuple[int, int]]):
     """The batches of an epoch, which Lightning sets as it does for any sampler that has one."""
 
     def __init__(self, batches: Batches):
@@ -350,7 +368,7 @@ class _Places(Sampler):
         return iter([(self.epoch, number) for number in range(self.number)])
 
 
-def _loader(batches: Batches, workers: int, part: int = 0, parts: int = 1) -> DataLoader:
+def _loader(batches: Batches, workers: int, part: int = 0, parts: int = 1) -> DataLoader[Any]:
     return DataLoader(
         _Read(batches, part, parts),
         batch_size=None,
@@ -364,36 +382,41 @@ def _loader(batches: Batches, workers: int, part: int = 0, parts: int = 1) -> Da
 # ------------------------------------------------------------------ scores and settings
 
 
-def _metrics(classes: int) -> nn.ModuleDict:
+class _Metrics(nn.Module):
     """Means over images, those of all processes."""
-    accuracies = {
-        f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro")
-        for k in (1, TOP)
-    }
-    return nn.ModuleDict({"loss": MeanMetric(), **accuracies, "images": SumMetric()})
 
+    def __init__(self, network: Network):
+        super().__init__()
+        if network.num_classes is None:
+            raise UsageError("the network has no classifier to score; give it classes")
+        self.loss, self.images = MeanMetric(), SumMetric()
+        self.top1, self.top5 = (
+            MulticlassAccuracy(
+                network.num_classes, top_k=min(k, network.num_classes), average="micro"
+            )
+            for k in (1, TOP)
+        )
 
-def _update(
-    metrics: nn.ModuleDict, loss: Tensor, logits: Tensor, labels: Tensor
-) -> dict[str, Tensor]:
-    """Count a batch, whose mean loss is given; its own accuracies, those of this process."""
-    metrics["loss"].update(loss.detach(), len(labels))
-    metrics["images"].update(len(labels))
-    return {f"top{k}": metrics[f"top{k}"](logits.detach(), labels) for k in (1, TOP)}
+    def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Count a batch, whose mean loss is given; its own accuracies, those of this process."""
+        self.loss.update(loss.detach(), len(labels))
+        self.images.update(len(labels))
+        found = logits.detach()
+        return {"top1": self.top1(found, labels), "top5": self.top5(found, labels)}
 
+    def found_scores(self) -> Scores:
+        """The means so far, after which counting starts anew.
 
-def _scores(metrics: nn.ModuleDict) -> Scores:
-    """The means so far, after which counting starts anew.
-
-    Raises:
-        RosettaError: no image could be read.
-    """
-    *found, images = (metric.compute().item() for metric in metrics.values())
-    for metric in metrics.values():
-        metric.reset()
-    if not images:
-        raise RosettaError("no image could be read to validate on")
-    return Scores(*found)
+        Raises:
+            RosettaError: no image could be read.
+        """
+        metrics = self.loss, self.top1, self.top5, self.images
+        loss, top1, top5, images = (metric.compute().item() for metric in metrics)
+        for metric in metrics:
+            metric.reset()
+        if not images:
+            raise RosettaError("no image could be read to validate on")
+        return Scores(loss, top1, top5)
 
 
 def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
@@ -403,6 +426,7 @@ def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
     # The statistics of synchronized batch norms are the same everywhere.
     strategy = DDPStrategy(broadcast_buffers=False) if local * nodes > 1 else "auto"
     return Trainer(
+        max_epochs=training.recipe.epochs,
         devices=local,
         num_nodes=nodes,
         strategy=strategy,
@@ -438,5 +462,5 @@ def _interruptible() -> Iterator[None]:
     """An interruption is none but what it is; Lightning would end the process."""
     try:
         yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop

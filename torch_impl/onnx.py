@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 import onnx
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument
 
 from efficientnet_rosetta.common.backends.onnx_builder import BATCH, OnnxBuilder
 from efficientnet_rosetta.common.backends.protocol import OPSET
 from efficientnet_rosetta.common.errors import UnsupportedOperationError
+
+from ._compat import module_path
 
 Emitter = Callable[..., str]
 EMITTERS: dict[str, Emitter] = {}
@@ -103,14 +106,15 @@ class _Walk:
             ) from error
 
 
-def _shape(node: fx.Node) -> list[int | str]:
-    return [side if isinstance(side, int) else BATCH for side in node.meta["val"].shape]
+def _shape(value: Argument) -> list[int | str]:
+    if not isinstance(value, fx.Node):
+        raise _ArgumentError("a number for a tensor")
+    return [side if isinstance(side, int) else BATCH for side in value.meta["val"].shape]
 
 
 def _place(node: fx.Node) -> str:
     """A name that says where in the model the node is: `stages.3.blocks.0.expand_conv/conv2d_4`."""
-    modules = [path for path, _ in node.meta["nn_module_stack"].values()]
-    path = modules[-1].removeprefix("model").removeprefix(".")
+    path = module_path(node).removeprefix("model").removeprefix(".")
     return f"{path}/{node.name}" if path else node.name
 
 
@@ -140,12 +144,12 @@ def _conv2d(
     groups: int = 1,
 ) -> str:
     inputs = (x, weight) if bias is None else (x, weight, bias)
-    kernel = node.args[1].meta["val"].shape[2:]
+    kernel = _shape(node.args[1])[2:]
     return b.add(
         "Conv",
         *inputs,
         name=name,
-        kernel_shape=list(kernel),
+        kernel_shape=kernel,
         strides=_pair(stride),
         pads=_pair(padding) * 2,
         dilations=_pair(dilation),
@@ -260,5 +264,5 @@ def _dropout(b: OnnxBuilder, name: str, node: fx.Node, x: str, p: float, train: 
 
 @_emits("aten.linear.default")
 def _linear(b: OnnxBuilder, name: str, node: fx.Node, x: str, weight: str, bias: str) -> str:
-    _demand(len(node.args[0].meta["val"].shape) == 2, "more than one axis of features")
+    _demand(len(_shape(node.args[0])) == 2, "more than one axis of features")
     return b.add("Gemm", x, weight, bias, name=name, transB=1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from efficientnet_rosetta.common.backends.protocol import Gradients, Stepped
 from efficientnet_rosetta.common.backends.values import DROPOUT, drop_factors_of
 from efficientnet_rosetta.common.training.schedules import Optimization
 
-from .optimizer import MovingAverage, cross_entropy, make_optimizer
+from .optimizer import MovingAverage, cross_entropy, make_optimizer, trained
+from .weights import network_of
 
 Masks = Mapping[str, np.ndarray]
+Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]
 
 
 def gradients(
@@ -32,12 +35,14 @@ def gradients(
     """
     x, y = _batch(model, images, labels)
     x.requires_grad_()
-    model.zero_grad()
+    parameters = trained(model)
     with _training(model, masks or {}):
         loss = cross_entropy(model(x), y, smoothing)
-        loss.backward()
-    weights = {name: p.grad.numpy(force=True).copy() for name, p in model.named_parameters()}
-    return Gradients(loss.item(), x.grad.numpy(force=True), weights)
+        image, *found = torch.autograd.grad(loss, [x, *parameters.values()])
+    weights = {
+        name: gradient.numpy(force=True) for name, gradient in zip(parameters, found, strict=True)
+    }
+    return Gradients(loss.item(), image.numpy(force=True), weights)
 
 
 def steps(
@@ -72,7 +77,9 @@ def drop_factors(model: nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
     hooks = []
     for name, role in _droppers(model).items():
 
-        def note(module: nn.Module, args: tuple, output: Tensor, role: str = role) -> None:
+        def note(
+            module: nn.Module, args: tuple[Any, ...], output: Tensor, role: str = role
+        ) -> None:
             found[role] = drop_factors_of(role, *(x.numpy(force=True) for x in (args[0], output)))
 
         hooks.append(model.get_submodule(name).register_forward_hook(note))
@@ -94,8 +101,9 @@ def _batch(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> tuple[Te
 
 def _droppers(model: nn.Module) -> dict[str, str]:
     """The modules that drop something, and what the masks call that."""
-    droppers = {f"{role}.drop_path": role for role in model.network.drop_path_rates}
-    if model.network.classifier is not None:
+    network = network_of(model)
+    droppers = {f"{role}.drop_path": role for role in network.drop_path_rates}
+    if network.classifier is not None:
         droppers[DROPOUT] = DROPOUT
     return droppers
 
@@ -127,12 +135,12 @@ def in_phase(model: nn.Module, training: bool) -> Iterator[None]:
             module.training = before
 
 
-def _masked(mask: np.ndarray | None):
-    def hook(module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
-        (x,) = args
+def _masked(mask: np.ndarray | None) -> Hook:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        x: Tensor = args[0]
         if mask is None:
             return x
-        rate = module.p
+        rate: Any = module.p  # of stochastic depth and of dropout
         kept = torch.tensor(mask, dtype=x.dtype, device=x.device)
         return x * kept.reshape(*kept.shape, *[1] * (x.dim() - kept.dim())) / (1 - rate)
 

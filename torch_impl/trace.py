@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,9 @@ def trace(model: nn.Module, endpoint: str, value: np.ndarray) -> Trace:
         if endpoint == "features":
             global_average_pool(x)
         elif endpoint == "logits":
-            recorder.watch("classifier", model.classifier)
-            model.classifier(x)
+            classifier = model.get_submodule("classifier")
+            recorder.watch("classifier", classifier)
+            classifier(x)
         else:
             section = model.get_submodule(endpoint)
             for name, module in section.named_modules():
@@ -50,10 +52,10 @@ class _Recorder(TorchFunctionMode):
     def watch(self, name: str, module: nn.Module) -> None:
         """Record a module as one operation."""
 
-        def enter(module: nn.Module, args: tuple) -> None:
+        def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
             self.depth += 1
 
-        def leave(module: nn.Module, args: tuple, output: Tensor) -> None:
+        def leave(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             self.depth -= 1
             if output is not args[0]:  # stochastic depth hands on what it is given
                 self.keep(name, output)
@@ -67,8 +69,12 @@ class _Recorder(TorchFunctionMode):
         self.found.keep(name, value.numpy(force=True))
 
     def __torch_function__(
-        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
-    ) -> object:
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         output = func(*args, **(kwargs or {}))
         if self.depth == 0 and isinstance(output, Tensor):
             self.keep(func.__name__.strip("_"), output)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import FileError
+from ..errors import FileError, RosettaError
+
+# What to do about a disk that takes no more, by the numbers of the operating system.
+FULL = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "name a file on another disk",
+    errno.EIO: "name a file on another disk",
+}
+ADVICE = {**FULL, errno.ENAMETOOLONG: "choose a shorter name"}
+RUST = re.compile(r"\(os error (\d+)\)")  # how what is written in Rust, as safetensors, says it
+NAME = 40  # characters of a name that a temporary one repeats: a name ends at 255 bytes
 
 
 @contextmanager
@@ -18,17 +31,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     A symbolic link stays one: its target is replaced.
 
     Raises:
-        RosettaError: `path` is not a file, or its folder does not exist or cannot be written to.
+        RosettaError: `path` is not a file, or its folder does not exist or cannot be written to;
+            or the block ran out of room, or refused the temporary path: the message names `path`.
     """
-    target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        raise FileError(path, "is not a file; name one")
     with _reported(path):
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise FileError(path, "is not a file; name one")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=temporary_prefix(target))
         os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with naming(path, temporary):
+            yield temporary
         with _reported(path):
             umask = os.umask(0)
             os.umask(umask)
@@ -39,11 +54,67 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def temporary_prefix(path: Path) -> str:
+    """How the name of a temporary file or folder beside a file begins: hidden, and told apart."""
+    return f".{path.name[:NAME]}."
+
+
+@contextmanager
+def naming(path: str | Path, temporary: str | Path) -> Iterator[None]:
+    """Let what goes wrong in writing `temporary`, or a file whose name begins so, name `path`.
+
+    Errors that are about other files, or that no file can be blamed for, pass as they are.
+
+    Raises:
+        FileError: the block raised one about a temporary file, or there was no room for it.
+    """
+    try:
+        yield
+    except FileError as error:
+        if not _is_of(error.path, temporary):
+            raise
+        problem = str(error).removeprefix(f"{error.path}: ")
+        raise FileError(path, problem, argument=error.argument) from error.__cause__
+    except RosettaError:
+        raise
+    except Exception as error:
+        number = _number(error)
+        name = error.filename if isinstance(error, OSError) else None
+        of_ours = name is not None and _is_of(name, temporary)
+        beside = name is None or Path(os.fsdecode(name)).parent == Path(temporary).parent
+        if number is not None and (of_ours or (beside and number in FULL)):
+            raise unwritable(path, number) from error
+        raise
+
+
+def _is_of(name: str | bytes | Path, temporary: str | Path) -> bool:
+    return str(Path(os.fsdecode(name))).startswith(str(Path(temporary)))
+
+
+def _number(error: BaseException | None) -> int | None:
+    """The number of the operating system for what stopped a library, if that is what it was.
+
+    Closing a file whose last bytes find no room may raise another exception than writing to it.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        if found := RUST.search(str(error)):
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def unwritable(path: str | Path, number: int | None) -> FileError:
+    """The error for a file that the operating system does not let us write."""
+    reason = "unknown" if number is None else os.strerror(number)
+    advice = ADVICE.get(number or 0, "name a file in a folder that exists and may be written to")
+    return FileError(path, f"cannot be written ({reason}); {advice}")
+
+
 @contextmanager
 def _reported(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(
-            path, f"cannot be written ({error.strerror}); name a file in a folder that exists"
-        ) from error
+        raise unwritable(path, error.errno) from error

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
-
+@dataclasses.dataclass(frozen=True)
 class Result:
     """A dataclass that can be turned into plain data."""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as dictionaries, lists, text and numbers, ready for JSON.
 
-        Numbers that are infinite, or not a number, are None, as JSON knows neither.  Fields whose
-        representation is left out, such as arrays, are left out here as well, but for mappings.
+        Numbers that are infinite, or not a number, are None, as JSON knows neither.  Fields of
+        arrays, whose metadata is `ARRAYS`, are left out.
         """
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return {
             field.name: plain(getattr(self, field.name))
-            for field in fields
+            for field in dataclasses.fields(self)
             if not field.metadata.get("arrays")
         }
 
@@ -42,9 +41,9 @@ def plain(value: Any) -> Any:
         return [plain(inner) for inner in value]
     if isinstance(value, Path | Enum):
         return str(value)
-    if isinstance(value, np.generic | np.ndarray):
+    if hasattr(value, "tolist"):  # NumPy's, which the command line does without until it must
         return plain(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 

@@ -176,6 +176,27 @@ class Described(Backend, Protocol):
         """The framework's libraries and settings that a result depends on."""
 
 
+class Loadable(Protocol):
+    """What `loaded` asks of a backend, wherever that runs."""
+
+    def build(self, network: Network, dtype: str = "float32") -> Any:
+        """As `Backend.build`."""
+
+    def load_weights(self, model: Any, weights: Weights) -> None:
+        """As `Backend.load_weights`."""
+
+
+def loaded(backend: Loadable, network: Network, weights: Weights, dtype: str = "float32") -> Any:
+    """A model of a network that has canonical weights.
+
+    Raises:
+        WeightsError: the weights are not those of the network.
+    """
+    model = backend.build(network, dtype)
+    backend.load_weights(model, weights)
+    return model
+
+
 Part = TypeVar("Part", bound=Backend)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from .._util.atomic import replacing
 from .._util.result import Result
 from ..architectures import changed, resolve
-from ..backends.protocol import OPSET, Exporter, FeatureBuilder, require
+from ..backends.protocol import OPSET, Exporter, FeatureBuilder, loaded, require
 from ..backends.registry import default_backend, get_backend
 from ..errors import FileError, UsageError, needs
 from ..network import Network
@@ -119,8 +119,7 @@ def export(
         import onnx  # noqa: F401 - or the framework's own exporter would say so less plainly
 
         found = _exported_network(preset, weights, dialect, resolution)
-        model = framework.build(found.network)
-        framework.load_weights(model, found.weights)
+        model = loaded(framework, found.network, found.weights)
         exported = framework.export_onnx(model, found.network, endpoints, opset)
         temporary.write_bytes(exported.SerializeToString())
     outputs = tuple(value.name for value in exported.graph.output)

@@ -16,6 +16,7 @@ import numpy as np
 from .._util.child import last_line, run_module
 from ..architectures import changed
 from ..backends.comparison import TOLERANCES, compare_endpoints
+from ..backends.protocol import loaded
 from ..backends.registry import installed_backend
 from ..errors import RosettaError
 from ..images.decode import PHOTOGRAPH, photograph
@@ -82,8 +83,7 @@ def run_here(first: Run, second: Run) -> Outputs:
     values, frameworks = [], []
     for run, network, arrays in zip((first, second), networks, weights, strict=True):
         name, backend = installed_backend(run.framework)
-        model = backend.build(network)
-        backend.load_weights(model, {name: arrays[name] for name in network.tensors})
+        model = loaded(backend, network, {name: arrays[name] for name in network.tensors})
         values.append({networks[0].output: backend.run(model, image)})
         frameworks.append(name)
     error = compare_endpoints("second", *values).output

@@ -14,7 +14,7 @@ import efficientnet_rosetta as rosetta
 from .._util import json_text
 from ..network import DIALECTS
 from . import tables
-from .app import app
+from .command import app
 from .options import BackendOption, GivenDialect, JsonFlag, PresetArgument, SizeOption, pixels
 
 if TYPE_CHECKING:

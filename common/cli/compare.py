@@ -12,7 +12,7 @@ import typer
 
 import efficientnet_rosetta as rosetta
 
-from .app import app
+from .command import app
 from .options import GivenDialect
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..architectures import resolve
 from . import tables
-from .app import app
+from .command import app
 from .options import PresetArgument, SizeOption, pixels
 
 TABLE_WIDTH = 106  # that of L2, and of Xception

@@ -18,7 +18,7 @@ import efficientnet_rosetta as rosetta
 from ..architectures import PRESETS, resolve
 from ..errors import UsageError, needs
 from ..network import TENSORFLOW
-from .app import app
+from .command import app
 from .options import DialectOption, PresetArgument, SizeOption, pixels
 
 if TYPE_CHECKING:
@@ -338,6 +338,8 @@ def mutants(
 ) -> None:
     """Make every known mistake in turn, and print which check catches it.
 
+    A mistake is caught if the check that must catch it does, in the order of its known size.
+
     Exit status: 0 if all are caught, 1 if any is not.
     """
     from .._util.atomic import replacing
@@ -365,9 +367,11 @@ def mutants(
                 f"{'see it' if found.seen_by_shapes else 'miss':<8}"
                 f"{'sees it' if found.seen_on_default_initialisation else 'misses it'}"
             )
+            if not found.as_stated:
+                typer.echo(f"       NOT by {mutation.catcher} at {mutation.size:.0e}, as stated")
         if table:
             rows = [found.row for found in studied]
             table.write_text(as_json({SCHEMA_KEY: SCHEMA, "mistakes": rows}), encoding="utf-8")
-    caught = sum(bool(found.by) for found in studied)
+    caught = sum(found.as_stated for found in studied)
     typer.echo(f"{caught} of {len(studied)} caught")
     raise typer.Exit(0 if caught == len(studied) else DIFFERS)

@@ -15,7 +15,7 @@ from rich.text import Text
 import efficientnet_rosetta as rosetta
 
 from ..architectures import PRESETS
-from .app import app
+from .command import app
 from .options import (
     BackendOption,
     DataOption,

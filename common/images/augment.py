@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ..network import Size
 from .fitting import Box
 from .resize import levels
 
@@ -55,12 +56,19 @@ INCEPTION_CROP = Augmentation(crop_area=(0.08, 1.0), flip=True)
 
 
 def random_box(
-    width: int, height: int, augmentation: Augmentation, random: np.random.Generator
+    image: Size,
+    areas: tuple[float, float],
+    aspects: tuple[float, float],
+    random: np.random.Generator,
 ) -> Box:
-    """A part of random area and aspect; the largest centre of a possible aspect if none fits."""
-    low, high = augmentation.crop_aspect
+    """A part of an image of a shape; the largest centre of a possible aspect if none fits.
+
+    `areas` are the least and the largest share of the image, `aspects` those of width over height.
+    """
+    height, width = image
+    low, high = aspects
     for _ in range(CROP_ATTEMPTS):
-        area = random.uniform(*augmentation.crop_area) * width * height
+        area = random.uniform(*areas) * width * height
         aspect = math.exp(random.uniform(math.log(low), math.log(high)))
         w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
         if w <= width and h <= height:
@@ -73,6 +81,7 @@ def random_box(
 
 
 def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+    """An image (H, W, 3), turned anticlockwise about its centre: uint8, black where it was not."""
     picture = Image.fromarray(np.ascontiguousarray(levels(image)))
     turned = picture.rotate(degrees, Image.Resampling.BILINEAR)
     return np.asarray(turned)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from .transforms import evaluation_image, training_image
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
 NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
+EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs at once
 
 
 # ------------------------------------------------------------------ batches
@@ -74,10 +76,10 @@ class Batches:
         return len(self.samples) // self.batch
 
     def order(self, epoch: int) -> np.ndarray:
-        """Which sample comes at which place of an epoch."""
+        """Which sample comes at which place of an epoch: indices, to be read only."""
         if self.augmentation is None:
             return np.arange(len(self.samples))
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
+        return _order(self.seed, epoch, len(self.samples))
 
     def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
         """A batch, or one of equal parts of it for one of several processes: a pure function.
@@ -88,19 +90,18 @@ class Batches:
         Raises:
             RosettaError: in training, no image can be read; or a label is none of the classes.
         """
-        order, skipped = self.order(epoch), {}
+        skipped: dict[str, str] = {}
         share = self.batch // parts
         first = number * self.batch + part * share
         places = range(first, first + share)
-        found = [self._at(order, epoch, place, skipped) for place in places]
+        found = [self._at(epoch, place, skipped) for place in places]
         images, labels = zip(*found, strict=True)
         return Batch(np.stack(images), np.array(labels, np.int64), skipped)
 
-    def _at(
-        self, order: np.ndarray, epoch: int, place: int, skipped: dict[str, str]
-    ) -> tuple[np.ndarray, int]:
+    def _at(self, epoch: int, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
         if self.augmentation is None:
             return self._evaluated(place, skipped)
+        order = self.order(epoch)
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
             if (read := self._read(sample, skipped)) is not None:
@@ -129,8 +130,16 @@ class Batches:
             return None
         if self.classes is not None and label >= self.classes:
             raise FileError(
-                sample,
+                str(sample),
                 f"is of class {label}, counted from 0, but there are {self.classes}",
                 argument="classes",
             )
         return pixels, label
+
+
+@lru_cache(maxsize=EPOCHS_KEPT)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Beside the batches, and not in them, so that it is not sent to processes that read them."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    order.setflags(write=False)  # whoever asks next is given the same array
+    return order

@@ -57,6 +57,14 @@ class DataSet:
         return {name: index for index, name in enumerate(self.classes)}
 
 
+@dataclass(frozen=True)
+class Folder(DataSet):
+    """A data set of image files, in a folder for each class."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+
+
 def read_data(
     root: str | Path, held_out: float = HELD_OUT, seed: int = 0, classes: int | None = None
 ) -> DataSet:
@@ -97,7 +105,7 @@ def _records(root: Path, pattern: str, classes: int) -> tuple[Record, ...]:
     return tuple(record for path in paths for record in read_records(path, background))
 
 
-def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> DataSet:
+def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> Folder:
     """One folder a class, within `train` and `val` or to be split: `held_out` of each class is val.
 
     The split depends on the seed and the names only, and adding an image moves no other one of
@@ -114,10 +122,10 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
         unknown = sorted(set(_classes(root / "val")) - set(classes))
         if unknown:
             raise RosettaError(f"{root / 'val' / unknown[0]}: is a class that train does not have")
-        train, val = (
+        parts = (
             tuple(_samples(root / split, classes, required=split == "train")) for split in SPLITS
         )
-        return DataSet(classes, train, val)
+        return Folder(classes, *parts)
     for split in SPLITS:
         if (root / split).is_dir() and any(path.is_dir() for path in (root / split).iterdir()):
             (other,) = set(SPLITS) - {split}
@@ -125,7 +133,8 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
     if not 0 <= held_out < 1:
         raise RosettaError(f"the share held out is {held_out}; it must be at least 0 and below 1")
     classes = _classes(root)
-    train, val = [], []
+    train: list[Sample] = []
+    val: list[Sample] = []
     for _, group in groupby(_samples(root, classes, required=True), lambda sample: sample.label):
         mine = sorted(group, key=lambda sample: _order(seed, sample.path.relative_to(root)))
         number = min(round(held_out * len(mine)), len(mine) - 1)
@@ -133,7 +142,7 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
             number = max(number, 1)
         val += mine[:number]
         train += mine[number:]
-    return DataSet(classes, *(tuple(sorted(part, key=_by_name)) for part in (train, val)))
+    return Folder(classes, *(tuple(sorted(part, key=_by_name)) for part in (train, val)))
 
 
 def read_to_evaluate(

@@ -14,7 +14,7 @@ from .normalization import IMAGENET_MEAN, IMAGENET_STD
 
 PHOTOGRAPH = Path(__file__).with_name("photograph.jpg")  # see README.md beside it
 
-ORIENTATION = 0x0112  # of EXIF
+ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF: the tag, and its value where there is nothing to do
 
 
 def photograph(path: str | Path, channels: int, size: Size) -> np.ndarray:
@@ -39,7 +39,7 @@ def upright(image: Image.Image) -> Image.Image:
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
     }
-    way = ways.get(image.getexif().get(ORIENTATION))
+    way = ways.get(image.getexif().get(ORIENTATION, UPRIGHT))
     return image if way is None else image.transpose(way)
 
 

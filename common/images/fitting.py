@@ -106,6 +106,7 @@ class Squash:
 
 
 def whole_image(image: Size) -> Box:
+    """The box of all pixels of an image of a shape (height, width)."""
     height, width = image
     return 0.0, 0.0, float(width), float(height)
 

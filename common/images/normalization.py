@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..errors import FileError
+from ..errors import RosettaError
 
 # Of ImageNet's red, green and blue, on a scale of 0 to 1.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
@@ -36,11 +36,16 @@ RAW = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))  # 0 to 255 as
 
 
 def check_normalization(normalization: Normalization) -> None:
+    """Refuse what cannot be applied to an image of red, green and blue.
+
+    Raises:
+        RosettaError: it has another number of channels, is not finite, or divides by zero.
+    """
     mean, std = (np.array(values) for values in (normalization.mean, normalization.std))
     if any(len(values) not in (1, 3) for values in (mean, std)):
-        raise FileError(normalization, "has not one number for each of red, green and blue")
+        raise RosettaError(f"{normalization}: has not one number for each of red, green and blue")
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise FileError(normalization, "is not finite, or divides by zero")
+        raise RosettaError(f"{normalization}: is not finite, or divides by zero")
 
 
 def normalised(image: np.ndarray, normalization: Normalization = IMAGENET) -> np.ndarray:

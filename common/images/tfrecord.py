@@ -91,14 +91,17 @@ def read_records(path: str | Path, background: bool = False) -> Iterator[Record]
 
 def _length(header: bytes, path: Path, position: int) -> int:
     if len(header) == HEADER:
-        length, checksum = struct.unpack("<QI", header)
+        stored: tuple[int, int] = struct.unpack("<QI", header)
+        length, checksum = stored
         if checksum == masked(crc32c(header[:8])):
             return length
     raise FileError(path, f"is no TFRecord file, or damaged, at byte {position}")
 
 
-def example(content: bytes, name: str) -> dict[str, list]:
-    """The features of a serialised `tf.train.Example`.
+def example(content: bytes, name: str) -> dict[str, list[Any]]:
+    """The features of a serialised `tf.train.Example`: lists of bytes, floats or integers.
+
+    `name` stands for it in messages.
 
     Raises:
         UnreadableImageError: it is none.
@@ -116,7 +119,7 @@ def example(content: bytes, name: str) -> dict[str, list]:
     return features
 
 
-def _first(features: dict[str, list], keys: tuple[str, ...], name: str) -> Any:
+def _first(features: dict[str, list[Any]], keys: tuple[str, ...], name: str) -> Any:
     for key in keys:
         if features.get(key):
             return features[key][0]
@@ -136,7 +139,7 @@ def _message() -> Any:
         name="rosetta/example.proto", package="rosetta", syntax="proto3"
     )
 
-    def message(name: str, *fields: tuple) -> descriptor_pb2.DescriptorProto:
+    def message(name: str, *fields: tuple[str, int, str | None]) -> descriptor_pb2.DescriptorProto:
         added = file.message_type.add(name=name)
         for number, (label, kind, other) in enumerate(fields, 1):
             added.field.add(

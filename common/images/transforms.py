@@ -45,7 +45,8 @@ def training_image(
     height, width = pixels.shape[:2]
     box = whole_image((height, width))
     if augmentation.crop_area is not None:
-        box = random_box(width, height, augmentation, random)
+        shape = height, width
+        box = random_box(shape, augmentation.crop_area, augmentation.crop_aspect, random)
     image = resized(pixels, box, size, family.interpolation)
     if augmentation.flip and random.random() < 0.5:
         image = image[:, ::-1]

@@ -19,7 +19,7 @@ import numpy as np
 from ..architectures import changed
 from ..backends.comparison import TOLERANCES, compare_endpoints
 from ..backends.process import ProcessBackend
-from ..backends.protocol import Backend, Part, Probes, Variants, provides
+from ..backends.protocol import Backend, Part, Probes, Variants, loaded, provides
 from ..backends.registry import REFERENCE, get_backend
 from ..backends.values import DROPOUT
 from ..errors import RosettaError
@@ -54,6 +54,7 @@ class Claim:
     size: float
     limit: float
     what: str  # where the largest deviation is, or why there is no number
+    dialect: str = ""  # where a claim is checked in several
 
     @property
     def holds(self) -> bool:
@@ -85,8 +86,7 @@ def _models(
     for name in backends():
         backend = get_backend(name)
         if provides(backend, part):
-            model = backend.build(network, dtype)
-            backend.load_weights(model, weights)
+            model = loaded(backend, network, weights, dtype)
             yield name, backend, model
 
 
@@ -145,7 +145,7 @@ def forward(network: Network, seed: int) -> Iterator[Claim]:
                 found = compare_endpoints(name, reference, values, TOLERANCES[DTYPE])
                 worst, limit = found.worst, found.tolerance.limit
                 what = f"{worst.endpoint}, {dialect.name}"
-                yield Claim("forward", name, found.judged(worst), limit, what)
+                yield Claim("forward", name, found.judged(worst), limit, what, dialect.name)
 
 
 def _gradients(backend: Probes, model: Any, network: Network, seed: int, masks: dict) -> tuple:
@@ -288,14 +288,12 @@ def variants(network: Network, seed: int) -> Iterator[Claim]:
     images = structured_images(2, network.in_channels, network.resolution, seed + 1)
     weights = calibrated(network, seed)
     backend = get_backend(REFERENCE)
-    model = backend.build(network, DTYPE)
-    backend.load_weights(model, weights)
+    model = loaded(backend, network, weights, DTYPE)
     reference = backend.endpoints(model, images)
     for name, variant in other_variants():
         try:
             other = ProcessBackend(name, variant)
-            described = other.build(network)
-            other.load_weights(described, weights)
+            described = loaded(other, network, weights)
             found = compare_endpoints(variant, reference, other.endpoints(described, images))
         except RosettaError as error:
             yield Claim("Keras backend", variant, math.inf, 0.0, str(error))

@@ -46,7 +46,8 @@ def _run_case(run: dict) -> tuple[str, str | None]:
 
 
 def _claim_case(claim: dict) -> tuple[str, str | None]:
-    name = f"{claim['name']}, {claim['backend']}"
+    parts = (claim["name"], claim["dialect"], claim["backend"])
+    name = ", ".join(filter(None, parts))
     if claim["holds"]:
         return name, None
     off = f"off by {scientific(claim['size'])}, limit {scientific(claim['limit'])}"

@@ -20,7 +20,16 @@ from efficientnet_rosetta import __version__
 from ..architectures import resolve
 from ..backends.comparison import TOLERANCES, Comparison, compare_endpoints
 from ..backends.process import ProcessBackend
-from ..backends.protocol import Backend, Described, Exporter, Tracer, Variants, provides, require
+from ..backends.protocol import (
+    Backend,
+    Described,
+    Exporter,
+    Tracer,
+    Variants,
+    loaded,
+    provides,
+    require,
+)
 from ..backends.registry import REFERENCE, backend_names, get_backend
 from ..counting import Count, count
 from ..errors import UsageError
@@ -182,14 +191,12 @@ def tracer(runner: str, network: Network, weights: Weights, dtype: str) -> Secti
     backend: Backend | ProcessBackend
     if kind == GRAPH:
         backend = get_backend(name)
-        model = backend.build(network, dtype)
-        backend.load_weights(model, weights)
+        model = loaded(backend, network, weights, dtype)
         exporter = require(backend, Exporter, name)
         exported = exporter.export_onnx(model, network, endpoints=True)
         return OnnxGraph(exported.SerializeToString()).trace
     backend = ProcessBackend(kind, name) if name else require(get_backend(kind), Tracer, kind)
-    model = backend.build(network, dtype)
-    backend.load_weights(model, weights)
+    model = loaded(backend, network, weights, dtype)
     return partial(backend.trace, model)
 
 
@@ -216,8 +223,7 @@ def traced(network: Network, endpoint: str, runner: str, settings: Settings) -> 
         raise UsageError(f"unknown endpoint {endpoint!r}; choose from {places}")
     weights, images = calibrated(network, settings.seed), parity_images(network, settings)
     reference = require(get_backend(REFERENCE), Tracer, REFERENCE)
-    model = reference.build(network, "float64")
-    reference.load_weights(model, weights)
+    model = loaded(reference, network, weights, "float64")
     value = before(reference.endpoints(model, images), images, endpoint)
     dtype = dtype_of(runner, settings)
     first = reference.trace(model, endpoint, value)
@@ -262,8 +268,7 @@ def _endpoints(
     images: np.ndarray,
     dtype: str,
 ) -> dict[str, np.ndarray]:
-    model = backend.build(network, dtype)
-    backend.load_weights(model, weights)
+    model = loaded(backend, network, weights, dtype)
     return backend.endpoints(model, images)
 
 
@@ -281,8 +286,7 @@ def _compare_backend(
     if settings.dtype != GRAPH_DTYPE and name != REFERENCE:
         values = _endpoints(backend, network, weights, images, settings.dtype)
         yield compare_endpoints(name, reference, values, TOLERANCES[settings.dtype])
-    model = backend.build(network, GRAPH_DTYPE)
-    backend.load_weights(model, weights)
+    model = loaded(backend, network, weights, GRAPH_DTYPE)
     if settings.dtype == GRAPH_DTYPE:
         values = backend.endpoints(model, images)
         yield compare_endpoints(name, reference, values, TOLERANCES[GRAPH_DTYPE])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._util.result import Result
-from ..backends.protocol import Trainer, require
+from ..backends.protocol import Trainer, loaded, require
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import LoadedWeights, load
 from ..errors import FileError, needs
@@ -62,8 +62,7 @@ def evaluate(
     batches = Batches(samples, size, batch, family=chosen, classes=classes)
     name = backend or default_backend()
     framework = require(get_backend(name), Trainer, name)
-    model = framework.build(found.network)
-    framework.load_weights(model, found.weights)
+    model = loaded(framework, found.network, found.weights)
     run = Run(Path())
     with needs("evaluating"):
         scores = framework.evaluate(model, batches, run, workers)

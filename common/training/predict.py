@@ -15,7 +15,7 @@ from PIL import Image
 
 from .._util.atomic import replacing
 from .._util.result import ARRAYS, Result
-from ..backends.protocol import Backend
+from ..backends.protocol import Backend, loaded
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import load
 from ..errors import FileError, UsageError
@@ -96,8 +96,7 @@ def classify(
     Raises:
         UnreadableImageError: a file is no image.
     """
-    model = backend.build(network)
-    backend.load_weights(model, weights)
+    model = loaded(backend, network, weights)
     pooled = network.maps[-1].role
     found: list[Prediction] = []
     for first in range(0, len(paths), TOGETHER):

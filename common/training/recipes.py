@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..errors import UsageError
 from ..images.augment import INCEPTION_CROP, Augmentation
-from .schedules import BATCH_PER_RATE, Cosine, Exponential, Optimization, Schedule
+from .schedules import BATCH_PER_RATE, Cosine, Exponential, Optimization, Schedule, scaled_rate
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Recipe:
         part = self.phases[phase]
         rate = self.rate * part.rate
         if self.rate_images is not None:
-            rate *= batch / self.rate_images
+            rate = scaled_rate(rate, batch, self.rate_images)
         warmup = self.warmup_steps + self.warmup_epochs * steps_per_epoch
         steps = round(len(self.epochs_of(phase)) * steps_per_epoch)
         schedule: Schedule

@@ -62,9 +62,9 @@ class Cosine:
 Schedule = Constant | Exponential | Cosine
 
 
-def scaled_rate(base: float, batch: int) -> float:
-    """The learning rate of a batch, given that of 256 images (main.py: 0.016 a 256 images)."""
-    return base * batch / BATCH_PER_RATE
+def scaled_rate(base: float, batch: int, images: int = BATCH_PER_RATE) -> float:
+    """The learning rate of a batch, given that of a number of images (main.py: 0.016 for 256)."""
+    return base * batch / images
 
 
 def average_decay(step: int, decay: float = 0.9999) -> float:

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import reduce
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..network import (
     Activation,
@@ -40,6 +42,9 @@ SKIP_GAIN = 0.5  # of the batch norm before an addition, so that sums do not gro
 UNGATED_GAIN = 0.25  # the same where no gate holds the sums back
 FLOOR = 1e-3  # of what is divided by: a narrow network may have a silent channel
 GATE_GAIN = 4.0  # how far a gate's logit falls when a block's activity doubles
+GATE_SPREAD = 2.0  # of the kernels in a gate, where that of others is 1: gates differ more
+
+Map = NDArray[np.float64]  # (N, C, H, W), where nothing else is said
 
 
 def calibrated(network: Network, seed: int = 0) -> Weights:
@@ -48,31 +53,30 @@ def calibrated(network: Network, seed: int = 0) -> Weights:
     A function of the architecture, its dialect and the seed: the resolution plays no part, and
     neither does the machine.
     """
-    weights = {
-        name: array for layer in network.layers for name, array in _draw(layer, seed).items()
-    }
-    gated = any(isinstance(op, Gate) for section in network.sections for op in section.path)
+    gates = [op for section in network.sections for op in section.path if isinstance(op, Gate)]
+    in_gates = {layer.role for gate in gates for layer in (gate.reduce, gate.expand)}
+    weights: Weights = {}
+    for layer in network.layers:
+        weights |= _draw(layer, seed, GATE_SPREAD if layer.role in in_gates else 1.0)
     for section in network.sections:
         if section.shortcut is not None:
             last = [layer for layer in section.path if isinstance(layer, Layer)][-1]
-            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN if gated else UNGATED_GAIN)
+            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN if gates else UNGATED_GAIN)
     shape = network.in_channels, (SIDE, SIDE)
     images = structured_images(IMAGES, *shape, seed)
-    if not gated:
+    if not gates:
         noise = np.random.default_rng([seed, IMAGES]).normal(size=images.shape)
         images = np.concatenate([images, noise])
     _Calibration(network.dialect, weights, seed).run(network, images)
     return weights
 
 
-def structured_images(
-    count: int, channels: int, size: tuple[int, int], seed: int = 0
-) -> np.ndarray:
+def structured_images(count: int, channels: int, size: tuple[int, int], seed: int = 0) -> Map:
     """Mixtures of colour, an edge, waves and noise, about unit variance: (N, C, H, W), float64."""
     random = np.random.default_rng(seed)
     y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in size), indexing="ij")
 
-    def plane(shares: np.ndarray) -> np.ndarray:
+    def plane(shares: NDArray[np.float64]) -> NDArray[np.float64]:
         (a, b, offset), colour = random.normal(size=3), random.normal()
         edge = np.sign(a * x + b * y + 0.3 * offset)
         waves = sum(
@@ -80,25 +84,28 @@ def structured_images(
             for down, across, phase in random.normal(0, 8, (3, 3))
         )
         noise = random.normal(size=size)
+        mixed = np.zeros(size)
         parts = (colour * np.ones(size), edge, waves, noise)
-        return sum(share * part for share, part in zip(np.sqrt(shares), parts, strict=True))
+        for share, part in zip(np.sqrt(shares), parts, strict=True):
+            mixed += share * part
+        return mixed
 
     mixtures = [random.dirichlet((1, 1, 1, 1)) for _ in range(count)]
     return np.stack([np.stack([plane(shares) for _ in range(channels)]) for shares in mixtures])
 
 
-def _draw(layer: Layer, seed: int) -> Weights:
+def _draw(layer: Layer, seed: int, spread: float) -> Weights:
     """Random values for a layer; the statistics of a batch norm are measured later."""
     arrays: Weights = {}
     for name, shape in layer.tensors.items():
         random, last = generator(seed, name), name.rpartition(".")[2]
+        values: NDArray[np.floating[Any]]
         if last == "scale":
             values = random.uniform(0.7, 1.3, shape)
         elif last == "bias":
             values = random.normal(0, 0.2, shape)
         elif last == "weight":
-            gain = 2.0 if layer.kind == "conv" and layer.bias else 1.0  # gates differ more
-            std = np.float32(gain / np.sqrt(np.prod(shape[1:])))
+            std = np.float32(spread / np.sqrt(np.prod(shape[1:])))
             values = random.standard_normal(shape, np.float32) * std
         else:
             values = np.zeros(shape)
@@ -112,53 +119,53 @@ class _Calibration:
     def __init__(self, dialect: Dialect, weights: Weights, seed: int):
         self.dialect, self.weights, self.seed = dialect, weights, seed
 
-    def run(self, network: Network, x: np.ndarray) -> None:
+    def run(self, network: Network, x: Map) -> None:
         for section in network.maps:
             x = self.section(x, section)
         if network.classifier is not None:
             self.classifier(x.mean((2, 3)), network.classifier.role)
 
-    def section(self, x: np.ndarray, section: Section) -> np.ndarray:
+    def section(self, x: Map, section: Section) -> Map:
         y = self.through(x, section.path)
         return y if section.shortcut is None else y + self.through(x, section.shortcut)
 
-    def through(self, x: np.ndarray, operations: tuple[Operation, ...]) -> np.ndarray:
+    def through(self, x: Map, operations: tuple[Operation, ...]) -> Map:
         for operation in operations:
             x = self.operation(x, operation)
         return x
 
-    def operation(self, x: np.ndarray, operation: Operation) -> np.ndarray:
+    def operation(self, x: Map, operation: Operation) -> Map:
         if isinstance(operation, Activation):
             return ACTIVATIONS[operation.function](x)
         if isinstance(operation, MaxPool):
             return _max_pool(x, operation, self.dialect)
         if isinstance(operation, Gate):
             means = x.mean((2, 3), keepdims=True)
-            return x * self.gate(means, operation.reduce.role, operation.expand.role)
+            return x * self.gate(means, operation)
         if operation.kind == "batch_norm":
             return self.batch_norm(x, operation.role)
         (weight,) = self.values(operation.role, "weight")
         return _conv(x, weight, operation.stride, self.dialect.pad if operation.padded else _no_pad)
 
-    def gate(self, means: np.ndarray, reduce: str, expand: str) -> np.ndarray:
+    def gate(self, means: Map, gate: Gate) -> Map:
         """The squeeze adds up activity, the excitation falls with it, and is centred on zero."""
-        inner, squeezed = means.shape[1], len(self.weights[f"{reduce}.weight"])
+        squeeze, excite = gate.reduce, gate.expand
         activity = max(means.mean(), FLOOR)
-        self.weights[f"{reduce}.weight"] += _rounded(1 / (inner * activity))
-        self.weights[f"{expand}.weight"] -= _rounded(GATE_GAIN / squeezed)
-        squeeze = _swish(self.biased_conv(means, reduce))
-        centre = self.biased_conv(squeeze, expand).mean((0, 2, 3))
-        self.weights[f"{expand}.bias"] -= _rounded(centre)
-        return _sigmoid(self.biased_conv(squeeze, expand))
+        self.weights[f"{squeeze.role}.weight"] += _rounded(1 / (squeeze.in_channels * activity))
+        self.weights[f"{excite.role}.weight"] -= _rounded(GATE_GAIN / excite.in_channels)
+        squeezed = _swish(self.biased_conv(means, squeeze.role))
+        centre = self.biased_conv(squeezed, excite.role).mean((0, 2, 3))
+        self.weights[f"{excite.role}.bias"] -= _rounded(centre)
+        return _sigmoid(self.biased_conv(squeezed, excite.role))
 
-    def biased_conv(self, x: np.ndarray, role: str) -> np.ndarray:
+    def biased_conv(self, x: Map, role: str) -> Map:
         weight, bias = self.values(role, "weight", "bias")
         return _conv(x, weight, 1, _no_pad) + bias[:, None, None]
 
-    def values(self, role: str, *names: str) -> tuple[np.ndarray, ...]:
+    def values(self, role: str, *names: str) -> tuple[Map, ...]:
         return tuple(self.weights[f"{role}.{name}"].astype(np.float64) for name in names)
 
-    def batch_norm(self, x: np.ndarray, role: str) -> np.ndarray:
+    def batch_norm(self, x: Map, role: str) -> Map:
         random = generator(self.seed, f"{role}.variance")
         mean, variance = x.mean((0, 2, 3)), np.maximum(x.var((0, 2, 3)), FLOOR)
         mean += JITTER * np.sqrt(variance) * random.normal(size=mean.shape)
@@ -171,7 +178,7 @@ class _Calibration:
         )
         return (x - mean) * (scale / np.sqrt(variance + self.dialect.epsilon)) + bias
 
-    def classifier(self, features: np.ndarray, role: str) -> None:
+    def classifier(self, features: Map, role: str) -> None:
         """Scale and centre: logits differ between images by one standard deviation."""
         weight, centre = self.weights[f"{role}.weight"], features.mean(0)
         spread = ((features - centre) @ weight.T.astype(np.float64)).std()
@@ -179,22 +186,22 @@ class _Calibration:
         self.weights[f"{role}.bias"] += _rounded(-weight.astype(np.float64) @ centre)
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _rounded(values: float | NDArray[np.float64]) -> NDArray[np.float32]:
+    """Float32 of so few bits that they are the same on any machine."""
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(np.ldexp(mantissa, MANTISSA_BITS)), exponent - MANTISSA_BITS).astype(
-        np.float32
-    )
+    kept = np.round(np.ldexp(mantissa, MANTISSA_BITS))
+    return np.asarray(np.ldexp(kept, exponent - MANTISSA_BITS), np.float32)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def _sigmoid(x: Map) -> Map:
     return 1 / (1 + np.exp(-x))
 
 
-def _swish(x: np.ndarray) -> np.ndarray:
+def _swish(x: Map) -> Map:
     return x * _sigmoid(x)
 
 
-def _relu(x: np.ndarray) -> np.ndarray:
+def _relu(x: Map) -> Map:
     return np.maximum(x, 0)
 
 
@@ -206,8 +213,8 @@ def _no_pad(size: int, kernel: int, stride: int) -> Padding:
 
 
 def _windows(
-    x: np.ndarray, kernel: int, stride: int, pad: Callable[[int, int, int], Padding], border: float
-) -> Iterator[tuple[int, int, np.ndarray]]:
+    x: Map, kernel: int, stride: int, pad: Callable[[int, int, int], Padding], border: float
+) -> Iterator[tuple[int, int, Map]]:
     """What each place of a kernel sees of a map (N, C, H, W): row, column, (N, C, H', W')."""
     zeros = [pad(side, kernel, stride) for side in x.shape[2:]]
     x = np.pad(x, [(0, 0), (0, 0), *zeros], constant_values=border)
@@ -219,14 +226,14 @@ def _windows(
             yield i, j, x[:, :, rows, columns]
 
 
-def _max_pool(x: np.ndarray, pool: MaxPool, dialect: Dialect) -> np.ndarray:
+def _max_pool(x: Map, pool: MaxPool, dialect: Dialect) -> Map:
     windows = _windows(x, pool.kernel, pool.stride, dialect.pad, -np.inf)
     return reduce(np.maximum, (window for _, _, window in windows))
 
 
 def _conv(
-    x: np.ndarray, weight: np.ndarray, stride: int, pad: Callable[[int, int, int], Padding]
-) -> np.ndarray:
+    x: Map, weight: Map, stride: int, pad: Callable[[int, int, int], Padding]
+) -> Map:
     """Convolution, depthwise where the kernel has one input channel per filter of a map's own."""
     filters, fan_in, kernel, _ = weight.shape
     if kernel == 1:
@@ -234,8 +241,9 @@ def _conv(
         flat = x.reshape(*x.shape[:2], -1)
         return (weight[:, :, 0, 0] @ flat).reshape(len(x), filters, *x.shape[2:])
     depthwise = fan_in == 1 and x.shape[1] == filters
-    result = 0
-    for i, j, window in _windows(x, kernel, stride, pad, 0):
+    windows = list(_windows(x, kernel, stride, pad, 0))
+    result = np.zeros((len(x), filters, *windows[0][-1].shape[2:]))
+    for i, j, window in windows:
         if depthwise:
             result += window * weight[:, 0, i, j, None, None]
         else:

@@ -8,10 +8,12 @@ Names are those of `Network.tensors`.  Kernels are (out, in, height, width), dep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -25,7 +27,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 LISTED = 5  # names shown of each kind of mismatch
 
 
-def check(expected: Shapes, weights: Mapping[str, np.ndarray]) -> None:
+class Tensor(Protocol):
+    """What has a shape and a type: an array, or a tensor that is still in its file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of values along each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a value."""
+
+
+def check(expected: Shapes, weights: Mapping[str, Tensor]) -> None:
     """Compare names and shapes both ways, before anything is copied.
 
     Raises:
@@ -58,10 +72,11 @@ def check_shapes(expected: Shapes, found: Shapes) -> None:
         raise WeightsError(f"the weights do not fit the network: {text}")
 
 
-def fingerprint(weights: Mapping[str, np.ndarray]) -> str:
+def fingerprint(weights: Mapping[str, ArrayLike]) -> str:
     """SHA-256 of canonical names, shapes and values: the same in every layout and format.
 
-    Values are hashed as float32, the type that every layout can hold.
+    `weights` are arrays, or whatever NumPy makes arrays of, by canonical name.  Values are hashed
+    as float32, the type that every layout can hold.
     """
     digest = hashlib.sha256()
     for name in sorted(weights):
@@ -105,15 +120,10 @@ def load(path: str | Path) -> tuple[Network, Weights]:
     try:
         with safe_open(path, framework="numpy") as file:
             network = network_from(path, file.metadata())
-            weights = _read(file, network.tensors)
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            check(network.tensors, found)
     except (SafetensorError, OSError) as error:
         raise FileError(path, f"is not a safetensors file ({error})") from error
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    return network, weights
-
-
-def _read(file: safe_open, names: Iterable[str]) -> Weights:
-    found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    check(dict(names), found)
-    return {name: found[name] for name in names}
+    return network, {name: found[name] for name in network.tensors}

@@ -67,7 +67,7 @@ MAP = (
         "Section 3.2, figure 2",
         "Depth, width and resolution, each scaled alone",
         "read/scaling#one-dimension-alone",
-        spec=("resolve", "scale_layers", "scale_channels", "network.py@image_size"),
+        spec=("resolve", "scale_layers", "scale_channels", "_util/resolving.py@image_size"),
     ),
     Element(
         "Section 3.3, equation 3",
@@ -79,7 +79,7 @@ MAP = (
         "Section 4, Table 1",
         "EfficientNet-B0, stage by stage",
         "read/table1",
-        spec=("Stage", "TABLE_1", "TOTAL_STRIDE", "network.py@size_after"),
+        spec=("Stage", "TABLE_1", "TOTAL_STRIDE", "_util/resolving.py@size_after"),
         programs=("EfficientNet",),
     ),
     Element(
@@ -117,7 +117,7 @@ MAP = (
             "HEAD_CHANNELS",
             "network.py@ConvBlock",
             "network.py@Classifier",
-            "network.py@resolve_classifier",
+            "_util/resolving.py@resolve_classifier",
         ),
         programs=("ConvBnSwish", "layers.py@global_average_pool", "layers.py@Classifier"),
     ),
@@ -214,12 +214,11 @@ _TOOLS = "lets the tools reach a network or a value by its name"
 NOT_THE_PAPERS = {
     SPEC: {"EFFICIENTNET": _TOOLS},
     NETWORK: {
-        "shared_fields": "what all architectures are asked for, checked",
-        **dict.fromkeys(("Size", "Padding", "Operation", "Maps", "SharedFields"), _TYPE),
+        **dict.fromkeys(("Size", "Padding", "Operation"), _TYPE),
         **dict.fromkeys(("symmetric_padding", "PYTORCH", "TORCHVISION_LARGE", "DIALECTS"), _OTHERS),
         **dict.fromkeys(("MaxPool", "RELU"), _XCEPTION),
         **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
-        **dict.fromkeys(("Architecture", "reduction_names", "with_reductions"), _TOOLS),
+        **dict.fromkeys(("Architecture",), _TOOLS),
     },
     "torch_impl/layers.py": {"MaxPool": _XCEPTION, "endpoint": _TOOLS},
     "keras_impl/layers.py": {

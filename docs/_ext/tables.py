@@ -14,6 +14,7 @@ from typing import Any
 import typer.main
 
 import paper_map
+import public_api
 import scaled
 from charts import Axis, Curve, decades, lines
 from efficientnet_rosetta.common.architectures import resolve
@@ -332,6 +333,10 @@ def _default(option: Any) -> str:
     return "" if option.default in (None, (), []) else f"`{option.default}`"
 
 
+# ------------------------------------------------------------------ from Python
+
+GENERATED.update({f"api {name}": make for name, make in public_api.documented().items()})
+
 # ------------------------------------------------------------------ results
 
 
@@ -388,7 +393,7 @@ def error_by_depth() -> str:
     ]
     limit = found["runs"][0]["tolerance"]["limit"]
     return lines(
-        f"{found['preset'].upper()} in float32: root mean square of the error over the spread, "
+        f"{found['preset'].upper()} in float32: root mean square of the error in standard deviations, "
         "from the stem to the logits",
         curves,
         Axis("way through the network, %", 0, 100, (0, 25, 50, 75, 100)),

@@ -347,7 +347,7 @@ class Bites(SphinxDirective):
         """The box."""
         self.assert_has_content()
         title = nodes.paragraph("", "", classes=["tri-bites-title"])
-        title += nodes.inline("", "What bites", classes=["tri-bites-label"])
+        title += nodes.inline("", "Pitfall", classes=["tri-bites-label"])
         title += nodes.Text(" ")
         title += nodes.strong("", "", *self.parse_inline(self.arguments[0])[0])
         bites = box(title, name="tri-bites", tag="aside", aria_label=title.astext())

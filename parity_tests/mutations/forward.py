@@ -87,7 +87,8 @@ def _inner(block: MBConv, x: Tensor, activation: Callable[[Tensor], Tensor] = F.
 
 
 def _projected(block: MBConv, x: Tensor) -> Tensor:
-    return block.project_bn(block.project_conv(x))
+    y: Tensor = block.project_bn(block.project_conv(x))
+    return y
 
 
 def _beside_the_shortcut(block: MBConv, y: Tensor, x: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def _no_batch_norm_after_projection(self: MBConv, x: Tensor) -> Tensor:
 
 
 def _dropping_everywhere(self: MBConv, x: Tensor) -> Tensor:
-    y = self.drop_path(_projected(self, _gated(self, _inner(self, x))))
+    y: Tensor = self.drop_path(_projected(self, _gated(self, _inner(self, x))))
     return y + x if self.block.has_skip else y
 
 

@@ -34,12 +34,13 @@ Apply = Callable[[ExitStack], None]
 # What notices a mistake without a claim: the checkpoint no longer fits, or PyTorch stops because
 # shapes inside of the network do not.
 WEIGHTS, SHAPES = "weights", "shapes"
+FREQUENCY = "dropping, frequency"  # of two claims that one function makes
 # By what factor an effect may be another one than was stated: machines round differently, and
 # chance has a part in what is dropped or drawn.
 ORDER = 10
 
 SIDE = 64
-ALLCLOSE = {"rtol": 1e-4, "atol": 1e-5}  # what a test of one's own usually says
+RTOL, ATOL = 1e-4, 1e-5  # of allclose, as a test of one's own usually has them
 # Ten blocks, of every kind there is, for the claims that take many steps.
 HALF = {"width": 0.5, "depth": 0.5}
 QUARTER = {"width": 0.25, "middle_blocks": 2}  # of Xception, whose width plays no part in any
@@ -131,17 +132,20 @@ class Remembered:
 
     def dump_weights(self, model: list[Step]) -> Weights:
         """What the backend says, or has said."""
-        return self._result(*model, ("dump_weights",))
+        found: Weights = self._result(*model, ("dump_weights",))
+        return found
 
     def run(self, model: list[Step], images: np.ndarray) -> np.ndarray:
         """What the backend says, or has said."""
-        return self._result(*model, ("run", images))
+        found: np.ndarray = self._result(*model, ("run", images))
+        return found
 
     def endpoints(
         self, model: list[Step], images: np.ndarray, names: Iterable[str] | None = None
     ) -> dict[str, np.ndarray]:
         """What the backend says, or has said."""
-        return self._result(*model, ("endpoints", images, names))
+        found: dict[str, np.ndarray] = self._result(*model, ("endpoints", images, names))
+        return found
 
     def gradients(
         self,
@@ -152,11 +156,13 @@ class Remembered:
         masks: Mapping[str, np.ndarray] | None = None,
     ) -> Gradients:
         """What the backend says, or has said."""
-        return self._result(*model, ("gradients", images, labels, smoothing, masks))
+        found: Gradients = self._result(*model, ("gradients", images, labels, smoothing, masks))
+        return found
 
     def drop_factors(self, model: list[Step], images: np.ndarray) -> dict[str, np.ndarray]:
         """What the backend says, or has said."""
-        return self._result(*model, ("drop_factors", images))
+        found: dict[str, np.ndarray] = self._result(*model, ("drop_factors", images))
+        return found
 
     def steps(
         self,
@@ -166,7 +172,8 @@ class Remembered:
     ) -> Stepped:
         """Train, and note that it was done."""
         model.append(("steps", list(batches), optimization))
-        return self._result(*model)
+        found: Stepped = self._result(*model)
+        return found
 
     def _result(self, build: Step, *steps: Step) -> Any:
         """The result of the last step."""
@@ -273,4 +280,4 @@ def _seen_on_default_initialisation(network: Network, seed: int) -> bool:
         model = backend.build(network)
         backend.load_weights(model, initial(network, seed))
         outputs.append(backend.run(model, images))
-    return not np.allclose(*outputs, **ALLCLOSE)
+    return not np.allclose(outputs[0], outputs[1], rtol=RTOL, atol=ATOL)

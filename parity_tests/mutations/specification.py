@@ -13,10 +13,8 @@ from unittest.mock import patch
 from efficientnet_rosetta.common import spec
 from efficientnet_rosetta.common.network import Network
 
-from .machine import WEIGHTS, Apply, Mutation
+from .machine import FREQUENCY, WEIGHTS, Apply, Mutation
 from .making import blocks_of, other_blocks, other_network
-
-FREQUENCY = "dropping, frequency"
 
 
 def _dialect(**changes: Any) -> Apply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from math import inf
 from typing import Any
@@ -17,11 +18,10 @@ from efficientnet_rosetta.torch_impl.efficientnet import StochasticDepth
 from efficientnet_rosetta.torch_impl.layers import BatchNorm
 from efficientnet_rosetta.torch_impl.optimizer import MovingAverage, RMSProp
 
-from .machine import Apply, Mutation
+from .machine import FREQUENCY, Apply, Mutation
 from .making import around, other_code
 
 STEPS = import_module("efficientnet_rosetta.torch_impl.steps")  # that package's `steps` is a verb
-FREQUENCY = "dropping, frequency"
 OF_RMSPROP, OF_SGD = "10 steps of rmsprop", "10 steps of sgd"
 
 # ------------------------------------------------------------------ batch norm
@@ -228,14 +228,14 @@ MISTAKES = (
     Mutation(
         "RMSProp's epsilon outside the root",
         "optimizers",
-        _rmsprop(lambda *arguments: _right_rule(*arguments, epsilon_inside=False)),
+        _rmsprop(partial(_right_rule, epsilon_inside=False)),
         size=4e-6,
         by=OF_RMSPROP,
     ),
     Mutation(
         "learning rate outside RMSProp's buffer",
         "optimizers",
-        _rmsprop(lambda *arguments: _right_rule(*arguments, rate_inside=False)),
+        _rmsprop(partial(_right_rule, rate_inside=False)),
         size=2e-2,
         by=OF_RMSPROP,
     ),

@@ -68,7 +68,8 @@ def _separable(forward: Callable[[SeparableConv, Tensor], Tensor]) -> Apply:
 
 
 def _convolved(conv: SeparableConv, x: Tensor) -> Tensor:
-    return conv.pointwise_conv(conv.depthwise_conv(x))
+    y: Tensor = conv.pointwise_conv(conv.depthwise_conv(x))
+    return y
 
 
 def _first(conv: SeparableConv, x: Tensor) -> Tensor:
@@ -84,7 +85,9 @@ def _relu_after(self: SeparableConv, x: Tensor) -> Tensor:
 
 
 def _relu_between(self: SeparableConv, x: Tensor) -> Tensor:
-    return self.bn(self.pointwise_conv(F.relu(self.depthwise_conv(_first(self, x)))))
+    inner = F.relu(self.depthwise_conv(_first(self, x)))
+    y: Tensor = self.bn(self.pointwise_conv(inner))
+    return y
 
 
 def _full(

@@ -129,6 +129,10 @@ def images(path: Path) -> None:
 
 
 FILES: dict[str, dict[str, Make]] = {
+    "use/api.md": {
+        "tf_efficientnet_b0.pth": checkpoint("timm-tf"),
+        "flowers": images,
+    },
     "use/port.md": {
         "mystery.pth": checkpoint("timm-tf"),
         "efficientnetb0.h5": checkpoint("keras-applications"),

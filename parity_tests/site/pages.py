@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import runpy
@@ -130,7 +131,7 @@ def run(line: str, folder: Path) -> None:
         words = words[words.index("rosetta)") :]
         words[0] = "rosetta"
     if words[0] == "rosetta":
-        with patch("common.porting.compare_runs", lambda *_: NOT_RUN):
+        with patch("efficientnet_rosetta.common.checkpoints.port.compare_runs", lambda *_: NOT_RUN):
             status, printed = rosetta(_small(words[1:]))
         assert status == 0, "\n".join(printed)
     elif words[0] == "python":
@@ -196,6 +197,19 @@ def check_output(expected: list[str], printed: list[str]) -> None:
             whole = re.fullmatch(r"[-+]?\d+", said)
             assert is_now == said or not whole, found
             assert float(is_now) == pytest.approx(float(said), rel=0.5), found
+
+
+def session(block: Block, names: dict[str, object]) -> None:
+    """Run a session of Python, which prints what it is said to; `...` is anything."""
+    test = doctest.DocTestParser().get_doctest(
+        block.text, names, str(block), str(block), block.line
+    )
+    assert test.examples, block
+    test.globs = names  # and not a copy, so that the next session knows them
+    wrong: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    runner.run(test, out=wrong.append, clear_globs=False)
+    assert not wrong, "".join(wrong)
 
 
 def in_folder(folder: Path) -> patch.dict:

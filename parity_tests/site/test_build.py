@@ -110,7 +110,7 @@ def test_a_row_has_its_parts_in_their_order(small):
     assert (done.returncode, done.stderr) == (0, "")
     page = (small / "out" / "page.html").read_text()
     row = page[page.index('id="widen"') : page.index('id="both"')]
-    parts = ("<h2>Widen", "section 1", "a symbol", "katex", "tri-torch", "tri-keras", "What bites")
+    parts = ("<h2>Widen", "section 1", "a symbol", "katex", "tri-torch", "tri-keras", "Pitfall")
     places = [row.index(part) for part in parts]
     assert places == sorted(places)
     assert row.count("con con-n") == 1 + 1 + 2 * 3  # the text, the equation, and both programs

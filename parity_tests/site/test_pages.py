@@ -11,7 +11,9 @@ import pytest
 import torch
 import yaml
 
+import efficientnet_rosetta as rosetta_package
 import facts
+import public_api
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import GROUP, get_backend
@@ -25,6 +27,7 @@ from parity_tests.site.files import FILES, checkpoint
 from parity_tests.site.pages import (
     PAGES,
     ROOT,
+    Block,
     blocks,
     check_output,
     commands,
@@ -33,13 +36,14 @@ from parity_tests.site.pages import (
     named,
     rosetta,
     run,
+    session,
     shown,
 )
 from parity_tests.support import images_for, reference
 from tables import EXTRAS, FORMATS, GENERATED
 from tables import commands as known_commands
 
-RUN = ("sh", "console", "python")
+RUN = ("sh", "console", "python", "pycon")
 # Programs that go on from where a page leaves a reader: they are no programs by themselves.
 FRAGMENTS = {"what_went_wrong.md": "LambdaLR(optimizer"}
 SHOWING = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
@@ -61,6 +65,7 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for file, make in FILES.get(name(page), {}).items():
         make(tmp_path / file)
+    names: dict[str, object] = {}  # those of a page's sessions, which go on from one another
     with in_folder(tmp_path):
         for block in blocks(page):
             if block.language == "sh":
@@ -72,6 +77,8 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
                     check_output(printed, rosetta(line.split()[1:])[1])
             elif block.language == "python" and not _is_fragment(block):
                 exec(compile(block.text, str(block), "exec"), {})
+            elif block.language == "pycon":
+                session(block, names)
     for module in ("mine", "theirs"):
         sys.modules.pop(module, None)
 
@@ -95,6 +102,63 @@ def test_what_is_printed_is_compared(printed, same):
         check_output(said, [printed, said[1]])
     with pytest.raises(AssertionError):
         check_output(said, said[:1])
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (">>> x = 1\n>>> x + 1\n2\n", ""),
+        (">>> y + x\n3\n", ""),
+        (">>> [0, 1.5, 'x']\n[0, ...]\n", ""),
+        (">>> x + 1\n3\n", "Expected:\n    3\nGot:\n    2\n"),
+        (">>> x + 1\n", "Expected nothing\nGot:\n    2\n"),
+        (">>> z\n3\n", "NameError"),
+    ],
+)
+def test_a_session_shows_what_python_prints(text, wrong):
+    block = Block(PAGES[0], 1, "pycon", text)
+    with (
+        pytest.raises(AssertionError, match=re.escape(wrong)) if wrong else contextlib.nullcontext()
+    ):
+        session(block, {"x": 1, "y": 2})
+
+
+def test_every_public_name_is_on_the_page_of_the_api():
+    page = (ROOT / "docs" / "use" / "api.md").read_text()
+
+    def missing(names):
+        made = {
+            name: GENERATED[f"api {name}"]()
+            for name in re.findall(r"\{generated\} api (\w+)", page)
+        }
+        text = "\n".join([page, *made.values()])
+        return {
+            name
+            for name in names
+            if name not in made
+            and not re.search(rf"`(rosetta\.)?{name}`|>>> rosetta\.{name}\n", text)
+        }
+
+    assert missing(rosetta_package.__all__) == set()
+    assert missing(["something_new", "resol"]) == {"something_new", "resol"}
+    headings = set(re.findall(r"(?m)^### (\w+)$", page))
+    assert headings == set(re.findall(r"\{generated\} api (\w+)", page)) - {"errors"}
+
+
+def test_a_result_with_another_field_is_noticed(monkeypatch):
+    assert set(public_api.FIELDS) <= set(public_api.documented())
+    fields = {**public_api.FIELDS["Evaluation"], "top2": "of two"}
+    monkeypatch.setitem(public_api.FIELDS, "Evaluation", fields)
+    with pytest.raises(ValueError, match="fields of Evaluation"):
+        GENERATED["api Evaluation"]()
+
+
+def test_errors_are_listed_below_their_bases():
+    rows = [line.split("|")[1] for line in GENERATED["api errors"]().splitlines()[2:]]
+    names = [row.strip().strip("`") for row in rows]
+    kinds = [name for name in rosetta_package.__all__ if name.endswith("Error")]
+    assert sorted(names) == sorted(kinds)
+    assert set(public_api.ATTRIBUTES) <= set(names)
 
 
 def _is_fragment(block):

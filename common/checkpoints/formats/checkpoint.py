@@ -25,11 +25,6 @@ class Checkpoint:
     layer_names: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def dtypes(self) -> frozenset[str]:
-        """Of the floating-point tensors, as they are stored."""
-        return frozenset(stored.dtype.name for stored in self.tensors.values() if stored.is_float)
-
 
 @dataclass(frozen=True)
 class Content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -31,9 +32,62 @@ Opener = Callable[[], BinaryIO]
 
 
 @contextmanager
-def _opened(path: Path, mode: str = "r", content: Opener | None = None) -> Iterator[h5py.File]:
-    with reading(path, "HDF5"), h5py.File(content() if content else path, mode) as file:
+def _opened(path: Path, content: Opener | None = None) -> Iterator[h5py.File]:
+    with reading(path, "HDF5"), h5py.File(content() if content else path) as file:
         yield file
+
+
+class _Target(io.FileIO):
+    """A file to write, which keeps to itself that there is no room until it is asked.
+
+    The HDF5 library writes most of what it has to say when it closes a file.  Where it cannot, it
+    has no way to tell, and prints it, for every object that is open.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write all of a buffer, or remember why not."""
+        view = memoryview(content).cast("B")
+        done = 0
+        try:
+            while self.failure is None and done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the size, or remember why not."""
+        try:
+            return super().truncate(size) if self.failure is None else 0
+        except OSError as error:
+            self.failure = error
+            return 0
+
+    def check(self) -> None:
+        """Say what was kept back.
+
+        Raises:
+            OSError: something of the file could not be written.
+        """
+        if self.failure is not None:
+            raise self.failure
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[tuple[h5py.File, _Target]]:
+    """A new file, and what is to be asked now and then whether all of it was written.
+
+    Raises:
+        OSError: it was not.
+    """
+    with _Target(path, "w+") as target:
+        try:
+            with h5py.File(target, "w") as file:
+                yield file, target
+        finally:
+            target.check()
 
 
 def read(
@@ -47,7 +101,7 @@ def read(
         RosettaError: damaged, or a link in it leads out of the file.
     """
     walk = _Walk(path, content)
-    with _opened(path, content=content) as file:
+    with _opened(path, content) as file:
         stored = [
             LazyTensor(key, shape, dtype, partial(_read_dataset, path, content, key))
             for key, shape, dtype in walk.datasets(file, "")
@@ -112,8 +166,8 @@ def _heap_ends(file: BinaryIO) -> bool:
 
 
 def _read_dataset(path: Path, content: Opener | None, key: str) -> np.ndarray:
-    with _opened(path, content=content) as file:
-        return file[key][()]
+    with _opened(path, content) as file:
+        return np.asarray(file[key][()])
 
 
 class _Walk:
@@ -138,8 +192,8 @@ class _Walk:
         for name in group:
             yield from self.member(group, name, f"{prefix}{name}")
 
-    def layer_name(self, group: h5py.Group) -> str | None:
-        """What Keras says the group's layer is called."""
+    def layer_name(self, group: h5py.Group) -> object:
+        """What Keras says the group's layer is called; None where that is no text."""
         if h5py.check_string_dtype(group.attrs.get_id(LAYER_NAME).dtype) is None:
             return None
         if self.heaps_end is None:
@@ -167,12 +221,16 @@ class _Walk:
 def write_legacy(
     path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write `{layer}/{layer}/{variable}:0` as Keras 2 does, with the names in attributes."""
+    """Write `{layer}/{layer}/{variable}:0` as Keras 2 does, with the names in attributes.
+
+    Raises:
+        OSError: there is no room for it.
+    """
     layers: dict[str, list[str]] = {}
     for key in tensors:
         layer, _, weight = key.partition("/")
         layers.setdefault(layer, []).append(weight)
-    with _opened(path, "w") as file:
+    with _created(path) as (file, target):
         _write_metadata(file, metadata)
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
         _write_names(file, "layer_names", list(layers))
@@ -181,6 +239,7 @@ def write_legacy(
             _write_names(group, "weight_names", weights)
             for weight in weights:
                 group.create_dataset(weight, data=tensors[f"{layer}/{weight}"].read())
+                target.check()
 
 
 def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
@@ -199,10 +258,15 @@ def write_counted(
     metadata: Mapping[str, str],
     names: Mapping[str, str],
 ) -> None:
-    """Write `layers/{class}_{n}/vars/{i}` as Keras 3 does, with the layers' names beside them."""
-    with _opened(path, "w") as file:
+    """Write `layers/{class}_{n}/vars/{i}` as Keras 3 does, with the layers' names beside them.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    with _created(path) as (file, target):
         _write_metadata(file, metadata)
         for key, stored in tensors.items():
             file.create_dataset(key, data=stored.read())
+            target.check()
         for group, name in names.items():
             file[group].attrs[LAYER_NAME] = name

@@ -28,7 +28,7 @@ class WireError(ValueError):
 def shown(name: bytes) -> str:
     """A name for a message: one short line, whatever it holds."""
     text = name[:100].decode(errors="backslashreplace")
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:

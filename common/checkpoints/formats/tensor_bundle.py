@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._util.atomic import unwritable
 from ..._util.crc32c import crc32c, masked
 from ...errors import DamagedFileError, FileError
 from .bundle_index import NUMBERS, Entry, Index, read_index, regions, write_index
@@ -105,11 +106,7 @@ def _written(prefix: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(
-            prefix,
-            f"cannot be written ({error.strerror or error}); "
-            "make room, or name a folder that exists and may be written to",
-        ) from error
+        raise unwritable(prefix, error.errno) from error
 
 
 def _index_bytes(prefix: Path) -> bytes:

@@ -7,11 +7,12 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from ..._util.atomic import replacing
+from ..._util.atomic import naming, replacing, temporary_prefix
 from . import hdf5, tensor_bundle, torch_file
 from .checkpoint import Content
 from .detect import CHECKPOINT, KERAS_ARCHIVE, KERAS_MEMBER, PYTORCH_FILE, index_of
@@ -42,9 +43,11 @@ def _arrays(content: Content) -> dict[str, np.ndarray]:
 
 def _write_checkpoint(prefix: Path, content: Content) -> None:
     """Several files: written aside, then moved, the index that makes them one last of all."""
+    hidden = temporary_prefix(prefix)
     with (
         replacing(index_of(prefix)) as index,
-        tempfile.TemporaryDirectory(dir=prefix.parent, prefix=f".{prefix.name}.") as folder,
+        tempfile.TemporaryDirectory(dir=prefix.parent, prefix=hidden) as folder,
+        naming(prefix, folder),
     ):
         tensor_bundle.write(Path(folder) / prefix.name, content.tensors)
         for part in Path(folder).iterdir():
@@ -60,7 +63,9 @@ def _write_torch(path: Path, content: Content) -> None:
 
 
 def _write_npz(path: Path, content: Content) -> None:
-    members = {str(number): array for number, array in enumerate(_arrays(content).values())}
+    members: dict[str, Any] = {
+        str(number): array for number, array in enumerate(_arrays(content).values())
+    }
     kinds = np.array(["var"] * len(members))
     with path.open("wb") as file:
         np.savez(file, names=np.array(list(content.tensors)), types=kinds, **members)

@@ -163,7 +163,7 @@ class _EfficientNet(_Graph):
         # Its mean and variance are weights, which build() makes room for.
         return self.add("Normalization", "normalization", x, build=shape, axis=[3])
 
-    def block(self, x: str, block: spec.Block) -> str:
+    def block(self, x: str, block: spec.MBConvBlock) -> str:
         """One MBConv."""
         prefix = self.names[f"{block.role}.project_conv"].removesuffix("project_conv")
         start = x
@@ -255,7 +255,7 @@ class _Xception(_Graph):
         """What the activation beside a separable convolution is called."""
         return f"{self.names[f'{conv.role}.pointwise_conv']}_act"
 
-    def block(self, x: str, block: xception.Block, name: str) -> str:
+    def block(self, x: str, block: xception.ResidualBlock, name: str) -> str:
         """One block, whose sum is called `name`."""
         start = x
         for conv in block.separable:

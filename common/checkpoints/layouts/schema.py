@@ -18,7 +18,7 @@ import numpy as np
 
 from ...images.normalization import Normalization
 from ...network import Dialect, Layer, Network
-from ...spec import TABLE_1, Block
+from ...spec import TABLE_1, MBConvBlock
 
 Axes = tuple[int, ...]
 BY_NAME = "by name"  # stands for the format of a Keras 3 file read by its layers' names
@@ -122,7 +122,7 @@ class Names:
         }
 
 
-def _placeholders(block: Block) -> dict[str, str | int]:
+def _placeholders(block: MBConvBlock) -> dict[str, str | int]:
     stage = block.stage - TABLE_1[0].number
     return {
         "S": stage,

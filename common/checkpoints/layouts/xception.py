@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ...backends.registry import KERAS, TORCH
 from ...images.normalization import INCEPTION
 from ...network import PYTORCH, TENSORFLOW, Layer, Network, Section
-from ...xception import XCEPTION, Block
+from ...xception import XCEPTION, ResidualBlock
 from ..formats.detect import KERAS_ARCHIVE, PYTORCH_FILE
 from .keras_applications import COUNTED_TENSORS, LEGACY_TENSORS, NESTED_PATH
 from .schema import (
@@ -78,7 +78,7 @@ class Names:
             yield from _each(network.classifier, (self.classifier,), {})
 
     def _separable(
-        self, block: Block, values: dict[str, str | int]
+        self, block: ResidualBlock, values: dict[str, str | int]
     ) -> Iterator[tuple[Layer, str, dict[str, str | int]]]:
         layers = iter(block.layers)
         for number in range(len(block.separable)):
