@@ -131,6 +131,8 @@ def missing(
 ) -> MissingDependencyError:
     """The line that installs what an import did not find, or a package that brings it along."""
     module = (error.name or "a module").partition(".")[0]
+    if module == OURS:
+        raise error  # a mistake of ours, and nothing to install
     package = package or DISTRIBUTIONS.get(module, module)
     return MissingDependencyError(
         f"{what} needs {module}, which is not installed; run: pip install {package}",

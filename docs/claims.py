@@ -13,20 +13,22 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HEAD = """# What is claimed, and what would break it
+HEAD = """# All claims, and the mistakes they catch
 
-Equal outputs in inference are half of being the same network. This page holds the other half: every
-claim with the deviation that was measured, and every mistake with the claim that caught it. It is
+Equal outputs in inference are only half of being the same network. A *claim* is a statement that is
+checked of both implementations, such as that their gradients are equal. Here is every claim with
+the deviation that was measured, and every mistake with the claim that caught it. This page is
 written by `python docs/claims.py` from the results in [`results/`](results), whose commands are at
 the top of that program.
 
 ## Claims
 
 Keras on TensorFlow against PyTorch, in float64, unless another backend is named. Training runs on
-batches of 4 structured images of 64 x 64 pixels and the forward pass on 96 x 97; both have
-calibrated weights. The deviation is relative to the spread (forward), to the largest gradient
-(gradients), or to the largest value of each tensor (the rest); that of the frequencies and the
-initialisation is in standard deviations of what chance alone would give.
+batches of 4 structured images of 64 x 64 pixels and the forward pass on 96 x 97, both with
+calibrated weights: random ones under which every layer passes on values of order one. The deviation
+is in standard deviations of the values (forward), or relative to the largest gradient (gradients)
+or to the largest value of each tensor (the rest). For frequencies and initialisation it is in
+standard deviations of what chance alone would give.
 
 L2 is not here: training it in float64 in two frameworks takes more memory than the 24 GiB of the
 machine that wrote this. Its forward pass is compared in the slow tests.
@@ -35,11 +37,11 @@ machine that wrote this. Its forward pass is compared in the slow tests.
 MUTANTS = """
 ## Mistakes
 
-Each is made in PyTorch only, and the claims about one network are checked. *Weights* means that the
+Each is made on purpose in PyTorch only, and then all claims are checked. *Weights* means that the
 checkpoint no longer fitted, *shapes* that the program stopped. The size is the deviation that the
-claim found, over the spread of what it compares; the next column is how far a mistake in inference
-moves the logits, over the spread that they should have. The last two columns say whether a test of
-the shapes of weights and outputs, or `allclose` on outputs at the official initialisation, would
+claim found, relative to what it compares; the next column is how far a mistake in inference
+moves the logits, in standard deviations of the right ones. The last two columns say whether a test
+of the shapes of weights and outputs, or `allclose` on outputs at the official initialisation, would
 have noticed.
 
 """

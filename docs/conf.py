@@ -6,6 +6,10 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -35,12 +39,10 @@ extensions = [
 exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]
 nitpicky = True
 # Annotations name types of other projects, whose pages are not read: that would need the network.
-# What is ours and ignored has no entry of its own: names for types, and what is private.
+# What is private has no entry.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!efficientnet_rosetta\.).*"),
-    ("py:class", r".*\.(Axes|Box|Endpoints|Operation|Schedule|Size|Weights)"),
-    ("py:class", r".*\.(Section)?Tracer"),
-    ("py:obj", r".*\._util\..*"),
+    ("py:.*", r".*\._util\..*"),
 ]
 
 # ------------------------------------------------------------------ Markdown
@@ -110,6 +112,17 @@ def _as_rest(app: object, what: str, name: str, obj: object, options: object, li
         )
 
 
+def _plain_aliases(app: Any, doctree: nodes.document) -> None:
+    """Names for types have no entry of their own, and may be those of a class elsewhere."""
+    known = app.env.autoapi_all_objects
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        if link["refdomain"] == "py":
+            target = link["reftarget"]
+            names = (target, f"{link.get('py:module')}.{target}")
+            if any(name in known and known[name].type == "data" for name in names):
+                link.replace_self(link.children)
+
+
 def _plain_captions(app: object, page: str, template: str, context: dict, doctree: object) -> None:
     """The captions of the menu are called headings, but have no level: they are plain text here."""
     tree = context.get("furo_navigation_tree", "")
@@ -119,4 +132,5 @@ def _plain_captions(app: object, page: str, template: str, context: dict, doctre
 def setup(app: object) -> None:
     """Have docstrings read as they are written, and the menu be what it says."""
     app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon
+    app.connect("doctree-read", _plain_aliases)
     app.connect("html-page-context", _plain_captions, priority=900)  # after the theme

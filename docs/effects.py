@@ -111,7 +111,7 @@ def xception() -> Iterator[tuple[str, float]]:
 
 
 def change_of(found: np.ndarray, reference: np.ndarray) -> float:
-    """The largest change of any logit over the spread of the logits."""
+    """The largest change of any logit, in standard deviations of the logits."""
     (only,) = compare_endpoints("", {"logits": reference}, {"logits": found}).errors
     return only.largest
 

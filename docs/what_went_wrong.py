@@ -90,7 +90,7 @@ def first_at(run: dict, share: float) -> int | None:
 
 # ------------------------------------------------------------------ the page
 
-PAGE = """# What went wrong
+PAGE = """# Experiment: five wrong settings, trained
 
 Public notes on these networks tend to have some of five settings that are not the recipe's.
 Here each is tried alone, on the same images, in the same batches, from the same initial weights.

@@ -19,7 +19,6 @@ from keras import KerasTensor, callbacks, layers, losses, metrics, ops
 from efficientnet_rosetta.common.backends.values import to_layout
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
-from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.run import (
@@ -38,7 +37,7 @@ from . import build
 from ._compat import set_rate, set_seed, set_synchronized
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
-from .weights import dump_weights, load_weights, role_of
+from .weights import dump_weights, load_weights, network_of, role_of
 
 with needs("training in Keras"):
     import tensorflow as tf
@@ -56,8 +55,11 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
+        MissingDependencyError: TensorBoard is not installed.
         KeyboardInterrupt: the run is to stop.
     """
+    with needs("training in Keras"):
+        import tensorboard  # noqa: F401 - or Keras's callback would say so after an epoch
     strategy = _strategy(training)
     if (parts := strategy.num_replicas_in_sync) > 1:
         check_shares(training.train, parts)
@@ -90,7 +92,7 @@ def _fit_phase(
     # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
     task = functional(model.input, model.output, model.name, ClassificationTask)
     with strategy.scope(), _quiet():
-        freeze(model, training.network, phase.frozen)
+        freeze(model, phase.frozen)
         task.prepare(phase.optimization, strategy.num_replicas_in_sync)
         done = run.state.epochs if run.state else 0
         steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
@@ -112,8 +114,11 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     """Scores of the model on all images that can be read.
 
     Raises:
+        UsageError: the network has no classifier.
         RosettaError: none can.
     """
+    if network_of(model).num_classes is None:
+        raise UsageError("the network has no classifier to score; give it classes")
     task = functional(model.input, model.output, model.name, ClassificationTask)
     task.prepare(None)
     reader = _Reader(model, run, workers)
@@ -242,7 +247,8 @@ class _Keeping(callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Set the rate."""
-        self.began = time.perf_counter() if self.images == 0 else self.began
+        if self.images == 0:
+            self.began = time.perf_counter()
         self.model.optimizer.begin_step()
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
@@ -300,8 +306,9 @@ class _Keeping(callbacks.Callback):
         )
 
 
-def freeze(model: keras.Model, network: Network, sections: frozenset[str]) -> None:
+def freeze(model: keras.Model, sections: frozenset[str]) -> None:
     """Train all sections but these, which run as in inference."""
+    network = network_of(model)
     owners = {layer.role: part.role for part in network.sections for layer in part.layers}
     for layer in model.layers:
         if (role := role_of(layer)) in owners:

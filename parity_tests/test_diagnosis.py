@@ -53,10 +53,11 @@ def test_the_operation_is_named_and_the_command_shows_it_again(monkeypatch):
     wrong_epsilon(monkeypatch)
     done = CliRunner().invoke(app, ["parity", "b0", "--size", "64"])
     assert done.exit_code == 1
-    operation = "depthwise_bn (there depthwise_bn) is the first operation that differs"
+    operation = "depthwise_bn (depthwise_bn in the second) is the first operation that differs"
     assert done.stdout.count(operation) == 2  # in Keras, and in the graph exported from it
-    assert re.search(r"a jump, from \S+e-0[67] to \S+e-03 at stages.5.blocks.1", done.stdout)
-    commands = re.findall("again: rosetta (.*)", done.stdout)
+    grown = r"the error appears at once, from \S+e-0[67] to \S+e-03 at stages.5.blocks.1"
+    assert re.search(grown, done.stdout)
+    commands = re.findall("look closer: rosetta (.*)", done.stdout)
     assert commands == [
         "trace b0 stages.5.blocks.1 --run keras --size 64",
         "trace b0 stages.5.blocks.1 --run onnx-keras --size 64",

@@ -165,7 +165,7 @@ def test_a_checkpoint_of_another_layout_is_taken(backend, tmp_path):
     save(tmp_path / "ours.safetensors", network, weights_of(network))
     theirs = tmp_path / "theirs.pth"
     rosetta.port(tmp_path / "ours.safetensors", theirs, "torchvision", run=False)
-    model = rosetta.build("b0", backend, weights=theirs, features_only=True, dialect="pytorch")
+    model = rosetta.build("b0", backend, weights=theirs, features_only=True)
     images = images_for(network)
     full = run(backend, network, images)
     expected = [full[role] for role in last_of_each_resolution(network)]

@@ -341,7 +341,7 @@ def test_who_antialiases():
     contrast = {
         name: float(np.ptp(resized(stripes, (17, 17), how)[8, 3:-3])) for name, how in RULES.items()
     }
-    unfiltered = {"tensorflow1 bicubic", "keras bicubic", "keras bilinear"}
+    unfiltered = {"tensorflow1 bicubic", "keras-layer bicubic", "keras-layer bilinear"}
     sharp = {*unfiltered, "pillow nearest antialiased"}
     assert {name for name, found in contrast.items() if found > 100} == sharp
     assert all(found < 60 for name, found in contrast.items() if name not in sharp)

@@ -168,7 +168,7 @@ def test_a_configuration_beside_the_file_says_the_dialect(architecture, dialect,
         assert found.dialect_from == "config.json"
         done = port(path, tmp_path / "out.safetensors", "canonical", run=False)
         assert done.dialect == dialect
-    assert inspect(path, dialect="pytorch").dialect_from == "--dialect"
+    assert inspect(path, dialect="pytorch").dialect_from == "the dialect that was given"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"architecture": 3}', "[" * 100_000])
@@ -243,5 +243,5 @@ def test_canonical_keys_without_metadata_are_named(tmp_path):
 def test_a_canonical_file_is_not_told_another_dialect(tmp_path):
     path = tmp_path / "canonical.safetensors"
     save(path, B0, weights_of(B0))
-    with pytest.raises(RosettaError, match="says that its dialect is tensorflow; leave out"):
+    with pytest.raises(RosettaError, match="says that its dialect is tensorflow; give no other"):
         inspect(path, dialect="pytorch")

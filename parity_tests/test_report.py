@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.cli import app
-from efficientnet_rosetta.common.parity import claims, report
+from efficientnet_rosetta.common.parity import charts, claims, report
+from efficientnet_rosetta.common.weights.metadata import SCHEMA
 from parity_tests.support import wrong_epsilon
 
 # What keeps a browser in a container from asking for anything by itself.
@@ -46,7 +47,7 @@ def found(written):
 
 
 def test_the_data_holds_the_diagnosis_and_the_inputs(found):
-    assert (found["schema"], found["agrees"]) == (3, False)
+    assert (found["schema"], found["agrees"]) == (SCHEMA, False)
     runs = {run["runner"]: run for run in found["presets"][0]["runs"]}
     assert runs["torch"]["diagnosis"] is None
     diagnosis = runs["keras"]["diagnosis"]
@@ -110,10 +111,10 @@ def test_the_page_says_pass_and_fail_in_words_and_numbers(written, found):
     cells = [" ".join(cell.split()) for cell in page.cells]
     runs = {run["runner"]: run for run in found["presets"][0]["runs"]}
     assert cells[:4] == [
-        f"✓ {report.scientific(report.worst(runs['torch']))}",
-        f"✗ {report.scientific(report.worst(runs['keras']))} at stage 5",
-        f"✓ {report.scientific(report.worst(runs['onnx-torch']))}",
-        f"✗ {report.scientific(report.worst(runs['onnx-keras']))} at stage 5",
+        f"✓ {charts.scientific(report.worst(runs['torch']))}",
+        f"✗ {charts.scientific(report.worst(runs['keras']))} at stage 5",
+        f"✓ {charts.scientific(report.worst(runs['onnx-torch']))}",
+        f"✗ {charts.scientific(report.worst(runs['onnx-keras']))} at stage 5",
     ]
 
 
@@ -144,11 +145,11 @@ def test_junit_has_a_case_for_every_run_and_claim(written):
     ],
 )
 def test_the_colour_scale_changes_at_the_tolerance(error, expected):
-    assert report.shade(error, 1e-4) == expected
+    assert charts.shade(error, 1e-4) == expected
 
 
 def test_shades_follow_the_error():
-    shades = [report.shade(10.0**-power, 1e-4) for power in range(8, -1, -1)]
+    shades = [charts.shade(10.0**-power, 1e-4) for power in range(8, -1, -1)]
     assert shades == [
         "cool0",
         "cool2",
@@ -166,7 +167,7 @@ def test_shades_follow_the_error():
     ("value", "text"), [(1.34e-5, "1.3e\u22125"), (0.0, "0"), (None, "∞"), (2.0, "2.0e0")]
 )
 def test_numbers_are_short(value, text):
-    assert report.scientific(value) == text
+    assert charts.scientific(value) == text
 
 
 def run(agrees, *errors):
@@ -187,14 +188,14 @@ def test_runs_that_agree_are_a_band_and_others_lines():
         ("b0", run(True, 1e-7, 1e-6, 1e-6, 1e-5)),
         ("b1", run(True, 2e-7, 1e-6, 1e-6, 3e-5)),
     ]
-    chart = report.chart([*agreeing, ("b2", run(False, 1e-7, 1e-2, 1e-2, None))])
+    chart = charts.chart([*agreeing, ("b2", run(False, 1e-7, 1e-2, 1e-2, None))])
     assert [label for _, label in chart.ticks] == ["stem", "s2", "logits"]
     assert len(chart.band.split()) == 6
     (line,) = chart.lines
     assert line.first[0] == chart.ticks[1][0]
     assert line.end[1] == chart.grid[-1][0]  # what is no number is drawn at the top
     assert chart.grid[0][0] > chart.tolerance > chart.grid[-1][0]
-    assert report.chart(agreeing[:1]).lines == []
+    assert charts.chart(agreeing[:1]).lines == []
 
 
 # ------------------------------------------------------------------ in a browser

@@ -105,6 +105,7 @@ def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> 
     """Scores of the model on all images that can be read.
 
     Raises:
+        UsageError: the network has no classifier.
         RosettaError: none can.
     """
     evaluation = _Evaluation(model, run)
@@ -203,7 +204,8 @@ class ClassificationTask(_Evaluation):
 
     def on_train_batch_start(self, batch: Batch | RosettaError, number: int) -> None:
         """What is random in a step depends on the step, and so comes again when it is repeated."""
-        self.began = time.perf_counter() if self.images == 0 else self.began
+        if self.images == 0:
+            self.began = time.perf_counter()
         torch.manual_seed(step_seed(self.plan.seed, self.done, self.trainer.global_rank))
 
     def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:

@@ -146,6 +146,7 @@ class Xception(nn.Module):
         super().__init__()
         # step: flows
         self.network, dialect = network, network.dialect
+        self.maps = network.maps
         flows: dict[str, list[nn.Module]] = {}
         for block in network.blocks:
             flow = flows.setdefault(block.flow, [])
@@ -166,7 +167,7 @@ class Xception(nn.Module):
     def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
         """`endpoints`, where given, is filled with the value of every endpoint."""
         # step: flows
-        for section in self.network.maps:
+        for section in self.maps:
             x = self.get_submodule(section.role)(x)
             x = endpoint(x, section.role, endpoints)
             if section.reduction:

@@ -98,9 +98,10 @@ def compare_endpoints(
     """
     errors = tuple(_error(name, expected, values.get(name)) for name, expected in reference.items())
     output = errors[-1].endpoint
+    expected, found = reference[output], values.get(output)
     agreement = None
-    if output == "logits" and np.shape(values.get(output)) == reference[output].shape:
-        agreement = same_top(reference[output], values[output])
+    if output == "logits" and found is not None and found.shape == expected.shape:
+        agreement = same_top(expected, found)
     return Comparison(runner, tolerance, errors, agreement)
 
 

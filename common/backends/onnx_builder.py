@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,13 @@ AXES_AS_INPUT = 18  # the opset in which ReduceMean's axes stopped being an attr
 
 
 class OnnxBuilder:
-    """Collects nodes and weights, and makes a checked model of them."""
+    """Collects nodes and weights, and makes a checked model of them.
+
+    `dtype` is that of all floats, `opset` the version of ONNX's operators.
+
+    Raises:
+        RosettaError: the opset is not one that the exporters know.
+    """
 
     def __init__(self, dtype: np.dtype | str, opset: int):
         if not MIN_OPSET <= opset <= MAX_OPSET:
@@ -30,13 +37,20 @@ class OnnxBuilder:
         self._outputs: list[onnx.ValueInfoProto] = []
         self._bytes = 0
 
-    def add(self, op_type: str, *inputs: str, name: str, **attributes) -> str:
-        """Append a node with one output, and return the name of that output: the node's own."""
+    def add(self, op_type: str, *inputs: str, name: str, **attributes: Any) -> str:
+        """Append a node with one output, and return the name of that output: the node's own.
+
+        `attributes` are those of ONNX's operator: numbers, texts or lists of them.
+        """
         self._nodes.append(helper.make_node(op_type, inputs, [name], name=name, **attributes))
         return name
 
     def constant(self, name: str, array: np.ndarray | Sequence[int]) -> str:
-        """Store an array under a name: floats in the model's dtype, integers as int64."""
+        """Store an array under a name: floats in the model's dtype, integers as int64.
+
+        Raises:
+            RosettaError: the file becomes larger than ONNX allows.
+        """
         array = np.asarray(array)
         array = array.astype(np.int64 if array.dtype.kind in "iu" else self.dtype)
         self._bytes += array.nbytes

@@ -21,6 +21,7 @@ from .._util.child import last_line, run_module
 from ..errors import MissingDependencyError, RosettaError, UsageError
 from ..network import Network
 from ..weights.canonical import Weights, load, save
+from .protocol import Tracer, Variants, loaded, require
 from .registry import get_backend
 from .trace import Trace
 
@@ -38,12 +39,13 @@ class ProcessBackend:
     """The verbs of a backend that parity needs, in one of the backend's variants.
 
     Raises:
-        UsageError: the backend has no such variant.
+        RosettaError: the backend has no variants.
+        UsageError: it has no such variant.
         MissingDependencyError: what the variant runs on is not installed.
     """
 
     def __init__(self, backend: str, variant: str):
-        variants = get_backend(backend).variants()
+        variants = require(get_backend(backend), Variants, backend).variants()
         if variant not in variants:
             raise UsageError(
                 f"unknown variant {variant!r} of {backend}; choose from {', '.join(variants)}"
@@ -102,10 +104,11 @@ def main() -> None:
     network, weights = load(folder / "weights.safetensors")
     value = np.load(folder / "value.npy")
     backend = get_backend(asked["backend"])
-    model = backend.build(network, asked["dtype"])
-    backend.load_weights(model, weights)
+    model = loaded(backend, network, weights, asked["dtype"])
+    found: dict[str, Any]
     if "endpoint" in asked:
-        found = {step.name: step.value for step in backend.trace(model, asked["endpoint"], value)}
+        tracer = require(backend, Tracer, asked["backend"])
+        found = {step.name: step.value for step in tracer.trace(model, asked["endpoint"], value)}
     else:
         found = backend.endpoints(model, value, asked["names"])
     np.savez(folder / "found.npz", **found)

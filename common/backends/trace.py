@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,16 @@ class Step:
 class Trace(list[Step]):
     """Steps in forward order, each reading the one before where nothing else is said."""
 
+    def __init__(self, steps: Iterable[Step] = ()):
+        super().__init__(steps)
+        self.names = {step.name for step in self}
+
     def keep(self, name: str, value: np.ndarray, inputs: tuple[str, ...] | None = None) -> None:
         """Append an operation; a name that is taken gets a number."""
-        taken = {step.name for step in self}
         unique, number = name, 2
-        while unique in taken:
+        while unique in self.names:
             unique, number = f"{name} {number}", number + 1
+        self.names.add(unique)
         if inputs is None:
             inputs = (self[-1].name,) if self else ()
         self.append(Step(unique, value, inputs))

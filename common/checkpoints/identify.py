@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class _Found:
     @property
     def weights(self) -> dict[str, LazyTensor]:
         return {
-            name: self.tensors[key.path].transposed(np.argsort(key.axes))
+            name: self.tensors[key.path].transposed(np.argsort(key.axes).tolist())
             for name, key in self.form.keys(self.network).items()
         }
 
@@ -345,7 +346,7 @@ def _named(name: str) -> str | None:
     return next(hints, None)
 
 
-def neighbour(path: Path) -> dict:
+def neighbour(path: Path) -> dict[str, Any]:
     """What a Hugging Face `config.json` beside a file of weights says; nothing if there is none."""
     try:
         content = json.loads((path.parent / CONFIG_FILE).read_text())
@@ -376,8 +377,10 @@ def _stated(checkpoint: Checkpoint) -> Normalization | None:
         stated = neighbour(checkpoint.path).get("pretrained_cfg")
     try:
         stated = json.loads(stated) if isinstance(stated, str) else stated
+        if not isinstance(stated, dict):
+            return None
         return Normalization(tuple(map(float, stated["mean"])), tuple(map(float, stated["std"])))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         return None
 
 

@@ -47,6 +47,7 @@ def inspect(path: str | Path, dialect: str | None = None, raw: bool = False) -> 
 
 
 def inspection(found: Match) -> Inspection:
+    """What there is to say of a file that was explained."""
     network = found.network
     roles = {stored.key: name for name, stored in found.weights.items()}
     return Inspection(

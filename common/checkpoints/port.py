@@ -160,7 +160,7 @@ def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
 
 def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
     network = found.network
-    if found.dialect != network.dialect:
+    if found.dialect is not None and found.dialect != network.dialect:
         network = changed(network, dialect=asdict(found.dialect))
     if drop_head:
         return changed(network, num_classes=None)
@@ -291,11 +291,11 @@ def _run_both(
     found: Match, destination: Path, layout: Layout, network: Network, raw: bool
 ) -> Outputs | NotRun:
     """Source and result on a photograph, each as its own library would compute it."""
-    theirs = layout.dialects.get(network.name, ())
-    runs_ours = layout.runs(network.name, found.dialect)
+    ours, theirs = network.dialect, layout.dialects.get(network.name, ())
+    runs_ours = layout.runs(network.name, ours)
     return compare_runs(
-        Run(found.checkpoint.path, found.layouts[0].framework, found.dialect, raw=raw),
-        Run(destination, layout.framework, found.dialect if runs_ours else theirs[0]),
+        Run(found.checkpoint.path, found.layouts[0].framework, ours, raw=raw),
+        Run(destination, layout.framework, ours if runs_ours else theirs[0]),
     )
 
 

@@ -86,7 +86,7 @@ def run_here(first: Run, second: Run) -> Outputs:
         model = loaded(backend, network, {name: arrays[name] for name in network.tensors})
         values.append({networks[0].output: backend.run(model, image)})
         frameworks.append(name)
-    error = compare_endpoints("second", *values).output
+    error = compare_endpoints("second", values[0], values[1]).output
     return Outputs(
         endpoint=error.endpoint,
         error=error.largest,

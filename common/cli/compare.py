@@ -16,7 +16,7 @@ from .command import app
 from .options import GivenDialect
 
 if TYPE_CHECKING:
-    from ..parity.programs import Compared
+    from ..parity.compare import Compared
 
 DIFFERS = 1  # exit status
 TOLERANCE = 1e-4  # of float32, as in backends/comparison.py

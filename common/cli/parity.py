@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -141,7 +141,7 @@ def _junit(found: ParityReport) -> str:
     return found.to_junit()
 
 
-def _run_parity(stack: ExitStack, presets: list[str] | None, **options: object) -> ParityReport:
+def _run_parity(stack: ExitStack, presets: list[str] | None, **options: Any) -> ParityReport:
     """The comparison, with a table row for every network as it ends."""
     from ..parity.check import DEFAULT_PRESETS, Watcher
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..architectures import ARCHITECTURES, PRESETS, resolve
-from ..network import Activation, Classifier, Section, Size
+from ..network import Activation, MapSection, Section, Size
 from ..spec import DROP_PATH_RATE
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class StageRow:
 
 def stage_row(sections: tuple[Section, ...]) -> StageRow:
     """The row of a stage, from its sections."""
-    maps = [section for section in sections if not isinstance(section, Classifier)]
-    first: Any = maps[0]
+    maps = [section for section in sections if isinstance(section, MapSection)]
+    first = maps[0]
     operator = ", ".join(dict.fromkeys(section.operator for section in sections))
     return StageRow(operator, first.input_size, first.out_channels, len(maps), first.stride)
 

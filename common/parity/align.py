@@ -17,6 +17,8 @@ from ..backends.trace import Step
 HEAT_SIDE = 24  # cells of an error map, at most
 EDGE = 5  # times the error inside, from which on an error is said to be at an edge
 
+Heat = tuple[tuple[float, ...], ...]  # rows of mean |difference|
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -36,7 +38,7 @@ class Divergence:
     error: float
     after: tuple[str, str] | None  # the last pair that agrees before it; None for the image
     place: str
-    heat: tuple[tuple[float, ...], ...] | None  # rows of mean |difference|, of maps only
+    heat: Heat | None  # of maps only
 
 
 def align(first: Sequence[Step], second: Sequence[Step], limit: float) -> list[Pair]:
@@ -131,7 +133,7 @@ def _divergence(pairs: list[Pair], second: Sequence[Step]) -> Divergence:
     culprit = next(step for step in _alone(pairs) or [pairs[-1].step])
     before = _last_agreeing(culprit, {pair.step.name: pair for pair in pairs})
     positions = {step.name: position for position, step in enumerate(second)}
-    start = -1 if before is None else positions[before.other.name]
+    start = -1 if before is None else positions[before[1].name]
     taken = {pair.other.name for pair in pairs if pair.other is not None}
     counterpart = next(
         (
@@ -144,12 +146,14 @@ def _divergence(pairs: list[Pair], second: Sequence[Step]) -> Divergence:
     error = float("inf")
     if counterpart is not None:
         error = relative_error(culprit.value, counterpart.value)
+    place, heat = _where(culprit.value, counterpart)
     return Divergence(
         operation=culprit.name,
         counterpart=None if counterpart is None else counterpart.name,
         error=error,
-        after=None if before is None else (before.step.name, before.other.name),
-        **_where(culprit.value, counterpart),
+        after=None if before is None else (before[0].name, before[1].name),
+        place=place,
+        heat=heat,
     )
 
 
@@ -162,11 +166,11 @@ def _alone(pairs: list[Pair]) -> list[Step]:
     return [pair.step for pair in pairs if pair.step.name not in agreeing]
 
 
-def _last_agreeing(step: Step, pairs: dict[str, Pair]) -> Pair | None:
-    """The nearest step upstream that has a counterpart."""
+def _last_agreeing(step: Step, pairs: dict[str, Pair]) -> tuple[Step, Step] | None:
+    """The nearest step upstream that has a counterpart, and this."""
     for name in reversed(step.inputs):
         pair = pairs[name]
-        found = pair if pair.other is not None else _last_agreeing(pair.step, pairs)
+        found = _last_agreeing(pair.step, pairs) if pair.other is None else (pair.step, pair.other)
         if found is not None:
             return found
     return None
@@ -175,20 +179,22 @@ def _last_agreeing(step: Step, pairs: dict[str, Pair]) -> Pair | None:
 # ------------------------------------------------------------------ where in a map an error is
 
 
-def _where(value: np.ndarray, counterpart: Step | None) -> dict:
-    if counterpart is None:
-        return {"place": f"there is nothing of its shape {value.shape}", "heat": None}
-    gap = np.abs(difference(value, counterpart.value))
+def _where(value: np.ndarray, counterpart: Step | None) -> tuple[str, Heat | None]:
+    """The place of an error, in words, and the error map where there is one."""
+    signed = None if counterpart is None else difference(value, counterpart.value)
+    if signed is None:
+        return f"there is nothing of its shape {value.shape}", None
+    gap = np.abs(signed)
     if not np.isfinite(gap).all():
-        return {"place": "not a number", "heat": None}
+        return "not a number", None
     if value.ndim != 4 or max(value.shape[2:]) == 1:
-        return {"place": _channels(gap), "heat": None}
+        return _channels(gap), None
     error_map = gap.mean((0, 1)) / (float(np.std(value, dtype=np.float64)) or 1.0)
     edges = edges_of(error_map)
     place = _channels(gap)
     if edges:
         place = f"on the {' and '.join(edges)} edge, the mark of padding"
-    return {"place": place, "heat": tuple(map(tuple, _reduced(error_map).tolist()))}
+    return place, tuple(map(tuple, _reduced(error_map).tolist()))
 
 
 def edges_of(error_map: np.ndarray) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 SHADES = 8  # of either half of the colour scale
 DECADES = 4  # below the tolerance, and up to an error of 1 above it
@@ -12,6 +13,8 @@ WIDTH, HEIGHT = 640, 300  # of a chart, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 54, 110, 14, 26  # its margins
 LABEL_HEIGHT = 14
 LOWEST = 1e-16
+
+Run = dict[str, Any]  # one run of a preset, as in the content of a report
 
 
 def scientific(value: float | None) -> str:
@@ -35,16 +38,23 @@ def shade(error: float | None, tolerance: float) -> str:
     return f"{'warm' if warm else 'cool'}{step}"
 
 
-def judged(run: dict, index: int) -> float | None:
+def judged(run: Run, index: int) -> float | None:
     """The error of an endpoint that is held against the tolerance (see `common.compare`)."""
     endpoint, last = run["endpoints"][index], index in (-1, len(run["endpoints"]) - 1)
-    return endpoint["largest" if last else run["tolerance"]["inside"]]
+    error: float | None = endpoint["largest" if last else run["tolerance"]["inside"]]
+    return error
 
 
-def worst(run: dict) -> float | None:
+def largest(errors: Iterable[float | None]) -> float | None:
+    """The largest of some errors; None if one is no number."""
+    errors = list(errors)
+    known = [error for error in errors if error is not None]
+    return max(known) if len(known) == len(errors) else None
+
+
+def worst(run: Run) -> float | None:
     """The largest of the judged errors; None if one is no number."""
-    errors = [judged(run, index) for index in range(len(run["endpoints"]))]
-    return None if None in errors else max(errors)
+    return largest(judged(run, index) for index in range(len(run["endpoints"])))
 
 
 # ------------------------------------------------------------------ charts
@@ -83,27 +93,26 @@ def section(endpoint: str) -> str:
     return f"stage {others[0]}" if first == "stages" else first
 
 
-def sections(run: dict) -> dict[str, float | None]:
+def sections(run: Run) -> dict[str, float | None]:
     """The largest error of every section of the network."""
     found: dict[str, float | None] = {}
     for index, endpoint in enumerate(run["endpoints"]):
         name = section(endpoint["endpoint"])
         if name == "reductions":  # the value of the block before
             continue
-        errors = (found.get(name, 0.0), judged(run, index))
-        found[name] = None if None in errors else max(errors)
+        found[name] = largest((found.get(name, 0.0), judged(run, index)))
     return found
 
 
-def charts(runs: Iterable[tuple[str, dict]]) -> list[Chart]:
+def charts(runs: Iterable[tuple[str, Run]]) -> list[Chart]:
     """One chart for all runs of an architecture, whose networks have the same sections."""
-    alike: dict[tuple[str, ...], list[tuple[str, dict]]] = {}
+    alike: dict[tuple[str, ...], list[tuple[str, Run]]] = {}
     for label, run in runs:
         alike.setdefault(tuple(sections(run)), []).append((label, run))
     return [chart(some) for some in alike.values()]
 
 
-def chart(runs: Sequence[tuple[str, dict]]) -> Chart:
+def chart(runs: Sequence[tuple[str, Run]]) -> Chart:
     """The error along the network: a band for the runs that agree, a line for each other one."""
     rows = [(label, run, sections(run)) for label, run in runs]
     names = list(rows[0][2])
@@ -119,20 +128,25 @@ def chart(runs: Sequence[tuple[str, dict]]) -> Chart:
         power = high if error is None else math.log10(max(error, 10.0**low))
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - power) / (high - low), 1)
 
-    agreeing = [errors for _, run, errors in rows if run["agrees"]]
+    agreeing = [
+        {name: error for name, error in errors.items() if error is not None}
+        for _, run, errors in rows
+        if run["agrees"]
+    ]
     band = ""
     if agreeing:
         top = [f"{x(i)},{y(max(e[name] for e in agreeing))}" for i, name in enumerate(names)]
         bottom = [f"{x(i)},{y(min(e[name] for e in agreeing))}" for i, name in enumerate(names)]
         band = " ".join([*top, *reversed(bottom)])
-    lines = []
+    lines: list[Line] = []
     for label, run, errors in rows:
         if not run["agrees"]:
             points = [(x(index), y(errors[name])) for index, name in enumerate(names)]
+            limit = run["tolerance"]["limit"]
             over = [
                 index
                 for index, name in enumerate(names)
-                if errors[name] is None or errors[name] > run["tolerance"]["limit"]
+                if (error := errors[name]) is None or error > limit
             ]
             text = " ".join(f"{a},{b}" for a, b in points)
             near = [line for line in lines if abs(line.end[1] - points[-1][1]) < LABEL_HEIGHT]

@@ -16,6 +16,7 @@ from ..images.decode import PHOTOGRAPH
 from ..network import TENSORFLOW, Network
 from . import report
 from .claims import Claim, check
+from .junit import junit
 from .run import NetworkResult, Settings, parity_images, run, runners, steps, traced
 
 __all__ = ["DEFAULT_PRESETS", "ParityReport", "Watcher", "checked_settings", "parity", "traced"]
@@ -63,7 +64,7 @@ class ParityReport(Result):
 
     def to_junit(self) -> str:
         """JUnit XML, for CI services."""
-        return report.junit(self.to_dict())
+        return junit(self.to_dict())
 
 
 def parity(

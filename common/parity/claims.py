@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from ..architectures import changed
 from ..backends.comparison import TOLERANCES, compare_endpoints
 from ..backends.process import ProcessBackend
-from ..backends.protocol import Backend, Part, Probes, Variants, loaded, provides
+from ..backends.protocol import Backend, Part, Probes, Variants, loaded, provides, require
 from ..backends.registry import REFERENCE, get_backend
 from ..backends.values import DROPOUT
 from ..errors import RosettaError
@@ -39,6 +39,8 @@ SAMPLES = 512  # by which the frequency of dropping is measured
 SMOOTHING = 0.1
 DEVIATIONS = 5  # standard deviations that a random number may be off
 DTYPE = "float64"
+
+Measure = Callable[[Probes, Any], tuple[Weights, float | None]]  # tensors, and their scale
 
 # At ten times this rate the deeper networks amplify rounding to 1e-9 within the ten steps.
 RATE = Exponential(1e-4, 0.97, 2.4, warmup=3)
@@ -81,10 +83,16 @@ def check(network: Network, seed: int = 0) -> Iterator[Claim]:
 def _models(
     network: Network, seed: int, part: type[Part], dtype: str = DTYPE
 ) -> Iterator[tuple[str, Part, Any]]:
-    """Every backend that has a part, with a model of the same weights, the reference first."""
+    """Every backend that has a part, with a model of the same weights, the reference first.
+
+    Raises:
+        RosettaError: the reference lacks the part.
+    """
     weights = calibrated(network, seed)
     for name in backends():
         backend = get_backend(name)
+        if name == REFERENCE:
+            require(backend, part, name)
         if provides(backend, part):
             model = loaded(backend, network, weights, dtype)
             yield name, backend, model
@@ -95,6 +103,8 @@ def _small(network: Network, size: int | Size = SIDE) -> Network:
 
 
 def _batches(network: Network, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    if network.num_classes is None:
+        raise RosettaError(f"{network.title} has no classifier, which the claims on training need")
     random = np.random.default_rng(seed)
     return [
         (
@@ -115,17 +125,16 @@ def _apart(reference: Weights, found: Weights, scale: float | None = None) -> tu
 
 
 def _against_reference(
-    name: str, network: Network, seed: int, measure: Callable, limit: float
+    name: str, network: Network, seed: int, measure: Measure, limit: float
 ) -> Iterator[Claim]:
-    """A claim that compares what `measure(backend, model)` gives as (tensors, scale)."""
-    reference = None
-    for backend_name, backend, model in _models(network, seed, Probes):
-        values, scale = measure(backend, model)
-        if backend_name == REFERENCE:
-            reference = values, scale
-        else:
-            size, where = _apart(reference[0], values, reference[1])
-            yield Claim(name, backend_name, size, limit, where)
+    """A claim that compares what `measure(backend, model)` gives."""
+    models = _models(network, seed, Probes)
+    _, backend, model = next(models)
+    reference, scale = measure(backend, model)
+    for backend_name, backend, model in models:
+        values, _ = measure(backend, model)
+        size, where = _apart(reference, values, scale)
+        yield Claim(name, backend_name, size, limit, where)
 
 
 # ------------------------------------------------------------------ the claims
@@ -136,23 +145,25 @@ def forward(network: Network, seed: int) -> Iterator[Claim]:
     for dialect in (TENSORFLOW, PYTORCH):
         one = changed(_small(network, FORWARD_SIZE), dialect=asdict(dialect))
         images = structured_images(2, one.in_channels, one.resolution, seed + 1)
-        reference = None
-        for name, backend, model in _models(one, seed, Backend):
+        models = _models(one, seed, Backend)
+        _, backend, model = next(models)
+        reference = backend.endpoints(model, images)
+        for name, backend, model in models:
             values = backend.endpoints(model, images)
-            if name == REFERENCE:
-                reference = values
-            else:
-                found = compare_endpoints(name, reference, values, TOLERANCES[DTYPE])
-                worst, limit = found.worst, found.tolerance.limit
-                what = f"{worst.endpoint}, {dialect.name}"
-                yield Claim("forward", name, found.judged(worst), limit, what, dialect.name)
+            found = compare_endpoints(name, reference, values, TOLERANCES[DTYPE])
+            worst, limit = found.worst, found.tolerance.limit
+            what = f"{worst.endpoint}, {dialect.name}"
+            yield Claim("forward", name, found.judged(worst), limit, what, dialect.name)
 
 
-def _gradients(backend: Probes, model: Any, network: Network, seed: int, masks: dict) -> tuple:
+def _gradients(
+    backend: Probes, model: Any, network: Network, seed: int, masks: Mapping[str, np.ndarray]
+) -> tuple[Weights, float]:
+    """The gradients, and the largest number in any of them."""
     ((images, labels),) = _batches(network, 1, seed)
     found = backend.gradients(model, images, labels, SMOOTHING, masks)
     tensors = {**found.weights, "image": found.image, "loss": np.array(found.loss)}
-    return tensors, max(np.abs(gradient).max() for gradient in found.weights.values())
+    return tensors, max(float(np.abs(gradient).max()) for gradient in found.weights.values())
 
 
 def gradients(network: Network, seed: int) -> Iterator[Claim]:
@@ -234,9 +245,10 @@ def optimizers(network: Network, seed: int) -> Iterator[Claim]:
 
         def measure(
             backend: Probes, model: Any, optimization: Optimization = optimization
-        ) -> tuple:
+        ) -> tuple[Weights, None]:
             trained = backend.steps(model, _batches(network, STEPS, seed), optimization)
-            average = {f"average of {name}": a for name, a in trained.average.items()}
+            averages = trained.average or {}
+            average = {f"average of {name}": array for name, array in averages.items()}
             losses = {"losses": np.array(trained.losses)}
             return {**backend.dump_weights(model), **average, **losses}, None
 

@@ -6,13 +6,14 @@ need not come from the same framework, nor name anything alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from .._util.result import Result
 from ..architectures import changed
@@ -23,7 +24,14 @@ from ..images.decode import PHOTOGRAPH, photograph
 from ..weights.metadata import SCHEMA, SCHEMA_KEY
 from .align import Divergence, Pair, align, difference, first_divergence, relative_error
 from .diagnosis import JUMP, ROUNDING
-from .programs import DEFAULT_SIDE, CallableProgram, CheckpointProgram, Program, program
+from .programs import (
+    DEFAULT_SIDE,
+    CheckpointProgram,
+    OnnxProgram,
+    Program,
+    Resumable,
+    program,
+)
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,7 @@ def compare_programs(
         for made in folders:
             made.mkdir()
         if after is None:
-            traces = [
-                side.trace(images, place)
-                for side, place in zip((first, second), folders, strict=True)
-            ]
+            traces = first.trace(images, folders[0]), second.trace(images, folders[1])
         else:
             traces = _after(first, second, images, after, folders)
         return _compared(first, second, traces, tolerance)
@@ -88,28 +93,34 @@ def _after(
     images: np.ndarray,
     after: tuple[str, str],
     folders: list[Path],
-) -> list[Trace]:
-    for side in (first, second):
-        if isinstance(side, CallableProgram):
-            raise UsageError(f"{side.name} cannot be run from the middle", argument="after")
+) -> tuple[Trace, Trace]:
+    one, other = _resumable(first), _resumable(second)
     values = [
         side.value(images, name, folder)
-        for side, name, folder in zip((first, second), after, folders, strict=True)
+        for side, name, folder in zip((one, other), after, folders, strict=True)
     ]
     # What the second continues from is the first's value, in the second's own order of axes.
     gap = difference(values[1], values[0])
     if gap is None:
         raise UsageError(f"{after[0]} and {after[1]} have different shapes", argument="after")
-    starts = [values[0], (values[1] + gap).astype(values[1].dtype)]
-    return [
-        side.trace_after(name, value, folder)
-        for side, name, value, folder in zip((first, second), after, starts, folders, strict=True)
-    ]
+    start = (values[1] + gap).astype(values[1].dtype)
+    return (
+        one.trace_after(after[0], values[0], folders[0]),
+        other.trace_after(after[1], start, folders[1]),
+    )
 
 
-def _compared(first: Program, second: Program, traces: list[Trace], tolerance: float) -> Compared:
+def _resumable(side: Program) -> OnnxProgram | CheckpointProgram:
+    if not isinstance(side, Resumable):
+        raise UsageError(f"{side.name} cannot be run from the middle", argument="after")
+    return side
+
+
+def _compared(
+    first: Program, second: Program, traces: tuple[Trace, Trace], tolerance: float
+) -> Compared:
     outputs = [trace[-1].value for trace in traces]
-    gap = difference(*outputs)
+    gap = difference(outputs[0], outputs[1])
     if gap is None:
         shapes = " and ".join(str(tuple(output.shape)) for output in outputs)
         raise RosettaError(
@@ -136,7 +147,7 @@ def _compared(first: Program, second: Program, traces: list[Trace], tolerance: f
     )
 
 
-def _divergence(traces: list[Trace], tolerance: float) -> Divergence | None:
+def _divergence(traces: tuple[Trace, Trace], tolerance: float) -> Divergence | None:
     """The first operation over the tolerance; a lower one where only the output's largest is."""
     found = first_divergence(*traces, tolerance)
     last = relative_error(traces[0][-1].value, traces[1][-1].value)
@@ -158,18 +169,18 @@ def piece(first: Program, second: Program, found: Compared) -> tuple[str, str] |
     """
     if found.divergence is None or found.divergence.after is None:
         return None
-    if isinstance(first, CallableProgram) or isinstance(second, CallableProgram):
+    if not isinstance(first, Resumable) or not isinstance(second, Resumable):
         return None
     names = [pair[:2] for pair in found.pairs]
     known = names[: names.index(found.divergence.after) + 1]
     for one, other in reversed(known):
-        places = first.resumable(one), second.resumable(other)
-        if None not in places:
-            return places
+        place, counterpart = first.resumable(one), second.resumable(other)
+        if place is not None and counterpart is not None:
+            return place, counterpart
     return None
 
 
-def images_for(programs: tuple[Program, Program], path: Path | None) -> np.ndarray:
+def images_for(programs: Sequence[Program], path: Path | None) -> np.ndarray:
     """A batch (N, C, H, W) for both: of a file (an image, .npy or .npz), or the photograph.
 
     Raises:
@@ -187,12 +198,12 @@ def _array(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileError(path, "no such file")
     try:
-        found = np.load(path, allow_pickle=False)
+        found: np.ndarray | NpzFile = np.load(path, allow_pickle=False)
         if not isinstance(found, np.ndarray):
             with found:
                 if len(found.files) != 1:
                     raise FileError(path, f"holds {len(found.files)} arrays; one is needed")
-                found = found[found.files[0]]
+                return found[found.files[0]]
     except (OSError, ValueError, EOFError) as error:
         raise FileError(path, f"cannot be read as an array ({error})") from error
     return found
@@ -251,16 +262,15 @@ def compare(
         raise UsageError(
             f"tolerance is {tolerance}; it must be above 0 and below 1", argument="tolerance"
         )
-    sides = program(first, dialect), program(second, dialect)
-    one, other = sides
-    checkpoints = isinstance(one, CheckpointProgram) and isinstance(other, CheckpointProgram)
-    if checkpoints:
-        same_head(one, other)
+    one, other = program(first, dialect), program(second, dialect)
+    checkpoints = [side for side in (one, other) if isinstance(side, CheckpointProgram)]
+    if len(checkpoints) == 2:
+        same_head(*checkpoints)
     if isinstance(input, np.ndarray):
         images = input
     else:
-        images = images_for(sides, None if input is None else Path(input))
+        images = images_for((one, other), None if input is None else Path(input))
     found = compare_programs(one, other, images, tolerance, after)
-    if checkpoints and not found.agree:
-        found = replace(found, tensors=tuple(weight_differences(one, other)))
+    if len(checkpoints) == 2 and not found.agree:
+        found = replace(found, tensors=tuple(weight_differences(*checkpoints)))
     return replace(found, resume=piece(one, other, found))

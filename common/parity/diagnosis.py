@@ -49,9 +49,14 @@ def growth(comparison: Comparison, dtype: str) -> Growth:
 
     A mistake may well be small where it is made, and cross the tolerance some blocks later: what
     counts is the largest ratio of neighbours, not the crossing.
+
+    Raises:
+        ValueError: no endpoint is over the tolerance.
     """
     floor = ROUNDING[dtype]
     first = comparison.first_divergence
+    if first is None:
+        raise ValueError(f"{comparison.runner} agrees with the reference")
     last = comparison.errors.index(first)
     errors = [floor, *(max(comparison.judged(error), floor) for error in comparison.errors)]
     ratios = [after / before for before, after in pairwise(errors)]
@@ -90,25 +95,25 @@ def sentences(found: Diagnosis) -> list[str]:
     """A diagnosis in words."""
     grown = f"from {found.growth.before:.1e} to {found.growth.error:.1e} at {found.growth.endpoint}"
     if found.growth.kind == "drift":
-        said = [f"a drift: the error grows bit by bit, {grown}, as rounding does"]
+        said = [f"the error grows little by little, {grown}, as rounding errors do"]
     else:
-        said = [f"a jump, {grown}"]
+        said = [f"the error appears at once, {grown}"]
     if found.divergence is not None:
         return [*said, *operation_sentences(found.divergence)]
-    return [*said, "no operation there differs when it is given the reference's values"]
+    return [*said, "no operation there differs when it is given the values of the reference"]
 
 
 def operation_sentences(found: Divergence) -> list[str]:
     """The operation that differs, in words."""
-    if found.operation is None:
-        return [f"{found.counterpart} is there only; {found.after[0]} before it agrees"]
-    counterpart = "" if found.counterpart is None else f" (there {found.counterpart})"
+    counterpart = "" if found.counterpart is None else f" ({found.counterpart} in the second)"
     agrees = "its input" if found.after is None else f"{found.after[0]} before it"
+    if found.operation is None:
+        return [f"{found.counterpart} is there only; {agrees} agrees"]
     if found.counterpart is None:
         return [
             f"{found.operation} is the first operation that differs; {agrees} agrees; {found.place}"
         ]
     return [
         f"{found.operation}{counterpart} is the first operation that differs, by {found.error:.1e} "
-        f"of its spread, {found.place}; {agrees} agrees"
+        f"standard deviations, {found.place}; {agrees} agrees"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree
 
 from .charts import scientific, worst
@@ -9,7 +10,7 @@ from .charts import scientific, worst
 # ------------------------------------------------------------------ JUnit
 
 
-def junit(found: dict) -> str:
+def junit(found: dict[str, Any]) -> str:
     """JUnit XML: a suite for each preset, a case for each run and claim."""
     suites = ElementTree.Element("testsuites", name="rosetta parity")
     for preset in found["presets"]:
@@ -36,7 +37,7 @@ def junit(found: dict) -> str:
     return ElementTree.tostring(suites, "unicode", xml_declaration=True) + "\n"
 
 
-def _run_case(run: dict) -> tuple[str, str | None]:
+def _run_case(run: dict[str, Any]) -> tuple[str, str | None]:
     if run["agrees"]:
         return run["runner"], None
     said = f"error {scientific(worst(run))}, tolerance {scientific(run['tolerance']['limit'])}"
@@ -45,7 +46,7 @@ def _run_case(run: dict) -> tuple[str, str | None]:
     return run["runner"], "\n".join(lines)
 
 
-def _claim_case(claim: dict) -> tuple[str, str | None]:
+def _claim_case(claim: dict[str, Any]) -> tuple[str, str | None]:
     parts = (claim["name"], claim["dialect"], claim["backend"])
     name = ", ".join(filter(None, parts))
     if claim["holds"]:

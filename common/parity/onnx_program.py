@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -104,20 +105,27 @@ def part(model: onnx.ModelProto, begin: str, end: str) -> onnx.ModelProto:
     return Extractor(onnx.shape_inference.infer_shapes(model)).extract_model([begin], [end])
 
 
-def is_cut(model: onnx.ModelProto, name: str) -> bool:
-    """Whether everything on the way to the last output passes through a value."""
-    producers = {output: node for node in model.graph.node for output in node.output}
+def cuts(model: onnx.ModelProto) -> set[str]:
+    """The values that everything on the way from the input to the last output passes through.
+
+    Those are on as many ways as there are: ways to a value, times ways on from it.
+    """
     given = {initializer.name for initializer in model.graph.initializer}
     inputs = {value.name for value in model.graph.input} - given
-    seen, queue = {name}, [model.graph.output[-1].name]
-    while queue:
-        value = queue.pop()
-        if value in inputs:
-            return False
-        if value not in seen and value in producers:
-            queue.extend(producers[value].input)
-        seen.add(value)
-    return True
+    end = model.graph.output[-1].name
+    ways_to, ways_on = Counter(inputs), Counter([end])
+    for node in model.graph.node:  # each after those whose outputs it reads
+        ways = sum(ways_to[name] for name in node.input)
+        ways_to.update(dict.fromkeys(filter(None, node.output), ways))
+    for node in reversed(model.graph.node):
+        ways = sum(ways_on[name] for name in filter(None, node.output))
+        for name in node.input:
+            ways_on[name] += ways
+    return {
+        name
+        for name, ways in ways_to.items()
+        if name not in inputs and ways and ways * ways_on[name] == ways_to[end]
+    }
 
 
 def _origin(model: onnx.ModelProto, name: str, channels_last: bool) -> tuple[str, bool]:

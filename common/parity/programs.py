@@ -6,16 +6,21 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..architectures import changed
+from ..backends.protocol import Tracer, loaded, require
 from ..backends.registry import installed_backend
 from ..backends.trace import Trace
 from ..checkpoints.identify import Match, match_with
 from ..errors import FileError, RosettaError, reason
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 DEFAULT_SIDE = 224  # pixels, where a program does not say
 
@@ -23,9 +28,17 @@ DEFAULT_SIDE = 224  # pixels, where a program does not say
 class Program(Protocol):
     """Something that turns images into outputs."""
 
-    name: str
-    kind: str
-    image_shape: tuple[int, int, int] | None  # (C, H, W), where it says
+    @property
+    def name(self) -> str:
+        """What it is called in messages: its file, or its function."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """The images that it takes, (C, H, W), where it says."""
 
     def trace(self, images: np.ndarray, folder: Path) -> Trace:
         """Every value that it can show on the way from images (N, C, H, W), the output last.
@@ -80,8 +93,8 @@ class OnnxProgram:
         if len(self.shape) != 4:
             return None
         sides = self.shape[1:]
-        channels, *size = [sides[2], *sides[:2]] if self.channels_last else sides
-        return (channels or 3, *(side or DEFAULT_SIDE for side in size))
+        channels, height, width = [sides[2], *sides[:2]] if self.channels_last else sides
+        return channels or 3, height or DEFAULT_SIDE, width or DEFAULT_SIDE
 
     def given(self, images: np.ndarray) -> np.ndarray:
         """Images in the order and type of the input."""
@@ -93,14 +106,23 @@ class OnnxProgram:
         """Every operation of the graph that depends on the input."""
         return self._trace(self.model, self.given(images), folder)
 
-    def resumable(self, step: str) -> str | None:
-        """A step itself, unless a skip leads around it."""
+    @cached_property
+    def cuts(self) -> set[str]:
+        """The values that no skip leads around."""
         from . import onnx_program
 
-        return step if onnx_program.is_cut(self.model, step) else None
+        return onnx_program.cuts(self.model)
+
+    def resumable(self, step: str) -> str | None:
+        """A step itself, unless a skip leads around it."""
+        return step if step in self.cuts else None
 
     def value(self, images: np.ndarray, name: str, folder: Path) -> np.ndarray:
-        """One value inside the graph."""
+        """One value inside the graph, by the name of its step.
+
+        Raises:
+            FileError: there is none of this name, or the graph cannot be run.
+        """
         for step in self.trace(images, folder):
             if step.name == name:
                 return np.array(step.value)
@@ -113,7 +135,7 @@ class OnnxProgram:
         rest = onnx_program.part(self.model, name, self.model.graph.output[-1].name)
         return self._trace(rest, value, folder)
 
-    def _trace(self, model: object, value: np.ndarray, folder: Path) -> Trace:
+    def _trace(self, model: ModelProto, value: np.ndarray, folder: Path) -> Trace:
         from . import onnx_program
 
         found = Trace()
@@ -135,7 +157,8 @@ class CheckpointProgram:
         self.match: Match = match_with(path, dialect)
         found = self.match.dialect or self.match.possible[0]
         self.network = changed(self.match.network, dialect=asdict(found))
-        framework, self.backend = installed_backend(self.match.layouts[0].framework)
+        framework, backend = installed_backend(self.match.layouts[0].framework)
+        self.backend = require(backend, Tracer, framework)
         self.ends: dict[str, str] = {}  # the last operation of each section
         self.name = path
         self.kind = f"{self.network.name}, {found.name} dialect, in {framework}"
@@ -154,7 +177,11 @@ class CheckpointProgram:
         return self.ends.get(step)
 
     def value(self, images: np.ndarray, name: str, folder: Path) -> np.ndarray:
-        """The value of an endpoint."""
+        """The value of an endpoint for images (N, C, H, W).
+
+        Raises:
+            FileError: the network has no such endpoint.
+        """
         if name not in self.network.computed_endpoints:
             known = ", ".join(self.network.computed_endpoints)
             raise FileError(self.name, f"unknown endpoint {name!r}; choose from {known}")
@@ -166,13 +193,10 @@ class CheckpointProgram:
         known = self.network.computed_endpoints
         return self._trace(known[known.index(name) + 1 :], value)
 
-    def _model(self) -> object:
-        model = self.backend.build(self.network)
-        weights = self.match.weights
-        self.backend.load_weights(
-            model, {n: np.asarray(weights[n], np.float32) for n in self.network.tensors}
-        )
-        return model
+    def _model(self) -> Any:
+        stored = self.match.weights
+        weights = {name: np.asarray(stored[name], np.float32) for name in self.network.tensors}
+        return loaded(self.backend, self.network, weights)
 
     def _trace(self, endpoints: Sequence[str], value: np.ndarray) -> Trace:
         model, found = self._model(), Trace()
@@ -214,7 +238,11 @@ class CallableProgram:
         self.name, self.function = name, function
 
     def trace(self, images: np.ndarray, folder: Path) -> Trace:
-        """What it returns."""
+        """What it returns.
+
+        Raises:
+            FileError: it fails, or returns something else than floating-point arrays.
+        """
         try:
             values = self.function(images)
         except Exception as error:  # whatever somebody else's code raises
@@ -227,3 +255,6 @@ class CallableProgram:
         if not found or any(step.value.dtype.kind != "f" for step in found):
             raise FileError(self.name, "must return a floating-point array, or some by name")
         return found
+
+
+Resumable = OnnxProgram | CheckpointProgram  # what can be run from one of its values on

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,12 +21,10 @@ from .._util.result import plain
 from ..backends.registry import REFERENCE
 from ..errors import needs
 from ..weights.metadata import SCHEMA, SCHEMA_KEY
+from .charts import SHADES, chart, charts, judged, scientific, section, shade, worst
+from .claims import Claim
 from .diagnosis import Diagnosis, sentences
 from .run import NetworkResult, Settings, environment, parity_images
-
-if TYPE_CHECKING:
-    from .claims import Claim
-from .charts import SHADES, chart, charts, judged, scientific, section, shade, worst
 
 THUMBNAIL = 96  # pixels
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -89,7 +87,7 @@ def _preset(result: NetworkResult) -> dict[str, Any]:
     }
 
 
-def _diagnosis(found: Diagnosis | None) -> dict | None:
+def _diagnosis(found: Diagnosis | None) -> dict[str, Any] | None:
     if found is None:
         return None
     operation = dict.fromkeys(("operation", "counterpart", "error", "after", "place", "heat"))
@@ -104,7 +102,7 @@ def _diagnosis(found: Diagnosis | None) -> dict | None:
     }
 
 
-def _inputs(results: Sequence[NetworkResult], settings: Settings) -> list[dict]:
+def _inputs(results: Sequence[NetworkResult], settings: Settings) -> list[dict[str, Any]]:
     """Every image, small, and how many runs have the same five best classes for it."""
     network = results[0].network
     found = []
@@ -142,7 +140,7 @@ def html(found: dict[str, Any]) -> str:
     )
     templates.filters |= {"scientific": scientific}
     runs = [(preset["preset"], run) for preset in found["presets"] for run in preset["runs"]]
-    passing = [worst(run) for _, run in runs if run["agrees"]]
+    passing = [error for _, run in runs if run["agrees"] and (error := worst(run)) is not None]
     claims = [claim for held in found["claims"].values() for claim in held]
     return templates.from_string(TEMPLATE.read_text()).render(
         found=found,

@@ -53,7 +53,7 @@ class Training:
             )
         if self.network.classifier is None:
             raise RosettaError("the network has no classifier to train; give it classes")
-        if self.network.num_classes < 2:
+        if self.network.classifier.num_classes < 2:
             raise RosettaError("there is one class only; there must be another to tell it from")
         frozen_sections(self.network, self.freeze)
 

@@ -106,16 +106,14 @@ def classify(
         for path, image, logits, head in zip(
             some, images, values[LOGITS], values[pooled], strict=True
         ):
-            best = np.argsort(-logits, kind="stable")[:top]
+            best = np.argsort(-logits, kind="stable")[:top].tolist()
             shares = np.exp(logits.astype(np.float64) - logits.max())
             shares /= shares.sum()
             maps = activation_maps(head.astype(np.float64), weights, best)
             seen = _pixels(image, family)
             labels = tuple(str(number) if names is None else names[number] for number in best)
             found.append(
-                Prediction(
-                    path, tuple(best.tolist()), labels, tuple(shares[best].tolist()), maps, seen
-                )
+                Prediction(path, tuple(best), labels, tuple(shares[best].tolist()), maps, seen)
             )
     return found
 

@@ -12,7 +12,11 @@ from ..images.batches import Batches
 
 
 def process() -> tuple[int, int]:
-    """This process's number and how many there are, by torchrun, Lightning or TF_CONFIG."""
+    """This process's number and how many there are, by torchrun, Lightning or TF_CONFIG.
+
+    Raises:
+        RosettaError: TF_CONFIG is damaged, or has other tasks than workers.
+    """
     environment = os.environ
     if "TF_CONFIG" in environment:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import UsageError
@@ -66,22 +66,21 @@ class Recipe:
         warmup = self.warmup_steps + self.warmup_epochs * steps_per_epoch
         steps = round(len(self.epochs_of(phase)) * steps_per_epoch)
         schedule: Schedule
-        if self.factor is None:
+        if self.factor is None or self.every is None:
             schedule = Cosine(rate, steps, min(round(warmup), steps // 2))
         else:
             schedule = Exponential(rate, self.factor, self.every * steps_per_epoch, warmup)
-        rmsprop = {}
-        if self.rule == "rmsprop":
-            rmsprop = {"decay": self.decay, "epsilon": self.epsilon}
-        return Optimization(
+        optimization = Optimization(
             schedule,
             rule=self.rule,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             label_smoothing=self.label_smoothing,
             average=self.average,
-            **rmsprop,
         )
+        if self.decay is None or self.epsilon is None:  # of RMSProp only
+            return optimization
+        return replace(optimization, decay=self.decay, epsilon=self.epsilon)
 
 
 _PAPER = "arXiv 1905.11946, section 5.2"

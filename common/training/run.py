@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from shutil import rmtree
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -103,7 +103,7 @@ class Run:
         self.skipped: dict[str, str] = {}
         self.made: list[Path] = []  # folders that were not there before, the innermost first
 
-    def create(self, settings: Mapping, class_indices: Mapping[str, int]) -> None:
+    def create(self, settings: Mapping[str, Any], class_indices: Mapping[str, int]) -> None:
         """Make the folder of a new run.
 
         Raises:
@@ -140,7 +140,7 @@ class Run:
                 for folder in self.made:
                     folder.rmdir()
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """What `create` was given.
 
         Raises:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -264,31 +265,31 @@ def _plan(
 ) -> tuple[Training, Weights, dict[str, int]]:
     """What the options of a run come to: the training, its first weights and its classes."""
     recipe = get_recipe(options.recipe)
-    chosen = {"batch": options.batch, "epochs": options.epochs}
-    for name, value in chosen.items():
+    for name, value in (("batch", options.batch), ("epochs", options.epochs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; it must be at least 1", argument=name)
-    recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+    batch, epochs = options.batch or recipe.batch, options.epochs or recipe.epochs
+    recipe = replace(recipe, batch=batch, epochs=epochs)
     if recipe.name == "finetune" and not options.weights:
         raise UsageError(
             "recipe finetune starts from trained weights; name them", argument="weights"
         )
     seed = options.seed
-    for name, value, least in (("seed", seed, 0), ("workers", workers, 0), ("devices", devices, 1)):
-        if value < least:
-            raise UsageError(f"{name} is {value}; it must be at least {least}", argument=name)
+    for name, given, least in (("seed", seed, 0), ("workers", workers, 0), ("devices", devices, 1)):
+        if given < least:
+            raise UsageError(f"{name} is {given}; it must be at least {least}", argument=name)
     found = read_data(data, options.held_out, seed, options.classes)
     if not found.val:
         raise FileError(
             data, "has no images to validate on; hold out a larger share", argument="held_out"
         )
     network, start, family = _start(options, found.classes)
-    shared = {"seed": seed, "family": family, "classes": len(found.classes)}
+    batches = partial(Batches, seed=seed, family=family, classes=len(found.classes))
     training = Training(
         network,
         recipe,
-        Batches(found.train, network.resolution, recipe.batch, recipe.augmentation, **shared),
-        Batches(found.val, network.resolution, recipe.batch, **shared),
+        batches(found.train, network.resolution, recipe.batch, recipe.augmentation),
+        batches(found.val, network.resolution, recipe.batch),
         freeze=options.freeze,
         seed=seed,
         precision=options.precision,

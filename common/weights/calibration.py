@@ -231,9 +231,7 @@ def _max_pool(x: Map, pool: MaxPool, dialect: Dialect) -> Map:
     return reduce(np.maximum, (window for _, _, window in windows))
 
 
-def _conv(
-    x: Map, weight: Map, stride: int, pad: Callable[[int, int, int], Padding]
-) -> Map:
+def _conv(x: Map, weight: Map, stride: int, pad: Callable[[int, int, int], Padding]) -> Map:
     """Convolution, depthwise where the kernel has one input channel per filter of a map's own."""
     filters, fan_in, kernel, _ = weight.shape
     if kernel == 1:

@@ -393,8 +393,8 @@ def error_by_depth() -> str:
     ]
     limit = found["runs"][0]["tolerance"]["limit"]
     return lines(
-        f"{found['preset'].upper()} in float32: root mean square of the error in standard deviations, "
-        "from the stem to the logits",
+        f"{found['preset'].upper()} in float32: root mean square of the error, in standard "
+        "deviations, from the stem to the logits",
         curves,
         Axis("way through the network, %", 0, 100, (0, 25, 50, 75, 100)),
         decades("", -8, -3),

@@ -76,9 +76,9 @@ def test_no_extra_is_enough_for_files_of_every_format(environment, files, tmp_pa
         assert "the same network" in run(
             "verify", name, "canonical.safetensors", "--dialect", "tensorflow"
         )
-        again = tmp_path / f"again-{name}"
+        again = tmp_path / f"again-of-{name}"
         to = ["--to", "timm-tf"] if name == "b0.onnx" else ["--to", layout]
-        target = again.with_suffix(".safetensors") if name == "b0.onnx" else again
+        target = tmp_path / "onnx.safetensors" if name == "b0.onnx" else again
         printed = run("port", name, target, *to, "--dialect", "tensorflow")
         assert "verified: read back" in printed
         assert "not run: no framework is installed; run: pip install torch" in printed
@@ -145,7 +145,7 @@ def test_training_and_evaluating(environment, backend, files, tmp_path):
 
 @with_extras("torch")
 def test_what_training_lacks_is_named(environment, files, tmp_path):
-    data = ["--data", files / "data", "--out", tmp_path / "run"]
+    data = ["--data", files / "data", "--out", tmp_path / "run", "--batch", 2]
     line = environment.refuses("train", *data, cwd=files)
     assert line.endswith("which is not installed; run: pip install lightning")
     assert not (tmp_path / "run").exists()

@@ -8,12 +8,12 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
 from efficientnet_rosetta.common.architectures import resolve
-from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.layouts import layout_of
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
@@ -90,7 +90,13 @@ def official(path: Path) -> None:
     for name, value in of_form("tpu", "tf-checkpoint").items():
         content[name] = value * np.float32(2)
         content[f"{name}/ExponentialMovingAverage"] = value
-    get_backend("keras").write_checkpoint(path, content, {})
+    tensors = [tf.constant(value) for value in content.values()]
+    tf.raw_ops.SaveV2(
+        prefix=str(path),
+        tensor_names=list(content),
+        shape_and_slices=[""] * len(content),
+        tensors=tensors,
+    )
 
 
 def graph(backend: str) -> Make:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
+import io
 import os
 import re
 import runpy
@@ -16,14 +18,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from typer.testing import CliRunner
 
-import common
 from efficientnet_rosetta.common.checkpoints.run_files import NotRun
-from efficientnet_rosetta.common.cli import app
-from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.cli import main
 
-ROOT = Path(common.__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(
     path
@@ -110,12 +109,15 @@ def shown(block: Block) -> list[tuple[str, list[str]]]:
 
 def rosetta(arguments: list[str]) -> tuple[int, list[str]]:
     """Run the command in this process: its exit status, and the lines a terminal would show."""
-    done = CliRunner().invoke(app, arguments)
-    if isinstance(done.exception, RosettaError):
-        return 2, [f"rosetta: {done.exception}"]
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.output.splitlines()
+    shown = io.StringIO()
+    with (
+        patch.object(sys, "argv", ["rosetta", *arguments]),
+        contextlib.redirect_stdout(shown),
+        contextlib.redirect_stderr(shown),
+        pytest.raises(SystemExit) as done,
+    ):
+        main()
+    return done.value.code or 0, shown.getvalue().splitlines()
 
 
 def run(line: str, folder: Path) -> None:
@@ -168,8 +170,9 @@ def _install(arguments: list[str], folder: Path) -> None:
     copy.mkdir()
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy)
-    for package in ("common", "torch_impl", "keras_impl", "parity_tests"):
-        shutil.copytree(ROOT / package, copy / package)
+    parts = ("efficientnet_rosetta", "common", "torch_impl", "keras_impl", "parity_tests")
+    for part in parts:
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     offline = ["--dry-run", "--no-deps", "--no-index", "--no-build-isolation"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *offline, *arguments],

@@ -47,7 +47,7 @@ KINDS = (
     MBCONV,
     EXPLORER,
     "what_went_wrong.html",
-    "reference/api/torch_impl/layers/index.html",
+    "reference/api/efficientnet_rosetta/torch_impl/layers/index.html",
     "source/torch_impl/efficientnet.py.html",
 )
 

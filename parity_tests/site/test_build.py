@@ -98,7 +98,7 @@ def test_the_whole_site(site):
     """The fixture has built it strictly; nothing in it leads nowhere."""
     assert check(site) == []
     pages = ("index", "read/mbconv", "read/xception", "explore/models")
-    for page in (*pages, "reference/api/torch_impl/index"):
+    for page in (*pages, "reference/api/efficientnet_rosetta/torch_impl/index"):
         assert (site / f"{page}.html").is_file(), page
     assert not list(site.rglob("katex*.js"))  # equations are set when the pages are built
     for page in (site / "reference" / "api").rglob("*.html"):

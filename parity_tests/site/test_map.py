@@ -11,7 +11,7 @@ import paper_map
 from efficientnet_rosetta.common.architectures import ARCHITECTURES
 from efficientnet_rosetta.common.spec import HEAD_CHANNELS, PRESETS, STEM_CHANNELS, TABLE_1
 from excerpts import ExcerptError, Source
-from paper_map import LEFT_OUT, MAP, NOT_THE_PAPERS, OTHER_PAPERS, SPEC
+from paper_map import LEFT_OUT, MAP, NETWORK, NOT_THE_PAPERS, OTHER_PAPERS, SPEC
 from parity_tests.site.conftest import ROOT
 from tables import ALONE, GENERATED, guarded
 
@@ -28,7 +28,7 @@ def public(path: str) -> set[str]:
         for name, node in source.symbols.items()
         if "." not in name
         and not name.startswith("_")
-        and (path == SPEC or isinstance(node, ast.ClassDef | ast.FunctionDef))
+        and (path in (SPEC, NETWORK) or isinstance(node, ast.ClassDef | ast.FunctionDef))
     }
 
 
@@ -47,7 +47,7 @@ def unexplained(path: str, names: set[str]) -> set[str]:
     return names - mapped().get(path, set()) - set(NOT_THE_PAPERS.get(path, {}))
 
 
-@pytest.mark.parametrize("path", [SPEC, *ANSWERING])
+@pytest.mark.parametrize("path", [SPEC, NETWORK, *ANSWERING])
 def test_every_public_name_is_in_the_map_or_has_a_reason(path):
     names = public(path)
     assert len(names) > 3

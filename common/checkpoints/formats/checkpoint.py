@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .lazy import LazyTensor
 
@@ -33,4 +34,4 @@ class Content:
     tensors: Mapping[str, LazyTensor]
     metadata: Mapping[str, str] = field(default_factory=dict)  # safetensors, torch and HDF5
     layer_names: Mapping[str, str] = field(default_factory=dict)  # .weights.h5 and .keras
-    config: Mapping | None = None  # .keras: the model
+    config: Mapping[str, Any] | None = None  # .keras: the model

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from safetensors import safe_open
@@ -71,7 +71,8 @@ def _in_safetensors(path: Path, file: safe_open, key: str) -> LazyTensor:
 
     def load() -> np.ndarray:
         with reading(path, "safetensors"):
-            return file.get_tensor(key)
+            values: np.ndarray = file.get_tensor(key)
+        return values
 
     return LazyTensor(key, tuple(part.get_shape()), np.dtype(SAFETENSORS_DTYPES[kind]), load)
 
@@ -135,9 +136,10 @@ def _read_npz(path: Path, raw: bool) -> Checkpoint:
     """efficientnet-jax keeps its names in an array, and the tensors under numbers."""
     with reading(path, ".npz"):
         archive = np.load(path, allow_pickle=False)  # reads its members one by one, when asked
-        tensors = _by_key(_in_npz(path, archive, info) for info in archive.zip.infolist())
+        members: zipfile.ZipFile = archive.zip
+        tensors = _by_key(_in_npz(path, archive, members, info) for info in members.infolist())
         if "names" in tensors:
-            if archive.zip.getinfo("names.npy").file_size > NAMES_LIMIT:
+            if members.getinfo("names.npy").file_size > NAMES_LIMIT:
                 raise FileError(path, "its list of names is implausibly long")
             names = [str(name) for name in tensors["names"].read()]
             absent = [name for number, name in enumerate(names) if str(number) not in tensors]
@@ -147,14 +149,16 @@ def _read_npz(path: Path, raw: bool) -> Checkpoint:
     return Checkpoint(path, "npz", tensors)
 
 
-def _in_npz(path: Path, archive: np.lib.npyio.NpzFile, info: zipfile.ZipInfo) -> LazyTensor:
+def _in_npz(
+    path: Path, archive: np.lib.npyio.NpzFile, members: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> LazyTensor:
     key = info.filename.removesuffix(".npy")
-    with archive.zip.open(info) as member:
+    with members.open(info) as member:
         shape, dtype = _npy_header(member)
     return LazyTensor(key, shape, dtype, partial(_read_npy, path, archive, key))
 
 
-def _npy_header(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(member)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)

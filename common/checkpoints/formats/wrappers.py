@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from .lazy import LazyTensor
 
@@ -17,7 +18,7 @@ AVERAGED_PREFIX = r"(^|[._/])(ema|averaged)"  # of the attribute that holds a mo
 
 
 def unwrap(
-    content: Mapping, raw: bool
+    content: Mapping[str, Any], raw: bool
 ) -> tuple[dict[str, LazyTensor], tuple[str, ...], dict[str, str]]:
     """The tensors of a checkpoint by key, what was around them, what was beside them and why."""
     found: list[str] = []

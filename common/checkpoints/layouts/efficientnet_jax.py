@@ -5,10 +5,10 @@ from __future__ import annotations
 from ...backends.registry import TORCH
 from ...network import PYTORCH, TENSORFLOW
 from ...spec import PRESETS
-from .schema import PYTORCH_ORDER, PYTORCH_TENSORS, Form, Layout, Names, same_for
+from .schema import PYTORCH_ORDER, PYTORCH_TENSORS, EfficientNetNames, Form, Layout, same_for
 
 FORM = Form(
-    names=Names(
+    names=EfficientNetNames(
         stem_conv="stem.conv",
         stem_bn="stem.bn",
         block="blocks.{S}.{B}.",

@@ -6,9 +6,9 @@ from ...backends.registry import TORCH
 from ...network import TENSORFLOW
 from ...spec import PRESETS
 from ..formats.detect import PYTORCH_FILE
-from .schema import Layout, Names, same_for, state_dict
+from .schema import EfficientNetNames, Layout, same_for, state_dict
 
-NAMES = Names(
+NAMES = EfficientNetNames(
     stem_conv="_conv_stem",
     stem_bn="_bn0",
     block="_blocks.{I}.",

@@ -7,12 +7,12 @@ from dataclasses import replace
 from ...backends.registry import KERAS
 from ...network import TENSORFLOW
 from .keras_applications import LEGACY_TENSORS, NESTED_PATH
-from .schema import TENSORFLOW_ORDER, Form, Layout, Names, same_for
+from .schema import TENSORFLOW_ORDER, EfficientNetNames, Form, Layout, same_for
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l2")
 
 FORM = Form(
-    names=Names(
+    names=EfficientNetNames(
         stem_conv="stem_conv",
         stem_bn="stem_bn",
         block="stack_{S}_block{B}_",

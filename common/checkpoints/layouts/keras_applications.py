@@ -19,9 +19,9 @@ from .schema import (
     TENSORFLOW_ORDER,
     TENSORFLOW_TENSORS,
     Counters,
+    EfficientNetNames,
     Form,
     Layout,
-    Names,
     Ordered,
     Roles,
     Tensors,
@@ -30,7 +30,7 @@ from .schema import (
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 
-NAMES = Names(
+NAMES = EfficientNetNames(
     stem_conv="stem_conv",
     stem_bn="stem_bn",
     block="block{S1}{L}_",

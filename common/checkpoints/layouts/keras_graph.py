@@ -7,11 +7,12 @@ their layouts give them; what has no weights is named after its neighbours.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
-from ... import spec, xception
 from ...network import Layer, Network
-from ...xception import SeparableConv
+from ...spec import EfficientNetSpec, MBConvBlock
+from ...xception import ResidualBlock, SeparableConv, XceptionSpec
 from . import keras_applications
 from .schema import LayerNames
 from .xception import KERAS_NAMES
@@ -24,7 +25,7 @@ DENSE_INITIALIZER = {"scale": 1 / 3, "mode": "fan_out", "distribution": "uniform
 
 def config(network: Network) -> Config:
     """The functional model of a network, softmax included, as Keras 3 describes it."""
-    graph = GRAPHS[network.architecture](network)
+    graph = _graph(network)
     output = graph.build()
     return {
         "module": "keras.src.models.functional",
@@ -41,14 +42,18 @@ def config(network: Network) -> Config:
 
 
 class _Graph(ABC):
-    """Collects layers in Keras's order; a layer is referred to by its name, as in Keras."""
+    """Collects layers in Keras's order; a layer is referred to by its name, as in Keras.
 
-    def __init__(self, network: Network, names: LayerNames):
-        self.network = network
+    Shapes are those of one image, without the batch: (height, width, channels), or (channels,).
+    """
+
+    def __init__(self, name: str, network: Network, names: LayerNames):
+        self.name, self.dialect = name, network.dialect
+        self.resolution, self.in_channels = network.resolution, network.in_channels
         self.names = names.layers(network)
         self.known = {layer.role: layer for layer in network.layers}
         self.layers: list[Config] = []
-        self.shapes: dict[str, list[int | None]] = {}
+        self.shapes: dict[str, list[int]] = {}
 
     @abstractmethod
     def build(self) -> str:
@@ -56,19 +61,19 @@ class _Graph(ABC):
 
     def image(self) -> str:
         """The input."""
-        shape = [None, *self.network.resolution, self.network.in_channels]
+        shape = [*self.resolution, self.in_channels]
+        batch_shape = [None, *shape]
         return self.add(
-            "InputLayer", "input_layer", shape=shape, batch_shape=shape, dtype="float32"
+            "InputLayer", "input_layer", shape=shape, batch_shape=batch_shape, dtype="float32"
         )
 
-    def classifier(self, x: str, initializer: Config) -> str:
+    def classifier(self, x: str, classes: int, initializer: Config) -> str:
         """Softmax and all, as keras.applications has it."""
-        classes = self.network.num_classes
         return self.add(
             "Dense",
             self.names["classifier"],
             x,
-            shape=[None, classes],
+            shape=[classes],
             units=classes,
             activation="softmax",
             kernel_initializer=_initializer(initializer),
@@ -76,14 +81,13 @@ class _Graph(ABC):
 
     def batch_norm(self, x: str, role: str) -> str:
         """A batch norm in the numbers of the dialect."""
-        dialect = self.network.dialect
         return self.add(
             "BatchNormalization",
             self.names[role],
             x,
             axis=3,
-            momentum=dialect.momentum,
-            epsilon=dialect.epsilon,
+            momentum=self.dialect.momentum,
+            epsilon=self.dialect.epsilon,
         )
 
     def activation(self, x: str, name: str, function: str) -> str:
@@ -92,18 +96,21 @@ class _Graph(ABC):
 
     def pool(self, name: str, x: str) -> str:
         """The mean of a map."""
-        return self.add("GlobalAveragePooling2D", name, x, shape=[None, self.shapes[x][-1]])
+        return self.add("GlobalAveragePooling2D", name, x, shape=self.shapes[x][-1:])
 
     def add(
         self,
         kind: str,
         name: str,
-        inputs: str | list[str] = (),
-        shape: list[int | None] | None = None,
-        build: list | None = None,
-        **options,
+        inputs: str | Sequence[str] = (),
+        shape: list[int] | None = None,
+        build: list[int] | None = None,
+        **options: Any,
     ) -> str:
-        """Append a layer, and return its name; its output has the shape of its first input's."""
+        """Append a layer, and return its name; its output has the shape of its first input's.
+
+        `build` is the shape that the layer must be told when it is made, `options` its arguments.
+        """
         sources = [inputs] if isinstance(inputs, str) else inputs
         self.shapes[name] = shape or self.shapes[sources[0]]
         self.layers.append(
@@ -114,14 +121,14 @@ class _Graph(ABC):
                 "name": name,
                 "config": {"name": name, "trainable": True, **options},
                 "inbound_nodes": [self.node(inputs)] if inputs else [],
-                **({"build_config": {"input_shape": build}} if build else {}),
+                **({"build_config": {"input_shape": [None, *build]}} if build else {}),
             }
         )
         if kind == "InputLayer":
             del self.layers[-1]["config"]["trainable"]
         return name
 
-    def node(self, inputs: str | list[str]) -> Config:
+    def node(self, inputs: str | Sequence[str]) -> Config:
         """Where a layer's inputs come from."""
         if isinstance(inputs, str):
             return {"args": [self.tensor(inputs)], "kwargs": {}}
@@ -129,16 +136,17 @@ class _Graph(ABC):
 
     def tensor(self, name: str) -> Config:
         """The output of a layer."""
-        history = {"shape": self.shapes[name], "dtype": "float32", "keras_history": [name, 0, 0]}
+        shape = [None, *self.shapes[name]]
+        history = {"shape": shape, "dtype": "float32", "keras_history": [name, 0, 0]}
         return {"class_name": "__keras_tensor__", "config": history}
 
 
 class _EfficientNet(_Graph):
     """keras.applications.EfficientNetB0 to B7."""
 
-    def __init__(self, network: Network):
-        super().__init__(network, keras_applications.NAMES)
-        self.name = f"efficientnet{network.name}"
+    def __init__(self, network: EfficientNetSpec):
+        super().__init__(f"efficientnet{network.name}", network, keras_applications.NAMES)
+        self.network = network
 
     def build(self) -> str:
         network = self.network
@@ -154,7 +162,7 @@ class _EfficientNet(_Graph):
         x = self.pool("avg_pool", x)
         if network.classifier.dropout > 0:
             x = self.add("Dropout", "top_dropout", x, rate=network.classifier.dropout)
-        return self.classifier(x, DENSE_INITIALIZER)
+        return self.classifier(x, network.classifier.num_classes, DENSE_INITIALIZER)
 
     def normalized(self, x: str) -> str:
         """keras.applications' normalization of the image."""
@@ -163,7 +171,7 @@ class _EfficientNet(_Graph):
         # Its mean and variance are weights, which build() makes room for.
         return self.add("Normalization", "normalization", x, build=shape, axis=[3])
 
-    def block(self, x: str, block: spec.MBConvBlock) -> str:
+    def block(self, x: str, block: MBConvBlock) -> str:
         """One MBConv."""
         prefix = self.names[f"{block.role}.project_conv"].removesuffix("project_conv")
         start = x
@@ -176,9 +184,7 @@ class _EfficientNet(_Graph):
         x = self.activation(x, f"{prefix}activation", "silu")
         gate = self.pool(f"{prefix}se_squeeze", x)
         shape = [1, 1, block.expanded_channels]
-        gate = self.add(
-            "Reshape", f"{prefix}se_reshape", gate, shape=[None, *shape], target_shape=shape
-        )
+        gate = self.add("Reshape", f"{prefix}se_reshape", gate, shape=shape, target_shape=shape)
         gate = self.convolution(gate, f"{block.role}.se_reduce", activation="silu")
         gate = self.convolution(gate, f"{block.role}.se_expand", activation="sigmoid")
         x = self.add("Multiply", f"{prefix}se_excite", [x, gate])
@@ -198,24 +204,24 @@ class _EfficientNet(_Graph):
         layer = self.known[role]
         if layer.stride > 1:
             sides = self.padding(layer)
-            _, *size, channels = self.shapes[x]
+            *size, channels = self.shapes[x]
             padded = [side + sum(zeros) for side, zeros in zip(size, sides, strict=True)]
-            shape = [None, *padded, channels]
-            x = self.add("ZeroPadding2D", pad, x, shape=shape, padding=sides)
+            x = self.add("ZeroPadding2D", pad, x, shape=[*padded, channels], padding=sides)
         depthwise = layer.kind == "depthwise_conv"
         kernel = "depthwise_initializer" if depthwise else "kernel_initializer"
-        options = {} if depthwise else {"filters": layer.out_channels}
+        options: Config = {kernel: _initializer(INITIALIZER)}
+        if not depthwise:
+            options["filters"] = layer.out_channels
         return self.add(
             "DepthwiseConv2D" if depthwise else "Conv2D",
             self.names[role],
             x,
-            shape=[None, *layer.output_size, layer.out_channels],
+            shape=[*layer.output_size, layer.out_channels],
             kernel_size=[layer.kernel] * 2,
             strides=[layer.stride] * 2,
             padding="valid" if layer.stride > 1 else "same",
             use_bias=layer.bias,
             activation=activation,
-            **{kernel: _initializer(INITIALIZER)},
             **options,
         )
 
@@ -224,16 +230,16 @@ class _EfficientNet(_Graph):
         inputs = {self.network.stem.role: self.network.stem.input_size}
         inputs |= {block.role: block.input_size for block in self.network.blocks}
         size = inputs[layer.role.rpartition(".")[0]]
-        pad = self.network.dialect.pad
+        pad = self.dialect.pad
         return [list(pad(side, layer.kernel, layer.stride)) for side in size]
 
 
 class _Xception(_Graph):
     """keras.applications.Xception."""
 
-    def __init__(self, network: Network):
-        super().__init__(network, KERAS_NAMES)
-        self.name = "xception"
+    def __init__(self, network: XceptionSpec):
+        super().__init__("xception", network, KERAS_NAMES)
+        self.network = network
 
     def build(self) -> str:
         network = self.network
@@ -244,18 +250,18 @@ class _Xception(_Graph):
             x = self.activation(x, f"{self.names[f'{part.role}.conv']}_act", "relu")
         for number, block in enumerate(network.blocks):
             x = self.block(x, block, f"add_{number}" if number else "add")
-        for part in network.head:
-            x = self.separable(x, part.separable)
-            x = self.activation(x, self.act(part.separable), "relu")
+        for end in network.head:
+            x = self.separable(x, end.separable)
+            x = self.activation(x, self.act(end.separable), "relu")
         if network.classifier is None:
             return x
-        return self.classifier(self.pool("avg_pool", x), GLOROT)
+        return self.classifier(self.pool("avg_pool", x), network.classifier.num_classes, GLOROT)
 
     def act(self, conv: SeparableConv) -> str:
         """What the activation beside a separable convolution is called."""
         return f"{self.names[f'{conv.role}.pointwise_conv']}_act"
 
-    def block(self, x: str, block: xception.ResidualBlock, name: str) -> str:
+    def block(self, x: str, block: ResidualBlock, name: str) -> str:
         """One block, whose sum is called `name`."""
         start = x
         for conv in block.separable:
@@ -270,7 +276,7 @@ class _Xception(_Graph):
                 "MaxPooling2D",
                 f"block{number}_pool",
                 x,
-                shape=[None, *block.output_size, block.out_channels],
+                shape=[*block.output_size, block.out_channels],
                 pool_size=[block.kernel] * 2,
                 strides=[block.stride] * 2,
                 padding="same",
@@ -286,7 +292,7 @@ class _Xception(_Graph):
             "SeparableConv2D",
             self.names[role],
             x,
-            shape=[None, *conv.size, conv.out_channels],
+            shape=[*conv.size, conv.out_channels],
             filters=conv.out_channels,
             kernel_size=[conv.kernel] * 2,
             padding="same",
@@ -301,7 +307,7 @@ class _Xception(_Graph):
             "Conv2D",
             self.names[role],
             x,
-            shape=[None, *layer.output_size, layer.out_channels],
+            shape=[*layer.output_size, layer.out_channels],
             filters=layer.out_channels,
             kernel_size=[layer.kernel] * 2,
             strides=[layer.stride] * 2,
@@ -310,7 +316,12 @@ class _Xception(_Graph):
         )
 
 
-GRAPHS = {"efficientnet": _EfficientNet, "xception": _Xception}
+def _graph(network: Network) -> _Graph:
+    if isinstance(network, EfficientNetSpec):
+        return _EfficientNet(network)
+    if isinstance(network, XceptionSpec):
+        return _Xception(network)
+    raise TypeError(f"keras.applications has no {network.title}")
 
 
 def _initializer(options: Config) -> Config:

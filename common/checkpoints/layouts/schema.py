@@ -18,7 +18,7 @@ import numpy as np
 
 from ...images.normalization import Normalization
 from ...network import Dialect, Layer, Network
-from ...spec import TABLE_1, MBConvBlock
+from ...spec import TABLE_1, EfficientNetSpec, MBConvBlock
 
 Axes = tuple[int, ...]
 BY_NAME = "by name"  # stands for the format of a Keras 3 file read by its layers' names
@@ -63,11 +63,12 @@ class Tensors:
 
     def name(self, layer: Layer, tensor: str) -> str:
         """The file's name of a canonical tensor name's last part."""
-        if layer.kind in ("depthwise_conv", "pointwise_conv") and tensor == "weight":
-            return getattr(self, layer.kind.replace("conv", "weight"))
         if layer.kind == "batch_norm" and tensor == "bias":
             return self.shift
-        return getattr(self, tensor)
+        if layer.kind in ("depthwise_conv", "pointwise_conv") and tensor == "weight":
+            tensor = layer.kind.replace("conv", "weight")
+        names: Mapping[str, str] = vars(self)
+        return names[tensor]
 
 
 PYTORCH_TENSORS = Tensors(
@@ -87,7 +88,7 @@ class LayerNames(Protocol):
 
 
 @dataclass(frozen=True)
-class Names:
+class EfficientNetNames:
     """Templates for the names of EfficientNet's layers."""
 
     stem_conv: str
@@ -101,7 +102,13 @@ class Names:
     headless_without: str = ""  # a prefix that the names of a network without classifier lack
 
     def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role."""
+        """The file's name of every layer with weights, by role.
+
+        Raises:
+            TypeError: the network is no EfficientNet.
+        """
+        if not isinstance(network, EfficientNetSpec):
+            raise TypeError(f"{network.title} is no EfficientNet")
         names = {
             "stem.conv": self.stem_conv,
             "stem.bn": self.stem_bn,
@@ -222,7 +229,7 @@ class Form:
     # A pattern of keys beside which these are of a network that computes something else, and why.
     another: tuple[str, str] | None = None
     first: int = 0  # {number} of the first tensor
-    layer_names: Names | None = None  # what each group of variables is said to belong to
+    layer_names: LayerNames | None = None  # what each group of variables is said to belong to
     dialects: tuple[Dialect, ...] = ()  # where they are not those of the whole layout
     # Layers that Keras numbers through a session, by the first of their names: a file has them
     # from any number on, and this form from zero.
@@ -278,7 +285,7 @@ def batch_counters(
     return {f"{names[role]}.num_batches_tracked": np.array(0, np.int64) for role in norms}
 
 
-def state_dict(names: Names) -> Form:
+def state_dict(names: LayerNames) -> Form:
     """The form of a PyTorch model's weights, whose names alone differ between libraries."""
     return Form(
         names=names,

@@ -13,18 +13,23 @@ from ...network import PYTORCH, TENSORFLOW, Dialect
 from ...spec import PRESETS
 from ..formats.detect import PYTORCH_FILE
 from . import efficientnet_pytorch, timm
-from .schema import Form, Layout, Names, same_for, state_dict
+from .schema import EfficientNetNames, Form, Layout, same_for, state_dict
 
 REST = r"^(decoder|segmentation_head|classification_head)\."
 
 
-def _encoder(names: Names, dialect: Dialect) -> Form:
-    inside = {
-        field: f"encoder.{getattr(names, field)}"
-        for field in ("stem_conv", "stem_bn", "block", "head_conv", "head_bn", "classifier")
-    }
+def _encoder(names: EfficientNetNames, dialect: Dialect) -> Form:
+    inside = replace(
+        names,
+        stem_conv=f"encoder.{names.stem_conv}",
+        stem_bn=f"encoder.{names.stem_bn}",
+        block=f"encoder.{names.block}",
+        head_conv=f"encoder.{names.head_conv}",
+        head_bn=f"encoder.{names.head_bn}",
+        classifier=f"encoder.{names.classifier}",
+    )
     return replace(
-        state_dict(replace(names, **inside)),
+        state_dict(inside),
         ignored=rf"{REST}|(^|\.)num_batches_tracked$",
         ignored_why="batch counters, and what follows the encoder",
         marker=REST,

@@ -7,11 +7,11 @@ from dataclasses import replace
 from ...backends.registry import TORCH
 from ...network import PYTORCH, TORCHVISION_LARGE
 from ..formats.detect import PYTORCH_FILE
-from .schema import Layout, Names, state_dict
+from .schema import EfficientNetNames, Layout, state_dict
 
 SMALL, LARGE = ("b0", "b1", "b2", "b3", "b4"), ("b5", "b6", "b7")
 
-NAMES = Names(
+NAMES = EfficientNetNames(
     stem_conv="features.0.0",
     stem_bn="features.0.1",
     block="features.{S1}.{B}.block.",

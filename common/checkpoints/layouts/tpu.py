@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...backends.registry import KERAS
 from ...network import TENSORFLOW
 from ...spec import PRESETS
-from .schema import TENSORFLOW_ORDER, TENSORFLOW_TENSORS, Form, Layout, Names, same_for
+from .schema import TENSORFLOW_ORDER, TENSORFLOW_TENSORS, EfficientNetNames, Form, Layout, same_for
 
 TPU = Layout(
     name="tpu",
@@ -14,7 +14,7 @@ TPU = Layout(
     dialects=same_for(tuple(PRESETS), TENSORFLOW),
     forms={
         "tf-checkpoint": Form(
-            names=Names(
+            names=EfficientNetNames(
                 stem_conv="efficientnet-{P}/stem/conv2d",
                 stem_bn="efficientnet-{P}/stem/tpu_batch_normalization",
                 block="efficientnet-{P}/blocks_{I}/",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ...backends.registry import TORCH
 from ...network import TENSORFLOW
 from ..formats.detect import PYTORCH_FILE
-from .schema import Layout, Names, same_for, state_dict
+from .schema import EfficientNetNames, Layout, same_for, state_dict
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 
-NAMES = Names(
+NAMES = EfficientNetNames(
     stem_conv="efficientnet.embeddings.convolution",
     stem_bn="efficientnet.embeddings.batchnorm",
     block="efficientnet.encoder.blocks.{I}.",

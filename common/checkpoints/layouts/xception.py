@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ...backends.registry import KERAS, TORCH
 from ...images.normalization import INCEPTION
 from ...network import PYTORCH, TENSORFLOW, Layer, Network, Section
-from ...xception import XCEPTION, ResidualBlock
+from ...xception import XCEPTION, ResidualBlock, XceptionSpec
 from ..formats.detect import KERAS_ARCHIVE, PYTORCH_FILE
 from .keras_applications import COUNTED_TENSORS, LEGACY_TENSORS, NESTED_PATH
 from .schema import (
@@ -29,9 +29,12 @@ from .smp import REST
 
 PRESETS = XCEPTION.presets
 
+Values = dict[str, str | int]  # of the placeholders of a template
+Place = tuple[Layer, str, Values]  # a layer, and the template of its name
+
 
 @dataclass(frozen=True)
-class Names:
+class XceptionNames:
     """Templates for the names of Xception's layers.
 
     `{N}` is a convolution of the stem, or a separable one, from 1; `{K}` is the block as Keras
@@ -54,32 +57,35 @@ class Names:
     classifier: str
 
     def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role."""
+        """The file's name of every layer with weights, by role.
+
+        Raises:
+            TypeError: the network is no Xception.
+        """
+        if not isinstance(network, XceptionSpec):
+            raise TypeError(f"{network.title} is no Xception")
         return {layer.role: template.format(**v) for layer, template, v in self._places(network)}
 
-    def _places(self, network: Network) -> Iterator[tuple[Layer, str, dict[str, str | int]]]:
-        """Every layer, the template of its name, and the values of its placeholders."""
+    def _places(self, network: XceptionSpec) -> Iterator[Place]:
         for number, section in enumerate(network.stem, 1):
             yield from _each(section, (self.stem_conv, self.stem_bn), {"N": number})
         projected = 0
         for block in network.blocks:
-            values = {"K": block.index + 2, "T": block.index + 1}
+            values: Values = {"K": block.index + 2, "T": block.index + 1}
             yield from self._separable(block, values)
             if block.has_projection:
                 values["R"] = f"_{projected}" if projected else ""
                 projected += 1
-                templates = (self.shortcut_conv, self.shortcut_bn)
-                yield from zip(block.layers[-2:], templates, [values] * 2, strict=True)
-        for number, section in enumerate(network.head, 1):
+                shortcut = (self.shortcut_conv, self.shortcut_bn)
+                yield from zip(block.layers[-2:], shortcut, [values] * 2, strict=True)
+        for number, end in enumerate(network.head, 1):
             templates = (self.head_depthwise, self.head_pointwise, self.head_bn)
             values = {"N": number, "N2": number + 2, "K": len(network.blocks) + 2}
-            yield from _each(section, templates, values)
+            yield from _each(end, templates, values)
         if network.classifier is not None:
             yield from _each(network.classifier, (self.classifier,), {})
 
-    def _separable(
-        self, block: ResidualBlock, values: dict[str, str | int]
-    ) -> Iterator[tuple[Layer, str, dict[str, str | int]]]:
+    def _separable(self, block: ResidualBlock, values: Values) -> Iterator[Place]:
         layers = iter(block.layers)
         for number in range(len(block.separable)):
             place = 3 * number + (1 if block.separable[0].relu_first else 0)
@@ -88,16 +94,14 @@ class Names:
                 yield next(layers), template, places
 
 
-def _each(
-    section: Section, templates: tuple[str, ...], values: dict[str, str | int]
-) -> Iterator[tuple[Layer, str, dict[str, str | int]]]:
+def _each(section: Section, templates: tuple[str, ...], values: Values) -> Iterator[Place]:
     for layer, template in zip(section.layers, templates, strict=True):
         yield layer, template, values
 
 
 # ------------------------------------------------------------------ keras.applications
 
-KERAS_NAMES = Names(
+KERAS_NAMES = XceptionNames(
     stem_conv="block1_conv{N}",
     stem_bn="block1_conv{N}_bn",
     depthwise="block{K}_sepconv{N}",
@@ -168,7 +172,7 @@ KERAS_HUB_XCEPTION = Layout(
 
 # ------------------------------------------------------------------ timm
 
-TIMM_NAMES = Names(
+TIMM_NAMES = XceptionNames(
     stem_conv="conv{N}",
     stem_bn="bn{N}",
     depthwise="block{T}.rep.{C}.conv1",

@@ -28,6 +28,6 @@ def initializer(*fields, name=b"a"):
 
 
 def forged(path, *tensors):
-    """A file of these initializers, which may say what they like, and what `onnx` makes of it."""
+    """A file of these initializers, which may say what they like."""
     path.write_bytes(wire.number_field(1, 8) + wire.message_field(7, b"".join(tensors)))
     return path
