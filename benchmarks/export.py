@@ -23,9 +23,9 @@ EXPORTERS = {
     "keras": ("ours", "model.export"),
 }
 IMPORTS = {
-    ("torch", "ours"): ["torch_impl.onnx", "torch.export"],
+    ("torch", "ours"): ["efficientnet_rosetta.torch_impl.onnx", "torch.export"],
     ("torch", "torch.onnx"): ["onnxscript", "torch.onnx", "torch.onnx._internal.exporter._core"],
-    ("keras", "ours"): ["keras_impl.onnx"],
+    ("keras", "ours"): ["efficientnet_rosetta.keras_impl.onnx"],
     ("keras", "model.export"): ["tf2onnx"],
 }
 

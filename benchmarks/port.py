@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for parity_tests, which is not installed
+
 # By job: layout and name of the source, layout and name of the result, and the other converter.
 JOBS = {
     "Keras to transformers": (
@@ -33,6 +35,11 @@ JOBS = {
         ("efficientnet-pytorch", "source.pth"),
         ("efficientnet-pytorch", "result.safetensors"),
         "its from_pretrained",
+    ),
+    "PyTorch's .pth": (
+        ("timm-tf", "source.pth"),
+        ("canonical", "result.safetensors"),
+        "load_state_dict",
     ),
     "safetensors to .weights.h5": (
         ("canonical", "source.safetensors"),
@@ -105,9 +112,13 @@ def write_source(preset: str, where: str, layout: str, name: str) -> None:
 
 def measure(job: str, preset: str, folder: Path) -> None:
     """Run ours, with and without reading the result back, then the other; print their rows."""
-    (_, source), (layout, result), other = JOBS[job]
-    port = "import sys; from common.porting import port; port(*sys.argv[1:4], verify={}, run=False)"
-    paths = [str(folder / source), str(folder / result), layout]
+    (of, source), (layout, result), other = JOBS[job]
+    port = (
+        "import sys; from efficientnet_rosetta import port; "
+        "port(*sys.argv[1:4], dialect=sys.argv[4], verify={}, run=False)"
+    )
+    dialect = DIALECTS.get(of, "tensorflow")
+    paths = [str(folder / source), str(folder / result), layout, dialect]
     commands = {
         "ours": [sys.executable, "-c", port.format(False), *paths],
         "ours, read back": [sys.executable, "-c", port.format(True), *paths],
@@ -156,7 +167,7 @@ def with_transformers(preset: str, folder: Path) -> None:
     operators.declare()
     from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
-    from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS
+    from efficientnet_rosetta.common.checkpoints.layouts import layout_of
     from efficientnet_rosetta.common.spec import resolve
 
     model = getattr(keras.applications, f"EfficientNet{preset.upper()}")(weights=None)
@@ -172,7 +183,7 @@ def with_transformers(preset: str, folder: Path) -> None:
         )
     )
     # Its table of names, which is a function of the blocks' names, is ours here.
-    names = LAYOUTS["transformers"].forms["torch"].keys(network)
+    names = layout_of("transformers").forms["torch"].keys(network)
     variables = iter(variable for layer in model.layers[3:] for variable in layer.weights)
     state = target.state_dict()
     for key in names.values():
@@ -205,7 +216,21 @@ def with_efficientnet_pytorch(preset: str, folder: Path) -> None:
     save_file(EfficientNet.from_pretrained(name, path).state_dict(), folder / "its.safetensors")
 
 
+def with_load_state_dict(preset: str, folder: Path) -> None:
+    """What a program that uses the weights does first: `torch.load` and `load_state_dict`."""
+    import torch
+
+    from parity_tests.peers import operators
+
+    operators.declare()
+    import timm
+
+    model = timm.create_model(f"tf_efficientnet_{preset}")
+    model.load_state_dict(torch.load(folder / "source.pth", weights_only=True))
+
+
 OTHERS = {
+    "load_state_dict": with_load_state_dict,
     "transformers' script": with_transformers,
     "keras-hub from_preset": with_keras_hub,
     "its from_pretrained": with_efficientnet_pytorch,

@@ -25,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for parity_tests, which is not installed
+
 Step = Callable[[], None]
 
 CLASSES = 1000

@@ -23,7 +23,8 @@ import keras
 import numpy as np
 import torch
 
-from efficientnet_rosetta.common import architectures, spec
+from efficientnet_rosetta.common import architectures
+from efficientnet_rosetta.common import network as conventions
 from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import get_backend
@@ -77,17 +78,17 @@ def logits() -> Iterator[tuple[str, float]]:
     def error(network: Network, seen: np.ndarray, reference: np.ndarray) -> float:
         return change_of(run(network, weights, seen), reference)
 
-    seen = photograph(PHOTOGRAPH, network)[None]
+    seen = shown(network)
     right = run(network, weights, seen)
     for name, dialect in OTHERWISE.items():
         other = changed(network, dialect=vars(dialect))
         yield name, error(other, seen, right)
         if name == "padding":
             odd = changed(network, resolution=ODD)
-            larger = photograph(PHOTOGRAPH, odd)[None]
+            larger = shown(odd)
             reference = run(odd, weights, larger)
             yield "padding at 225", error(changed(other, resolution=ODD), larger, reference)
-    with patch.object(spec, "same_padding", before):
+    with patch.object(conventions, "same_padding", before):
         yield "same lower", error(network, seen, right)
     yield "BGR", error(network, seen[:, ::-1], right)
 
@@ -103,7 +104,7 @@ def xception() -> Iterator[tuple[str, float]]:
     """The change of Xception's logits, where the only paddings that differ are of its poolings."""
     network = architectures.resolve("xception")
     weights = calibrated(network)
-    seen = photograph(PHOTOGRAPH, network)[None]
+    seen = shown(network)
     right = run(network, weights, seen)
     for name, dialect in OTHERWISE.items():
         other = changed(network, dialect=vars(dialect))
@@ -116,9 +117,14 @@ def change_of(found: np.ndarray, reference: np.ndarray) -> float:
     return only.largest
 
 
-def before(size: int, kernel: int, stride: int, rule=spec.same_padding) -> tuple[int, int]:
+def before(size: int, kernel: int, stride: int, rule=conventions.same_padding) -> tuple[int, int]:
     """SAME with the odd zero before, ONNX's SAME_LOWER."""
     return rule(size, kernel, stride)[::-1]
+
+
+def shown(network: Network) -> np.ndarray:
+    """The photograph as `rosetta parity` shows it to a network, a batch of one."""
+    return photograph(PHOTOGRAPH, network.in_channels, network.resolution)[None]
 
 
 def image(family: Family) -> np.ndarray:

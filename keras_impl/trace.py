@@ -30,8 +30,9 @@ def trace(model: keras.Model, endpoint: str, value: np.ndarray) -> Trace:
     ]
     section = functional(start, [operation.output for operation in kept], "section")
     x = ops.convert_to_tensor(to_layout(value, value.ndim == 4), model.inputs[0].dtype)
+    outputs = keras.tree.flatten(section(x, training=False))  # one of one is no list
     found = Trace()
-    for operation, output in zip(kept, section(x, training=False), strict=True):
+    for operation, output in zip(kept, outputs, strict=True):
         array = ops.convert_to_numpy(output)
         found.keep(_name(operation, endpoint), from_layout(array, True))
     return found

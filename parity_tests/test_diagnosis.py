@@ -34,6 +34,11 @@ def test_a_drift_grows_bit_by_bit():
     assert (found.kind, found.endpoint, found.error) == ("drift", "e3", 2e-4)
 
 
+def test_a_run_that_agrees_has_no_growth_to_speak_of():
+    with pytest.raises(ValueError, match="keras agrees"):
+        growth(comparison(2e-7, 3e-7), "float32")
+
+
 def test_no_number_is_a_jump():
     found = growth(comparison(2e-7, float("inf"), float("inf")), "float32")
     assert (found.kind, found.endpoint) == ("jump", "e1")

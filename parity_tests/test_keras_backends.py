@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.backends.process import ProcessBackend
 from efficientnet_rosetta.common.cli import app
+from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.parity import claims
 from parity_tests.claiming import HALF, holds
 from parity_tests.support import images_for, reference, small, weights_of
@@ -59,3 +60,8 @@ def test_an_unknown_backend_of_keras_is_one_line():
     assert str(done.exception) == (
         "unknown variant 'theano' of keras; choose from tensorflow, jax, torch"
     )
+
+
+def test_a_backend_without_variants_is_one_line():
+    with pytest.raises(RosettaError, match="backend 'torch' cannot do this: it has no variants"):
+        ProcessBackend("torch", "jax")

@@ -169,3 +169,9 @@ def test_every_layout_knows_what_its_library_runs():
         assert set(layout.presets) <= set(PRESETS)
         assert set(layout.dialects) == set(layout.presets)
         assert all(layout.dialects.values())
+
+
+@pytest.mark.parametrize(("preset", "other"), [("b0", "xception"), ("xception", "b0")])
+def test_a_layout_of_another_architecture_has_no_names(preset, other):
+    with pytest.raises(TypeError, match="is no"):
+        layout_of("timm", preset).forms["safetensors"].keys(resolve(other))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.parity.onnx_program import cuts
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import SCHEMA
 from parity_tests.support import exported, small, weights_of
@@ -114,6 +115,31 @@ def test_a_graph_and_a_checkpoint_agree(files):
     done = rosetta(files / "keras.onnx", files / "b.safetensors")
     assert done.exit_code == 1
     assert "(stages.5.blocks.1.se_expand in the second) is the first" in done.stdout
+
+
+def leads_around(model, name):
+    """Whether the last output can be followed back to the input without passing a value."""
+    given = {initializer.name for initializer in model.graph.initializer}
+    inputs = {value.name for value in model.graph.input} - given
+    producers = {output: node for node in model.graph.node for output in node.output}
+    seen, queue = {name}, [model.graph.output[-1].name]
+    while queue:
+        value = queue.pop()
+        if value in inputs:
+            return True
+        if value not in seen and value in producers:
+            queue.extend(producers[value].input)
+        seen.add(value)
+    return False
+
+
+@pytest.mark.parametrize("backend", ["torch", "keras"])
+def test_the_values_that_no_skip_leads_around(files, backend):
+    model = onnx.load(files / f"{backend}.onnx")
+    values = {output for node in model.graph.node for output in node.output}
+    found = cuts(model)
+    assert found == {name for name in values if not leads_around(model, name)}
+    assert 20 < len(found) < len(values) / 2
 
 
 def test_callables_are_compared_by_what_they_return(files, monkeypatch):

@@ -49,9 +49,9 @@ RUNNERS = {
 }
 EXTRAS = {
     "torch": "running networks in PyTorch",
-    "keras": "running networks in Keras; HDF5, `.keras` and TensorFlow files",
-    "onnx": "parity runs, exported graphs, photographs",
-    "train": "training in PyTorch, curves, images",
+    "keras": "running networks in Keras",
+    "onnx": "exported graphs, parity runs and their reports",
+    "train": "training in PyTorch, curves, TFRecord files",
     "all": "all of these",
     "dev": "the tests: everything, and the libraries that they compare with",
     "docs": "these pages",

@@ -16,24 +16,20 @@ from safetensors import safe_open
 from ...errors import FileError, reading
 from . import hdf5, onnx_file, tensor_bundle, torch_file, wrappers
 from .checkpoint import Checkpoint
-from .detect import CHECKPOINT, KERAS_ARCHIVE, KERAS_MEMBER, PYTORCH_FILE, SAVED_MODEL, detect
+from .detect import (
+    CHECKPOINT,
+    KERAS_ARCHIVE,
+    KERAS_MEMBER,
+    PYTORCH_FILE,
+    SAFETENSORS_DTYPES,
+    SAVED_MODEL,
+    detect,
+)
 from .lazy import LazyTensor
 
 WHOLE_MODEL = "model_weights/"  # in a legacy .h5
 NAMES_LIMIT = 2**24  # bytes of an .npz member that must be read before any shape is known
 EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
-# From the dtypes of safetensors to NumPy's, where a tensor can be a weight or a counter.
-SAFETENSORS_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-}
 
 
 def read(path: str | Path, raw: bool = False) -> Checkpoint:

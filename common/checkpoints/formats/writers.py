@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -10,12 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from ..._util.atomic import naming, replacing, temporary_prefix
 from . import hdf5, tensor_bundle, torch_file
 from .checkpoint import Content
-from .detect import CHECKPOINT, KERAS_ARCHIVE, KERAS_MEMBER, PYTORCH_FILE, index_of
+from .detect import (
+    CHECKPOINT,
+    KERAS_ARCHIVE,
+    KERAS_MEMBER,
+    PYTORCH_FILE,
+    SAFETENSORS_DTYPES,
+    index_of,
+)
 
 KERAS_VERSION = "3.15.1"  # whose files ours look like
 
@@ -36,11 +43,6 @@ def write(path: str | Path, kind: str, content: Content) -> None:
         WRITERS[kind](temporary, content)
 
 
-def _arrays(content: Content) -> dict[str, np.ndarray]:
-    """All of them at once, in the order of C, for the formats that cannot be written by parts."""
-    return {key: np.ascontiguousarray(stored.read()) for key, stored in content.tensors.items()}
-
-
 def _write_checkpoint(prefix: Path, content: Content) -> None:
     """Several files: written aside, then moved, the index that makes them one last of all."""
     hidden = temporary_prefix(prefix)
@@ -55,7 +57,23 @@ def _write_checkpoint(prefix: Path, content: Content) -> None:
 
 
 def _write_safetensors(path: Path, content: Content) -> None:
-    save_file(_arrays(content), path, metadata=dict(content.metadata))
+    """Length of the header, header, tensors one after another (safetensors' README, "Format").
+
+    The library's own function takes all tensors at once, which is twice the memory of a file.
+    """
+    kinds = {np.dtype(name): kind for kind, name in SAFETENSORS_DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(sorted(content.metadata.items()))}
+    end = 0
+    for key, tensor in content.tensors.items():
+        start, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
+        kind, shape = kinds[tensor.dtype], list(tensor.shape)
+        header[key] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # so that tensors begin at a multiple of their size
+    with path.open("wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for tensor in content.tensors.values():
+            file.write(np.ascontiguousarray(tensor.read()).data.cast("B"))
 
 
 def _write_torch(path: Path, content: Content) -> None:
@@ -63,12 +81,15 @@ def _write_torch(path: Path, content: Content) -> None:
 
 
 def _write_npz(path: Path, content: Content) -> None:
-    members: dict[str, Any] = {
-        str(number): array for number, array in enumerate(_arrays(content).values())
-    }
-    kinds = np.array(["var"] * len(members))
-    with path.open("wb") as file:
-        np.savez(file, names=np.array(list(content.tensors)), types=kinds, **members)
+    """What `numpy.savez` writes, tensor by tensor."""
+    kinds = np.array(["var"] * len(content.tensors))
+    lists = {"names": np.array(list(content.tensors)), "types": kinds}
+    tensors = {str(number): tensor for number, tensor in enumerate(content.tensors.values())}
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for name in (*lists, *tensors):
+            array = lists[name] if name in lists else np.ascontiguousarray(tensors[name].read())
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _write_legacy(path: Path, content: Content) -> None:
