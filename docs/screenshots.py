@@ -6,6 +6,7 @@ python docs/screenshots.py
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +16,12 @@ from playwright.sync_api import Page, sync_playwright
 from efficientnet_rosetta.common.parity import report
 from efficientnet_rosetta.common.parity import run as parity
 from efficientnet_rosetta.common.spec import resolve
-from parity_tests.support import wrong_epsilon
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # for parity_tests, which is not installed
+
+from parity_tests.support import wrong_epsilon  # noqa: E402
+
 PAGE = ROOT / "build" / "docs" / "index.html"
 PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM = "/usr/bin/chromium"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from efficientnet_rosetta.common.backends import process
 from efficientnet_rosetta.common.backends.process import ProcessBackend
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
@@ -62,6 +63,9 @@ def test_an_unknown_backend_of_keras_is_one_line():
     )
 
 
-def test_a_backend_without_variants_is_one_line():
-    with pytest.raises(RosettaError, match="backend 'torch' cannot do this: it has no variants"):
+def test_a_backend_without_variants_is_one_line(monkeypatch):
+    with pytest.raises(RosettaError, match="unknown variant 'jax' of torch; there are none"):
         ProcessBackend("torch", "jax")
+    monkeypatch.setattr(process, "get_backend", lambda name: object())
+    with pytest.raises(RosettaError, match="backend 'mine' cannot do this: it has no variants"):
+        ProcessBackend("mine", "jax")

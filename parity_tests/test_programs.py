@@ -100,13 +100,13 @@ def test_two_checkpoints_are_diagnosed_and_their_tensors_named(files):
     done = rosetta(files / "a.safetensors", files / "b.safetensors")
     assert done.exit_code == 1
     role = "stages.5.blocks.1.se_expand"
-    assert f"{role} (there {role}) is the first operation that differs" in done.stdout
-    assert f"1 tensors of the two files differ, {role}.bias the first of them" in done.stdout
+    assert f"{role} ({role} in the second) is the first operation that differs" in done.stdout
+    assert f"1 tensors of the two files differ; the first of them is {role}.bias" in done.stdout
     (command,) = re.findall("again: rosetta compare (.*)", done.stdout)
     assert command.endswith("--after stages.5.blocks.0 stages.5.blocks.0")
     again = rosetta(*shlex.split(command))
     assert again.exit_code == 1
-    assert f"{role} (there {role}) is the first operation that differs" in again.stdout
+    assert f"{role} ({role} in the second) is the first operation that differs" in again.stdout
 
 
 def test_a_graph_and_a_checkpoint_agree(files):

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
 
-from ..errors import RosettaError
+from ..errors import RosettaError, needs
+
+with needs("writing ONNX"):
+    import onnx
+    from onnx import helper, numpy_helper
 
 INPUT, BATCH = "image", "batch"
 PROTOBUF_LIMIT = 2**31 - 2**20  # bytes of a message, less room for everything but the weights

@@ -47,9 +47,8 @@ class ProcessBackend:
     def __init__(self, backend: str, variant: str):
         variants = require(get_backend(backend), Variants, backend).variants()
         if variant not in variants:
-            raise UsageError(
-                f"unknown variant {variant!r} of {backend}; choose from {', '.join(variants)}"
-            )
+            known = f"choose from {', '.join(variants)}" if variants else "there are none"
+            raise UsageError(f"unknown variant {variant!r} of {backend}; {known}")
         found = variants[variant]
         if find_spec(found.package) is None:
             raise MissingDependencyError(

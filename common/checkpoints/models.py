@@ -11,7 +11,7 @@ from .._util.result import Result
 from ..architectures import changed, resolve
 from ..backends.protocol import OPSET, Exporter, FeatureBuilder, loaded, require
 from ..backends.registry import default_backend, get_backend
-from ..errors import FileError, UsageError, needs
+from ..errors import FileError, UsageError
 from ..network import Network
 from ..weights.calibration import calibrated
 from ..weights.canonical import Weights
@@ -115,9 +115,7 @@ def export(
     name = backend or default_backend()
     framework = require(get_backend(name), Exporter, name)
     # Opened before the work: what cannot be written is reported at once.
-    with needs("ONNX"), replacing(output) as temporary:
-        import onnx  # noqa: F401 - or the framework's own exporter would say so less plainly
-
+    with replacing(output) as temporary:
         found = _exported_network(preset, weights, dialect, resolution)
         model = loaded(framework, found.network, found.weights)
         exported = framework.export_onnx(model, found.network, endpoints, opset)

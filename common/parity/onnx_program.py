@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import helper
-from onnx.utils import Extractor
 
 from ..backends.trace import Trace
 from ..backends.values import check_endpoints, from_layout, to_layout
-from ..errors import FileError, RosettaError
+from ..errors import FileError, RosettaError, needs
+
+with needs("running ONNX graphs"):
+    import onnx
+    import onnxruntime
+    from onnx import helper
+    from onnx.utils import Extractor
 
 ERRORS_ONLY = 3  # onnxruntime's severity
 # Operations that hand on what they are given, in another shape, order or type, or amid zeros.
