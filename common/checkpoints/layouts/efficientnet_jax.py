@@ -45,6 +45,6 @@ EFFICIENTNET_JAX = Layout(
     presets=tuple(PRESETS),
     dialects=same_for(tuple(PRESETS), TENSORFLOW, PYTORCH),
     forms={"npz": FORM},
-    expects="RGB / 255, ImageNet mean and standard deviation (_ap: 0.5 and 0.5)",
+    expects="RGB / 255, then the mean and standard deviation of ImageNet; _ap weights use 0.5 for both",
     framework=TORCH,
 )

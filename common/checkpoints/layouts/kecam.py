@@ -42,6 +42,6 @@ KECAM = Layout(
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={},
     also_read={"h5": (FORM, replace(FORM, path=NESTED_PATH))},
-    expects="RGB / 255, ImageNet mean and standard deviation",
+    expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=KERAS,
 )

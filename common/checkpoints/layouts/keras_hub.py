@@ -24,6 +24,6 @@ KERAS_HUB = Layout(
             ignored_why="state of the optimizer",
         )
     },
-    expects="RGB / 255, ImageNet mean and standard deviation",
+    expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=KERAS,
 )

@@ -28,6 +28,6 @@ QUBVEL = Layout(
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={"h5": FORM},
     also_read={"h5": (replace(FORM, path=NESTED_PATH),)},
-    expects="RGB / 255, ImageNet mean and standard deviation",
+    expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=KERAS,
 )

@@ -53,6 +53,6 @@ TORCHVISION = Layout(
     },
     forms={"safetensors": FORM, PYTORCH_FILE: FORM},
     also_read={"safetensors": (FEATURES,), PYTORCH_FILE: (FEATURES,)},
-    expects="RGB / 255, ImageNet mean and standard deviation",
+    expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=TORCH,
 )

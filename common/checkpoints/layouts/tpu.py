@@ -48,6 +48,6 @@ TPU = Layout(
             ignored_why="state of the optimizer",
         )
     },
-    expects="RGB / 255, ImageNet mean and standard deviation (AdvProp: 0.5 and 0.5)",
+    expects="RGB / 255, then the mean and standard deviation of ImageNet; AdvProp weights use 0.5 for both",
     framework=KERAS,
 )
