@@ -45,6 +45,6 @@ EFFICIENTNET_JAX = Layout(
     presets=tuple(PRESETS),
     dialects=same_for(tuple(PRESETS), TENSORFLOW, PYTORCH),
     forms={"npz": FORM},
-    expects="RGB / 255, then the mean and standard deviation of ImageNet; _ap weights use 0.5 for both",
+    expects="RGB / 255, then ImageNet mean and deviation; _ap weights use 0.5 for both",
     framework=TORCH,
 )

@@ -34,7 +34,7 @@ EFFICIENTNET_PYTORCH = Layout(
     presets=tuple(PRESETS),
     dialects=same_for(tuple(PRESETS), TENSORFLOW),
     forms={"safetensors": FORM, PYTORCH_FILE: FORM},
-    expects="RGB / 255, then the mean and standard deviation of ImageNet; advprop weights use 0.5 for both",
+    expects="RGB / 255, then ImageNet mean and deviation; advprop weights use 0.5 for both",
     framework=TORCH,
     notes=("from_name pads for the preset's own resolution; give image_size=None for any other",),
 )

@@ -45,7 +45,7 @@ SMP = Layout(
     presets=tuple(PRESETS),
     dialects=same_for(tuple(PRESETS), TENSORFLOW, PYTORCH),
     forms={},
-    expects="RGB / 255, then the mean and standard deviation of ImageNet; AdvProp encoders use 0.5",
+    expects="RGB / 255, then ImageNet mean and deviation; AdvProp encoders use 0.5",
     framework=TORCH,
     also_read={PYTORCH_FILE: FORMS, "safetensors": FORMS},
 )

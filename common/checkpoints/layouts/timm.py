@@ -48,7 +48,7 @@ TIMM_TF = Layout(
     presets=tuple(PRESETS),
     dialects=same_for(tuple(PRESETS), TENSORFLOW),
     forms=FORMS,
-    expects="RGB / 255, then the mean and standard deviation of ImageNet; .ap_ weights use 0.5 for both",
+    expects="RGB / 255, then ImageNet mean and deviation; .ap_ weights use 0.5 for both",
     framework=TORCH,
 )
 TIMM = Layout(
@@ -57,6 +57,6 @@ TIMM = Layout(
     presets=WITHOUT_L2,
     dialects=same_for(WITHOUT_L2, PYTORCH),
     forms=FORMS,
-    expects="RGB / 255, then the mean and standard deviation of ImageNet; ra4_e3600 weights use 0.5",
+    expects="RGB / 255, then ImageNet mean and deviation; ra4_e3600 weights use 0.5",
     framework=TORCH,
 )

@@ -48,6 +48,6 @@ TPU = Layout(
             ignored_why="state of the optimizer",
         )
     },
-    expects="RGB / 255, then the mean and standard deviation of ImageNet; AdvProp weights use 0.5 for both",
+    expects="RGB / 255, then ImageNet mean and deviation; AdvProp weights use 0.5 for both",
     framework=KERAS,
 )
