@@ -15,14 +15,21 @@ from .._util import json_text
 from ..network import DIALECTS
 from . import tables
 from .command import app
-from .options import BackendOption, GivenDialect, JsonFlag, PresetArgument, SizeOption, pixels
+from .options import (
+    DIFFERS,
+    BackendOption,
+    GivenDialect,
+    JsonFlag,
+    PresetArgument,
+    SizeOption,
+    pixels,
+)
 
 if TYPE_CHECKING:
     from ..checkpoints.inspect import Inspection
     from ..checkpoints.port import Ported
     from ..checkpoints.run_files import NotRun, Outputs
 
-DIFFERS = 1  # exit status
 SHOWN = 10  # tensors that differ
 
 FileArgument = Annotated[

@@ -13,30 +13,12 @@ import typer
 import efficientnet_rosetta as rosetta
 
 from .command import app
-from .options import GivenDialect
+from .options import DIFFERS, GivenDialect, JsonFile
 
 if TYPE_CHECKING:
     from ..parity.compare import Compared
 
-DIFFERS = 1  # exit status
 TOLERANCE = 1e-4  # of float32, as in backends/comparison.py
-
-ImageOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Photograph to use instead of the built-in one."),
-]
-DtypeOption = Annotated[
-    str, typer.Option(help="Arithmetic: float32 or float64. ONNX graphs always use float32.")
-]
-BatchOption = Annotated[
-    int,
-    typer.Option(help="Number of variants of the photograph, and of images of noise."),
-]
-SeedOption = Annotated[int, typer.Option(help="Seed of the random weights and of the noise.")]
-JsonFile = Annotated[
-    Path | None,
-    typer.Option("--json", metavar="FILE", help="Write the result to this file as JSON."),
-]
 
 
 @app.command()

@@ -10,6 +10,8 @@ import typer
 from ..architectures import PRESETS
 from ..network import DIALECTS
 
+DIFFERS = 1  # exit status
+
 PresetArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(PRESETS)}.")]
 DialectOption = Annotated[
     str,
@@ -51,6 +53,10 @@ DataOption = Annotated[
 ]
 WorkersOption = Annotated[
     int, typer.Option(min=0, help="Number of processes (with Keras: threads) that read images.")
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write the result to this file as JSON."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -19,7 +19,7 @@ from ..architectures import PRESETS, resolve
 from ..errors import UsageError, needs
 from ..network import TENSORFLOW
 from .command import app
-from .options import DialectOption, PresetArgument, SizeOption, pixels
+from .options import DIFFERS, DialectOption, JsonFile, PresetArgument, SizeOption, pixels
 
 if TYPE_CHECKING:
     from ..backends.comparison import Comparison
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from ..parity.claims import Claim
     from ..parity.diagnosis import Diagnosis
     from ..parity.run import NetworkResult
-
-DIFFERS = 1  # exit status
-TOLERANCE = 1e-4  # of float32, as in backends/comparison.py
 
 ImageOption = Annotated[
     Path | None,
@@ -43,10 +40,6 @@ BatchOption = Annotated[
     typer.Option(help="Number of variants of the photograph, and of images of noise."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random weights and of the noise.")]
-JsonFile = Annotated[
-    Path | None,
-    typer.Option("--json", metavar="FILE", help="Write the result to this file as JSON."),
-]
 
 
 @app.command()
