@@ -145,12 +145,14 @@ def export_onnx(
     return export(selected, image_shape, names, metadata, opset)
 
 
-def build_features(network: Network, weights: Weights | None = None) -> keras.Model:
+def build_features(
+    network: Network, weights: Weights | None = None, dtype: str = "float32"
+) -> keras.Model:
     """A model whose outputs are the last map (N, H, W, C) of each resolution, the largest first.
 
     `weights` are canonical ones of the network.
     """
-    model = build(network)
+    model = build(network, dtype)
     if weights is not None:
         load_weights(model, weights)
     return FeatureMaps(model, network)

@@ -212,30 +212,30 @@ def test_shards_are_trained_on(backend, tmp_path):
 def test_what_cannot_be_trained_is_one_line(folder, tmp_path):
     out = ["--out", tmp_path / "run"]
     data = ["--data", folder, *out]
-    assert refused("train", *out).startswith("--data is missing; name a folder of images")
+    assert refused("train", *out).startswith("there is no data; name a folder of images")
     assert refused("train", *data, "--recipe", "adam").startswith("unknown recipe 'adam'; choose")
     assert refused("train", *data, "--preset", "b9").startswith("unknown preset 'b9'; choose from")
-    assert refused("train", *data, "--epochs", 0) == "--epochs is 0; it must be at least 1"
+    assert refused("train", *data, "--epochs", 0) == "epochs is 0; it must be at least 1"
     assert refused("train", *data).startswith("the batch is 2048, but there are 10 images")
-    assert refused("train", *data, "--batch", 4, "--freeze", "all").startswith("--freeze is all;")
+    assert refused("train", *data, "--batch", 4, "--freeze", "all").startswith("freeze is all;")
     assert refused("train", *data, "--batch", 4, "--precision", "int8").startswith(
         "unknown precision 'int8'; choose from float32, bfloat16"
     )
     assert refused("train", *data, "--recipe", "finetune").startswith(
-        "recipe finetune starts from trained weights; name them with --weights"
+        "recipe finetune starts from trained weights; name them"
     )
     one = tmp_path / "one"
     shutil.copytree(folder / "plain", one / "plain")
     alone = refused("train", "--data", one, *out, "--batch", 2)
     assert alone.startswith("there is one class only; there must be another")
-    assert refused("train", *data, "--held-out", 0).endswith("to validate on; raise --held-out")
-    assert refused("train", *data, "--batch", 4, "--family", "mine").startswith("unknown family")
-    assert refused("train", *data, "--seed", -1).startswith("seed is -1, workers 2 and devices 1")
+    assert refused("train", *data, "--held-out", 0).endswith("on; hold out a larger share")
+    assert refused("train", *data, "--batch", 4, "--family", "mine").startswith("unknown prep")
+    assert refused("train", *data, "--seed", -1).startswith("seed is -1; it must be at least 0")
     missing = refused("train", *data, "--batch", 4, "--weights", tmp_path / "no.pth")
     assert missing.startswith(f"{tmp_path / 'no.pth'}: ")
     # Found only when the loop is put together.
     devices = refused("train", *data, "--batch", 4, "--backend", "keras", "--devices", 2)
-    assert devices.startswith("--devices is 2, but TensorFlow sees 0 GPUs")
+    assert devices.startswith("devices is 2, but TensorFlow sees 0 GPUs")
     assert not (tmp_path / "run").exists()
 
 
@@ -300,7 +300,7 @@ def test_what_cannot_be_predicted_is_one_line(weights, tmp_path):
     common = ["--weights", weights, "--backend", "torch"]
     assert refused("predict", no_image, *common).startswith(f"{no_image}: cannot be read as an")
     assert refused("predict", tmp_path / "no.png", *common).startswith(f"{tmp_path / 'no.png'}: ")
-    assert refused("predict", PHOTOGRAPH, *common, "--top", 0).startswith("--top is 0; it must be")
+    assert refused("predict", PHOTOGRAPH, *common, "--top", 0).startswith("top is 0; it must be")
     (tmp_path / CLASSES).write_text('{"a": 0}')
     assert "has 5 classes, but class_indices.json beside it 1" in refused(
         "predict", PHOTOGRAPH, *common

@@ -262,7 +262,7 @@ def test_what_can_be_frozen():
     assert frozen_sections(net, "1") == {"stem"}
     assert frozen_sections(net, "backbone") == {part.role for part in net.sections[:-1]}
     for wrong in ("9", "-1", "head", "1.5"):
-        with pytest.raises(RosettaError, match=f"--freeze is {wrong}; it must be backbone or 0 to"):
+        with pytest.raises(RosettaError, match=f"freeze is {wrong}; it must be backbone or 0 to"):
             frozen_sections(net, wrong)
 
 
@@ -298,7 +298,7 @@ def test_images_that_cannot_be_read_are_counted(backend, tmp_path):
 def test_a_label_of_no_class_is_one_line_even_from_a_worker(backend, workers, folder, tmp_path):
     plan = training(folder, workers=workers)
     plan = replace(plan, train=replace(plan.train, classes=2))
-    with pytest.raises(RosettaError, match="is of class 2, counted from 0, but there are 2; say"):
+    with pytest.raises(RosettaError, match="is of class 2, counted from 0, but there are 2"):
         fitted(backend, plan, tmp_path)
 
 

@@ -105,12 +105,14 @@ def export_onnx(
         return export(model, shape, names, metadata, opset)
 
 
-def build_features(network: Network, weights: Weights | None = None) -> nn.Module:
+def build_features(
+    network: Network, weights: Weights | None = None, dtype: str = "float32"
+) -> nn.Module:
     """A model whose outputs are the last map (N, C, H, W) of each resolution, the largest first.
 
     In training mode, like any new module; `weights` are canonical ones of the network.
     """
-    model = build(network)
+    model = build(network, dtype)
     if weights is not None:
         load_weights(model, weights)
     return FeatureMaps(model, network).train()

@@ -57,7 +57,9 @@ class Backend(Protocol):
 class FeatureBuilder(Backend, Protocol):
     """A backend that builds a network without its head, for detection and segmentation."""
 
-    def build_features(self, network: Network, weights: Weights | None = None) -> Any:
+    def build_features(
+        self, network: Network, weights: Weights | None = None, dtype: str = "float32"
+    ) -> Any:
         """A trainable model whose outputs are the last map of each resolution, the largest first.
 
         Maps are in the framework's own order of axes.  `weights` are those of the network.

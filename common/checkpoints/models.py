@@ -17,6 +17,8 @@ from ..weights.calibration import calibrated
 from ..weights.canonical import Weights
 from .load import LoadedHead, LoadedWeights, load, weights_for
 
+DTYPES = ("float32", "float64")
+
 
 def build(
     network: Network | str = "b0",
@@ -44,12 +46,14 @@ def build(
         FileError: the file cannot be read, or holds another preset.
         MissingDependencyError: the framework is not installed.
     """
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     framework_name = backend or default_backend()
     framework = get_backend(framework_name)
     found = _prepared(network, weights, dialect, arguments)
     if features_only:
         builder = require(framework, FeatureBuilder, framework_name)
-        return builder.build_features(found.network, found.weights or None)
+        return builder.build_features(found.network, found.weights or None, dtype)
     model = framework.build(found.network, dtype)
     if found.weights:
         framework.load_weights(model, found.weights)
