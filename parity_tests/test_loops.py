@@ -673,5 +673,5 @@ def test_processes_are_counted(monkeypatch):
 
 
 def test_a_batch_must_come_out_even(folder):
-    with pytest.raises(RosettaError, match="a batch of 8 images is not divisible by 3 devices"):
+    with pytest.raises(RosettaError, match="8 images cannot be shared evenly by 3 devices"):
         check_shares(training(folder).train, 3)

@@ -7,7 +7,12 @@ from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.backends import registry
 from efficientnet_rosetta.common.checkpoints.port import port
-from efficientnet_rosetta.common.checkpoints.run_files import NotRun, Run, compare_runs, run_here
+from efficientnet_rosetta.common.checkpoints.run_files import (
+    FileRun,
+    NotRun,
+    compare_runs,
+    run_here,
+)
 from efficientnet_rosetta.common.checkpoints.verify import verify
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
@@ -45,13 +50,13 @@ def test_other_weights_are_seen(source, tmp_path):
     name = "stages.5.blocks.1.depthwise_conv.weight"
     weights[name] = weights[name].transpose(0, 1, 3, 2)
     save(other, B0, weights)
-    found = run_here(Run(source, "torch", TENSORFLOW), Run(other, "torch", TENSORFLOW))
+    found = run_here(FileRun(source, "torch", TENSORFLOW), FileRun(other, "torch", TENSORFLOW))
     assert found.error > 1e-2
     assert not found.agree
 
 
 def test_another_dialect_is_measured(source):
-    found = run_here(Run(source, "torch", TENSORFLOW), Run(source, "torch", PYTORCH))
+    found = run_here(FileRun(source, "torch", TENSORFLOW), FileRun(source, "torch", PYTORCH))
     assert found.error > 0.1
 
 
@@ -131,8 +136,8 @@ def test_verify_compares_dialects(tmp_path):
 
 
 def test_where_nothing_can_be_run_it_says_why(source, tmp_path, monkeypatch):
-    run = Run(source, "torch", TENSORFLOW)
-    missing = compare_runs(run, Run(tmp_path / "nowhere.pth", "torch", TENSORFLOW))
+    run = FileRun(source, "torch", TENSORFLOW)
+    missing = compare_runs(run, FileRun(tmp_path / "nowhere.pth", "torch", TENSORFLOW))
     assert isinstance(missing, NotRun)
     assert missing.reason.endswith("nowhere.pth: no such file")
     monkeypatch.setattr(registry, "backend_names", list)
@@ -145,7 +150,7 @@ def test_a_folder_called_common_is_not_ours(source, tmp_path, monkeypatch):
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "__init__.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    run = Run(source, "torch", TENSORFLOW)
+    run = FileRun(source, "torch", TENSORFLOW)
     assert compare_runs(run, run).error == 0
 
 

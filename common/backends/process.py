@@ -27,7 +27,7 @@ from .trace import Trace
 
 
 @dataclass
-class Described:
+class RemoteModel:
     """A model that is built where it runs."""
 
     network: Network
@@ -58,21 +58,21 @@ class ProcessBackend:
             )
         self.backend, self.variant, self.environment = backend, variant, found.environment
 
-    def build(self, network: Network, dtype: str = "float32") -> Described:
+    def build(self, network: Network, dtype: str = "float32") -> RemoteModel:
         """A model with no weights yet."""
-        return Described(network, dtype)
+        return RemoteModel(network, dtype)
 
-    def load_weights(self, model: Described, weights: Weights) -> None:
+    def load_weights(self, model: RemoteModel, weights: Weights) -> None:
         """Take canonical weights along."""
         model.weights = weights
 
     def endpoints(
-        self, model: Described, images: np.ndarray, names: Iterable[str] | None = None
+        self, model: RemoteModel, images: np.ndarray, names: Iterable[str] | None = None
     ) -> dict[str, np.ndarray]:
         """Inference, keeping the named endpoints (all by default) of images (N, C, H, W)."""
         return self._run(model, images, {"names": None if names is None else list(names)})
 
-    def trace(self, model: Described, endpoint: str, value: np.ndarray) -> Trace:
+    def trace(self, model: RemoteModel, endpoint: str, value: np.ndarray) -> Trace:
         """The operations that lead to an endpoint from the one before, whose value is given."""
         found = Trace()
         for name, array in self._run(model, value, {"endpoint": endpoint}).items():
@@ -80,7 +80,7 @@ class ProcessBackend:
         return found
 
     def _run(
-        self, model: Described, value: np.ndarray, asked: dict[str, Any]
+        self, model: RemoteModel, value: np.ndarray, asked: dict[str, Any]
     ) -> dict[str, np.ndarray]:
         with TemporaryDirectory() as folder:
             if model.weights is None:

@@ -28,7 +28,7 @@ from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import config
-from .run_files import NotRun, Outputs, Run, compare_runs
+from .run_files import FileRun, NotRun, Outputs, compare_runs
 
 NARROW = ("float16", "bfloat16")
 DTYPES = ("float32", "float16")  # that every format can hold
@@ -175,7 +175,7 @@ def _unfaithful(
     runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
     cost, said = None, "the outputs would be others"
     if run:
-        mine = Run(found.checkpoint.path, layout.framework, ours, raw=raw)
+        mine = FileRun(found.checkpoint.path, layout.framework, ours, raw=raw)
         outputs = compare_runs(mine, replace(mine, dialect=theirs[0]))
         if isinstance(outputs, Outputs):
             cost = outputs.error
@@ -294,8 +294,8 @@ def _run_both(
     ours, theirs = network.dialect, layout.dialects.get(network.name, ())
     runs_ours = layout.runs(network.name, ours)
     return compare_runs(
-        Run(found.checkpoint.path, found.layouts[0].framework, ours, raw=raw),
-        Run(destination, layout.framework, ours if runs_ours else theirs[0]),
+        FileRun(found.checkpoint.path, found.layouts[0].framework, ours, raw=raw),
+        FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
     )
 
 

@@ -28,7 +28,7 @@ LARGEST_SIDE = 672
 
 
 @dataclass(frozen=True)
-class Run:
+class FileRun:
     """A file, the framework that its library runs on, and the dialect to run it in."""
 
     path: Path
@@ -60,7 +60,7 @@ class NotRun:
     reason: str
 
 
-def compare_runs(first: Run, second: Run) -> Outputs | NotRun:
+def compare_runs(first: FileRun, second: FileRun) -> Outputs | NotRun:
     """Run two files on the photograph, in a process of its own."""
     runs = [{**asdict(run), "path": str(run.path.absolute())} for run in (first, second)]
     done = run_module(__name__, json.dumps(runs))
@@ -70,7 +70,7 @@ def compare_runs(first: Run, second: Run) -> Outputs | NotRun:
     return Outputs(**{**found, "frameworks": tuple(found["frameworks"])})
 
 
-def run_here(first: Run, second: Run) -> Outputs:
+def run_here(first: FileRun, second: FileRun) -> Outputs:
     """Run two files in this process.
 
     Raises:
@@ -96,7 +96,7 @@ def run_here(first: Run, second: Run) -> Outputs:
     )
 
 
-def _loaded(run: Run) -> tuple[Network, dict[str, np.ndarray]]:
+def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
     found = match(run.path, raw=run.raw)
     network = changed(found.network, dialect=asdict(run.dialect))
     if max(network.resolution) > LARGEST_SIDE:
@@ -108,7 +108,7 @@ def _loaded(run: Run) -> tuple[Network, dict[str, np.ndarray]]:
 def main() -> None:
     """Read two runs from the command line, and print their comparison."""
     runs = [
-        Run(Path(run["path"]), run["framework"], Dialect(**run["dialect"]), run["raw"])
+        FileRun(Path(run["path"]), run["framework"], Dialect(**run["dialect"]), run["raw"])
         for run in json.loads(sys.argv[1])
     ]
     try:

@@ -12,7 +12,7 @@ from .._util.result import Result
 from ..weights.canonical import fingerprint
 from .formats import LazyTensor
 from .identify import Match, match_with
-from .run_files import NotRun, Outputs, Run, compare_runs
+from .run_files import FileRun, NotRun, Outputs, compare_runs
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def verify(
         mine.dialect or other.dialect or mine.possible[0] for mine, other in ((a, b), (b, a))
     ]
     runs = [
-        Run(f.checkpoint.path, f.layouts[0].framework, dialect)
+        FileRun(f.checkpoint.path, f.layouts[0].framework, dialect)
         for f, dialect in zip((a, b), dialects, strict=True)
     ]
     return replace(found, outputs=compare_runs(*runs))

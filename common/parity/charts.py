@@ -14,7 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 110, 14, 26  # its margins
 LABEL_HEIGHT = 14
 LOWEST = 1e-16
 
-Run = dict[str, Any]  # one run of a preset, as in the content of a report
+RunContent = dict[str, Any]  # one run of a preset, as in the content of a report
 
 
 def scientific(value: float | None) -> str:
@@ -38,8 +38,8 @@ def shade(error: float | None, tolerance: float) -> str:
     return f"{'warm' if warm else 'cool'}{step}"
 
 
-def judged(run: Run, index: int) -> float | None:
-    """The error of an endpoint that is held against the tolerance (see `common.compare`)."""
+def judged(run: RunContent, index: int) -> float | None:
+    """The error of an endpoint that is held against the tolerance (see backends/comparison.py)."""
     endpoint, last = run["endpoints"][index], index in (-1, len(run["endpoints"]) - 1)
     error: float | None = endpoint["largest" if last else run["tolerance"]["inside"]]
     return error
@@ -52,7 +52,7 @@ def largest(errors: Iterable[float | None]) -> float | None:
     return max(known) if len(known) == len(errors) else None
 
 
-def worst(run: Run) -> float | None:
+def worst(run: RunContent) -> float | None:
     """The largest of the judged errors; None if one is no number."""
     return largest(judged(run, index) for index in range(len(run["endpoints"])))
 
@@ -93,7 +93,7 @@ def section(endpoint: str) -> str:
     return f"stage {others[0]}" if first == "stages" else first
 
 
-def sections(run: Run) -> dict[str, float | None]:
+def sections(run: RunContent) -> dict[str, float | None]:
     """The largest error of every section of the network."""
     found: dict[str, float | None] = {}
     for index, endpoint in enumerate(run["endpoints"]):
@@ -104,15 +104,15 @@ def sections(run: Run) -> dict[str, float | None]:
     return found
 
 
-def charts(runs: Iterable[tuple[str, Run]]) -> list[Chart]:
+def charts(runs: Iterable[tuple[str, RunContent]]) -> list[Chart]:
     """One chart for all runs of an architecture, whose networks have the same sections."""
-    alike: dict[tuple[str, ...], list[tuple[str, Run]]] = {}
+    alike: dict[tuple[str, ...], list[tuple[str, RunContent]]] = {}
     for label, run in runs:
         alike.setdefault(tuple(sections(run)), []).append((label, run))
     return [chart(some) for some in alike.values()]
 
 
-def chart(runs: Sequence[tuple[str, Run]]) -> Chart:
+def chart(runs: Sequence[tuple[str, RunContent]]) -> Chart:
     """The error along the network: a band for the runs that agree, a line for each other one."""
     rows = [(label, run, sections(run)) for label, run in runs]
     names = list(rows[0][2])

@@ -13,7 +13,7 @@ from .schedules import BATCH_PER_RATE, Cosine, Exponential, Optimization, Schedu
 
 
 @dataclass(frozen=True)
-class Phase:
+class RecipePhase:
     """A part of the training: its share of the epochs, what is trained, and at which rate."""
 
     share: float
@@ -49,7 +49,7 @@ class Recipe:
     warmup_steps: int = 0
     average: float | None = None
     architecture: str = "efficientnet"  # that it was published for
-    phases: tuple[Phase, ...] = (Phase(1.0),)
+    phases: tuple[RecipePhase, ...] = (RecipePhase(1.0),)
 
     def epochs_of(self, phase: int) -> range:
         """The epochs of a phase, from 0; none where its share comes to less than half a one."""
@@ -214,7 +214,7 @@ RECIPES = {
             weight_decay=1e-5,
             label_smoothing=0.1,
             augmentation=Augmentation(crop_area=(0.5, 1.0), flip=True),
-            phases=(Phase(0.5, "head"), Phase(0.5, "all", 0.1)),
+            phases=(RecipePhase(0.5, "head"), RecipePhase(0.5, "all", 0.1)),
             sources={
                 **dict.fromkeys(("rule", "momentum", "rate", "rate_images"), "as cosine"),
                 **dict.fromkeys(("batch", "epochs", "phases", "augmentation"), "ours"),

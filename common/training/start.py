@@ -215,15 +215,9 @@ def _resumed(
     with _damaged(folder):
         name = backend or settings["backend"]
         place = Path(settings["data"] if data is None else data)
-        options = Options(
-            **{
-                # A run from before there was Xception lacks what scales that.
-                field.name: settings.get(field.name)
-                if field.name in SCALING
-                else settings[field.name]
-                for field in fields(Options)
-            }
-        )
+        # A run from before there was Xception lacks what scales that.
+        known: dict[str, Any] = {**dict.fromkeys(SCALING), **settings}
+        options = Options(**{field.name: known[field.name] for field in fields(Options)})
         training, start, class_indices = _plan(options, place, workers, devices)
         _check_data(run, settings, place, training, class_indices)
     return run, name, training, start

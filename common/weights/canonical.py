@@ -27,7 +27,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 LISTED = 5  # names shown of each kind of mismatch
 
 
-class Tensor(Protocol):
+class Shaped(Protocol):
     """What has a shape and a type: an array, or a tensor that is still in its file."""
 
     @property
@@ -39,7 +39,7 @@ class Tensor(Protocol):
         """The type of a value."""
 
 
-def check(expected: Shapes, weights: Mapping[str, Tensor]) -> None:
+def check(expected: Shapes, weights: Mapping[str, Shaped]) -> None:
     """Compare names and shapes both ways, before anything is copied.
 
     Raises:
