@@ -50,7 +50,7 @@ def export(
     metadata: dict[str, str],
     opset: int = OPSET,
 ) -> onnx.ModelProto:
-    """Export a functional model in inference, for images (H, W, C) and any batch.
+    """Export any functional model, not only ours, for inference on images (H, W, C) of any batch.
 
     `names` are given to its outputs, in their order.
 

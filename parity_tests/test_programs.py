@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import types
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.parity.compare import images_for
 from efficientnet_rosetta.common.parity.onnx_program import cuts
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import SCHEMA
@@ -210,3 +212,8 @@ def test_bad_input_is_one_line(files, monkeypatch, arguments, message):
     assert isinstance(done.exception, RosettaError), done.output
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
+
+
+def test_a_program_may_take_images_that_no_network_of_ours_takes():
+    tiny = types.SimpleNamespace(image_shape=(2, 9, 7))
+    assert images_for((tiny, tiny), None).shape == (1, 2, 9, 7)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.cli import app
-from efficientnet_rosetta.common.parity import charts, claims, report
+from efficientnet_rosetta.common.parity import charts, claims, junit, report
 from efficientnet_rosetta.common.weights.metadata import SCHEMA
 from parity_tests.support import wrong_epsilon
 
@@ -126,6 +126,18 @@ def test_junit_has_a_case_for_every_run_and_claim(written):
     assert "depthwise_bn" in failures["keras"].text
     assert "rosetta trace b0 stages.5.blocks.1 --run keras" in failures["keras"].text
     assert failures["gradients, keras"].get("message").startswith("off by 1.0e0, limit 1.0e\u2212")
+
+
+def test_no_two_cases_of_a_preset_have_one_name():
+    """The claim about the forward pass is checked in two dialects."""
+    claim = {"name": "forward", "backend": "keras", "holds": True}
+    found = {
+        "presets": [{"preset": "b0", "seconds": 1.0, "runs": []}],
+        "claims": {"b0": [{**claim, "dialect": name} for name in ("tensorflow", "pytorch")]},
+    }
+    (suite,) = ElementTree.fromstring(junit.junit(found))
+    names = [case.get("name") for case in suite]
+    assert names == ["forward, tensorflow, keras", "forward, pytorch, keras"]
 
 
 # ------------------------------------------------------------------ numbers, colours and lines

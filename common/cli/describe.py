@@ -87,16 +87,8 @@ def layouts() -> None:
     from ..checkpoints.layouts import LAYOUTS
 
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("Layout", "Library", "Sizes", "Reads", "Writes", "Dialects"):
+    for heading in tables.LAYOUT_HEADINGS:
         grid.add_column(heading, no_wrap=heading in ("Layout", "Library", "Sizes"))
-    for layout in LAYOUTS:
-        dialects = dict.fromkeys(d.name for ds in layout.dialects.values() for d in ds)
-        grid.add_row(
-            layout.name,
-            layout.library,
-            tables.sizes(layout.presets),
-            ", ".join(layout.formats_read),
-            ", ".join(layout.forms) or "-",
-            ", ".join(dialects),
-        )
+    for row in tables.layout_rows(LAYOUTS):
+        grid.add_row(*row)
     Console(width=max(Console().width, LAYOUTS_WIDTH)).print(grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from ..network import Activation, MapSection, Section, Size
 from ..spec import DROP_PATH_RATE
 
 if TYPE_CHECKING:
+    from ..checkpoints.layouts import Layout
     from ..training.recipes import Recipe
 
 RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
@@ -54,6 +55,23 @@ def sizes(presets: tuple[str, ...]) -> str:
             names = [name for name in names if name not in numbered]
         parts += names
     return ", ".join(parts)
+
+
+LAYOUT_HEADINGS = ("Layout", "Library", "Sizes", "Reads", "Writes", "Dialects")
+
+
+def layout_rows(layouts: Iterable[Layout]) -> Iterator[tuple[str, ...]]:
+    """Name, library, networks, formats read and written, and dialects of each layout."""
+    for layout in layouts:
+        dialects = dict.fromkeys(d.name for found in layout.dialects.values() for d in found)
+        yield (
+            layout.name,
+            layout.library,
+            sizes(layout.presets),
+            ", ".join(layout.formats_read),
+            ", ".join(layout.forms) or "-",
+            ", ".join(dialects),
+        )
 
 
 def recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

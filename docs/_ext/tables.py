@@ -22,7 +22,13 @@ from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
 from efficientnet_rosetta.common.checkpoints.layouts import Form, Layout
 from efficientnet_rosetta.common.checkpoints.layouts.schema import BY_NAME
 from efficientnet_rosetta.common.cli import app
-from efficientnet_rosetta.common.cli.tables import recipe_rows, sizes, stage_row
+from efficientnet_rosetta.common.cli.tables import (
+    LAYOUT_HEADINGS,
+    layout_rows,
+    recipe_rows,
+    sizes,
+    stage_row,
+)
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.network import DIALECTS, Dialect, Network, Size
@@ -171,20 +177,8 @@ def families() -> str:
 @generated("layouts")
 def all_layouts() -> str:
     """Every layout in a row."""
-    rows = []
-    for layout in layouts():
-        spoken = dict.fromkeys(d.name for found in layout.dialects.values() for d in found)
-        rows.append(
-            (
-                f"`{layout.name}`",
-                layout.library,
-                sizes(layout.presets),
-                ", ".join(layout.formats_read),
-                ", ".join(layout.forms) or "-",
-                ", ".join(spoken),
-            )
-        )
-    return table(("Layout", "Library", "Networks", "Reads", "Writes", "Dialects"), rows)
+    rows = [(f"`{name}`", *others) for name, *others in layout_rows(layouts())]
+    return table(LAYOUT_HEADINGS, rows)
 
 
 @generated("layout keys")
