@@ -398,7 +398,13 @@ def rosetta(*arguments, prefix=(), group=False, program=None, **environment):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=group,
+        # As at a terminal: what is started in the background of a script ignores Ctrl-C.
+        preexec_fn=heed_interruptions,
     )
+
+
+def heed_interruptions():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finished(process):
@@ -432,34 +438,28 @@ main()
 """
 
 
-@pytest.mark.parametrize("place", ["step", "state"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(backend, place, folder, tmp_path):
-    epochs = 3
+def test_a_run_that_is_killed_twice_goes_on_as_if_nothing_had_happened(backend, folder, tmp_path):
+    """Once in a step, and once more, when it was resumed, between the files of an epoch."""
+    epochs, whole, killed = 3, tmp_path / "whole", tmp_path / "killed"
+    finished(rosetta(*arguments(folder, backend, whole, epochs=epochs)))
     program = tmp_path / "killed.py"
-    program.write_text(KILLED.format(place=place))
-    whole = fitted_by_the_command(folder, backend, tmp_path / "whole", epochs)
-    killed = rosetta(
-        *arguments(folder, backend, tmp_path / "killed", epochs=epochs), program=program
-    )
-    out, err = killed.communicate(timeout=DEADLINE)
-    assert killed.returncode == -signal.SIGKILL, out + err
-    assert (tmp_path / "killed" / STATE).exists()
-    rows = 2 if place == "step" else 3  # the heading, and epochs that were noted
-    assert len((tmp_path / "killed" / EPOCHS).read_text().splitlines()) == rows
-    printed = finished(rosetta("train", "--resume", str(tmp_path / "killed"), "--workers", "0"))
-    assert "continuing after epoch 1" in printed
-    np.testing.assert_allclose(losses(tmp_path / "killed"), losses(whole), rtol=1e-5, atol=0)
+    resume = ("train", "--resume", str(killed), "--workers", "0")
+    beginnings = {"step": arguments(folder, backend, killed, epochs=epochs), "state": resume}
+    noted = {"step": 1, "state": 2}  # epochs
+    for place, options in beginnings.items():
+        program.write_text(KILLED.format(place=place))
+        process = rosetta(*options, program=program)
+        out, err = process.communicate(timeout=DEADLINE)
+        assert process.returncode == -signal.SIGKILL, out + err
+        assert (killed / STATE).exists()
+        assert len((killed / EPOCHS).read_text().splitlines()) == 1 + noted[place]
+    assert "continuing after epoch 1" in finished(rosetta(*resume))
+    np.testing.assert_allclose(losses(killed), losses(whole), rtol=1e-5, atol=0)
     assert len(losses(whole)) == 12 * epochs
-    one, other = (read_table(folder / EPOCHS) for folder in (whole, tmp_path / "killed"))
+    one, other = (read_table(folder / EPOCHS) for folder in (whole, killed))
     assert [row["epoch"] for row in other] == list(range(1, 1 + epochs))
     assert one[-1]["val_loss"] == pytest.approx(other[-1]["val_loss"], rel=1e-4)
-
-
-def fitted_by_the_command(folder, backend, out, epochs):
-    """The folder of a run that nobody kills."""
-    finished(rosetta(*arguments(folder, backend, out, epochs=epochs)))
-    return out
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -482,11 +482,19 @@ def test_an_interrupted_run_says_how_to_go_on(backend, folder, tmp_path):
     ]
 
 
+@pytest.fixture
+def heeding():
+    """Ctrl-C is listened to, also where the tests were started in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interruption_waits_for_the_end_of_the_step(tmp_path, capfd):
+def test_an_interruption_waits_for_the_end_of_the_step(heeding, tmp_path, capfd):
     run = Run(tmp_path)
 
     def interrupted_step():
@@ -501,7 +509,7 @@ def test_an_interruption_waits_for_the_end_of_the_step(tmp_path, capfd):
     assert capfd.readouterr().err == "stopping after this step; Ctrl-C again stops at once\n"
 
 
-def test_a_second_interruption_does_not_wait(tmp_path):
+def test_a_second_interruption_does_not_wait(heeding, tmp_path):
     reached = []
 
     def interrupted_twice():
