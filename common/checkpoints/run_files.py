@@ -6,9 +6,11 @@ This module, run as a program, is that process; `compare_runs` starts it.
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +29,12 @@ PRECISION = "float64"
 
 @dataclass(frozen=True)
 class FileRun:
-    """A file, the framework that its library runs on, and the dialect to run it in.
-
-    `dtype` is a type that its weights are rounded to first, as they were for a narrower file.
-    """
+    """A file, the framework that its library runs on, and the dialect to run it in."""
 
     path: Path
     framework: str
     dialect: Dialect
     raw: bool = False
-    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,16 @@ def verdict_on(outputs: Outputs | NotRun, fingerprint: str) -> Verdict:
     return Verdict(PROVED, f"the weights are the same ({fingerprint[:16]}), and {runs} the same")
 
 
-def compare_runs(first: FileRun, second: FileRun) -> Outputs | NotRun:
-    """Run two files on the same images, in a process of its own."""
-    runs = [{**asdict(run), "path": str(run.path.absolute())} for run in (first, second)]
+def compare_runs(
+    first: FileRun, second: FileRun, original: FileRun | None = None
+) -> Outputs | NotRun:
+    """Run two files on the same images, in a process of its own.
+
+    They may be one file, which two libraries run.  With an `original`, which the first was made of
+    by rounding its weights, it is also measured how far that moves the outputs.
+    """
+    given = (first, second) if original is None else (first, second, original)
+    runs = [{**asdict(run), "path": str(run.path.absolute())} for run in given]
     done = run_module(__name__, json.dumps(runs))
     if done.returncode != 0:
         return NotRun(last_line(done))
@@ -95,14 +100,20 @@ def compare_runs(first: FileRun, second: FileRun) -> Outputs | NotRun:
     return Outputs(**{**found, "frameworks": tuple(found["frameworks"])})
 
 
-def run_here(first: FileRun, second: FileRun) -> Outputs:
-    """Run two files in this process.
+def run_here(first: FileRun, second: FileRun, original: FileRun | None = None) -> Outputs:
+    """Run two files in this process, as `compare_runs` does in another.
 
     Raises:
         RosettaError: a file cannot be read, or no framework is installed.
         MemoryError: a framework has too little of it.
     """
-    loaded = [_loaded(run, run.dtype) for run in (first, second)]
+    alike = replace(second, framework=first.framework, dialect=first.dialect) == first
+    one = _loaded(first)
+    other = one if alike else _loaded(second)
+    loaded = [
+        (changed(network, dialect=asdict(run.dialect)), arrays)
+        for run, (network, arrays) in zip((first, second), (one, other), strict=True)
+    ]
     if len({network.num_classes for network, _ in loaded}) > 1:
         loaded = [(changed(network, num_classes=None), arrays) for network, arrays in loaded]
     models = [
@@ -112,8 +123,8 @@ def run_here(first: FileRun, second: FileRun) -> Outputs:
     images = images_for(models[0].network)
     found = compared(models[0], models[1], images)
     narrowing = None
-    if first.dtype is not None and not found.difference:
-        narrowing = moved(models[0], _loaded(first, None)[1], images)
+    if original is not None and not found.difference:
+        narrowing = moved(models[0], _loaded(original)[1], images)
     return _outputs(models, found, sum(map(len, images)), narrowing)
 
 
@@ -134,20 +145,19 @@ def _outputs(
     )
 
 
-def _loaded(run: FileRun, dtype: str | None) -> tuple[Network, dict[str, np.ndarray]]:
+def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
     found = match(run.path, raw=run.raw)
-    network = changed(found.network, dialect=asdict(run.dialect))
     weights = {}
     for name, stored in found.weights.items():
-        rounded = stored if dtype is None else stored.astype(dtype)
         # float64 stays what it is; narrower types are exact in float32, which takes less memory.
-        wide = rounded.dtype == np.float64
-        weights[name] = np.asarray(rounded, np.float64 if wide else np.float32)
-    return network, weights
+        wide = stored.dtype == np.float64
+        weights[name] = np.asarray(stored, np.float64 if wide else np.float32)
+    return found.network, weights
 
 
 def main() -> None:
-    """Read two runs from the command line, and print their comparison."""
+    """Read the runs from the command line, and print their comparison."""
+    gc.disable()  # looking for cycles is a quarter of what it takes to import the frameworks
     runs = [
         FileRun(**{**run, "path": Path(run["path"]), "dialect": Dialect(**run["dialect"])})
         for run in json.loads(sys.argv[1])
@@ -159,6 +169,8 @@ def main() -> None:
     except RosettaError as error:
         sys.exit(str(error))
     sys.stdout.write(json.dumps(asdict(outputs)) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # what the frameworks do before they end takes as long as a third of their import
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def _outputs_lines(outputs: Outputs | NotRun, sides: tuple[str, str]) -> Iterato
         f"error {outputs.error:.1e} of their size, of which rounding explains "
         f"{outputs.tolerance:.0e}"
     )
-    if outputs.narrowing is not None:
+    if outputs.narrowing:
         yield (
             "note: rounding the weights changes the outputs by up to "
             f"{outputs.narrowing:.1e} of their size"
