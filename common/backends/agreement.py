@@ -22,14 +22,16 @@ from ..weights.calibration import calibrated, structured_images
 from ..weights.canonical import Weights
 from .align import OPERATION, first_divergence, operation_sentences, relative_error
 from .judgement import (
+    FLOOR,
     NOISE,
     Judged,
+    Values,
     apart,
     explained_by_float32,
     explained_by_noise,
-    is_decisive,
     judge,
     relative,
+    says_something,
     scales,
 )
 from .protocol import Backend, Tracer, loaded, provides
@@ -52,6 +54,9 @@ class Agreement:
     judged: Judged
     difference: str = ""  # the first operation that differs, in words; empty where they agree
     calibrated: bool = False  # run with calibrated weights, for their own magnify rounding too much
+
+
+NOWHERE = Judged("logits", np.inf, 0.0)  # there are no two values to compare
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,11 @@ class Model:
         """Other weights for the same model."""
         self.backend.load_weights(self.model, weights)
 
+    def give(self, weights: Weights) -> None:
+        """Other weights from now on."""
+        self.weights = {tensor: weights[tensor] for tensor in self.network.tensors}
+        self.load(self.weights)
+
     def trace(self, endpoint: str, value: np.ndarray) -> Trace:
         """The operations that lead to an endpoint from the one before."""
         assert provides(self.backend, Tracer)
@@ -139,53 +149,77 @@ def compared(first: Model, second: Model, images: Sequence[np.ndarray]) -> Agree
     """Run two models of one network, each with the weights of its own file, and judge them.
 
     Raises:
-        RosettaError: neither could be run.
+        MemoryError: a framework has too little of it.
+    """
+    found = judged(first, second, images)
+    if found.judged.agrees or found.difference:
+        return found
+    return replace(found, difference=located(first, second, images))
+
+
+def judged(first: Model, second: Model, images: Sequence[np.ndarray]) -> Agreement:
+    """The same, but for the operation in which they differ, which takes longer to find.
+
+    Raises:
+        MemoryError: a framework has too little of it.
     """
     # The framework that takes the least time is run again with noise.
     one, other = (second, first) if second.name == REFERENCE else (first, second)
     try:
-        found, decisive = _judged(one, other, images)
-        if not decisive:
-            own = one.weights
-            if _same(own, other.weights):
-                found = _with_calibrated(one, other, images)
-        if found.judged.agrees:
-            return found
+        found = _judged(one, other, images)
+        if found is None and _same(one.weights, other.weights):
+            found = _with_calibrated(one, other, images)
     except (RosettaError, RuntimeError, ValueError) as error:
+        said = f"{error}".strip().partition("\n")[0]
         if any(word in f"{type(error).__name__} {error}" for word in FULL):
-            raise MemoryError(f"{error}".splitlines()[0]) from error
-        stopped = f"a program stops: {f'{error}'.strip().splitlines()[0]}"
-        return Agreement(Judged(one.network.output, np.inf, np.nan), stopped)
-    return replace(found, difference=located(first, second, images))
+            raise MemoryError(said) from error
+        return Agreement(NOWHERE, f"a program stops ({said})")
+    if found is None:
+        return Agreement(NOWHERE, "the weights, which magnify rounding too much to say where")
+    return found
 
 
 def _same(first: Weights, second: Weights) -> bool:
     return all(np.array_equal(first[name], second[name], equal_nan=True) for name in first)
 
 
-def _judged(one: Model, other: Model, images: Sequence[np.ndarray]) -> tuple[Agreement, bool]:
-    """The worst of all batches, and whether it says anything."""
-    found, decisive = [], True
+def _judged(one: Model, other: Model, images: Sequence[np.ndarray]) -> Agreement | None:
+    """The worst of all batches; None if a mistake would not show in one of them."""
+    found = []
     for batch, noisy in zip(images, one.noisy(images), strict=True):
-        values = one.run(batch)
-        scale = scales(values, one.weights)
-        explained = explained_by_noise(values, noisy, scale)
-        decisive = decisive and is_decisive(values, explained)
-        found.append(judge(values, other.run(batch), scale, explained))
-    return Agreement(max(found, key=lambda judged: judged.share)), decisive
+        worst = judged_batch(one.run(batch), noisy, other.run(batch), one.weights)
+        if worst is None:
+            return None
+        found.append(worst)
+    return Agreement(max(found, key=lambda worst: worst.share))
+
+
+def judged_batch(values: Values, noisy: Values, others: Values, weights: Weights) -> Judged | None:
+    """The worst image of a batch; None if a mistake would not show in all of them.
+
+    `noisy` are the values with noise, `others` those of the other program.
+    """
+    scale = scales(values, weights)
+    explained = explained_by_noise(values, noisy, scale)
+    if not says_something(values, noisy, explained):
+        return None
+    return judge(values, others, scale, explained)
 
 
 def _with_calibrated(one: Model, other: Model, images: Sequence[np.ndarray]) -> Agreement:
     """The same programs with weights that show what they compute.
 
     What both files hold is the same; what is left to be seen is the programs, and these are the
-    same for any weights.
+    same for any weights.  Calibrated ones magnify nothing, so the least is allowed.
     """
-    weights = calibrated(one.network)
+    weights, found = calibrated(one.network), []
     for side in (one, other):
-        side.weights = weights
-        side.load(weights)
-    return replace(_judged(one, other, images)[0], calibrated=True)
+        side.give(weights)
+    for batch in images:
+        values = one.run(batch)
+        least = {name: np.full(len(batch), FLOOR["float64"]) for name in values}
+        found.append(judge(values, other.run(batch), scales(values, weights), least))
+    return Agreement(max(found, key=lambda worst: worst.share), calibrated=True)
 
 
 def moved(model: Model, weights: Weights, images: Sequence[np.ndarray]) -> float:

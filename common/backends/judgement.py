@@ -68,7 +68,9 @@ class Judged:
     @property
     def share(self) -> float:
         """The error, in units of what is allowed."""
-        return 0.0 if np.isinf(self.tolerance) else self.error / self.tolerance
+        if np.isinf(self.tolerance) or self.error == 0:
+            return 0.0
+        return self.error / self.tolerance if self.tolerance else np.inf
 
 
 def scales(values: Values, weights: Weights) -> dict[str, np.ndarray]:
@@ -124,9 +126,9 @@ def explained_by_noise(values: Values, noisy: Values, scale: Values) -> dict[str
     """
     found = {}
     for endpoint, value in values.items():
-        moved = relative(apart(value, noisy[endpoint]), scale[endpoint])
-        explained = np.maximum(FLOOR["float64"], SHARE * 2.0**-52 / NOISE * moved)
-        found[endpoint] = np.where(moved > SATURATED, np.inf, explained)
+        moves = relative(apart(value, noisy[endpoint]), scale[endpoint])
+        explained = np.maximum(FLOOR["float64"], SHARE * 2.0**-52 / NOISE * moves)
+        found[endpoint] = np.where(moves > SATURATED, np.inf, explained)
     return found
 
 
@@ -167,10 +169,11 @@ def judge(
     return max(reversed(found), key=lambda judged: (judged.share, -judged.tolerance))
 
 
-def is_decisive(values: Values, explained: Values) -> bool:
-    """Whether there are finite values, and not everything is explained by rounding."""
-    return all(
-        np.isfinite(values[endpoint]).any(axis=tuple(range(1, values[endpoint].ndim))).all()
+def says_something(values: Values, noisy: Values, explained: Values) -> bool:
+    """Whether a mistake would show: values are finite, depend on the image, and not on rounding."""
+    depends = apart(values["features"], noisy["features"]) > 0
+    return bool(depends.all()) and all(
+        np.isfinite(value.reshape(len(value), -1)).any(1).all()
         and np.isfinite(explained[endpoint]).all()
-        for endpoint in values
+        for endpoint, value in values.items()
     )
