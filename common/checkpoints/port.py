@@ -7,7 +7,7 @@ source and the result is `run_files.py`, in a process of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from .._util.result import Result
 from ..architectures import changed
+from ..backends.judgement import DIFFERS, Verdict
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
 from ..images.normalization import Normalization
 from ..network import Dialect, Network
@@ -28,7 +29,7 @@ from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import config
-from .run_files import FileRun, NotRun, Outputs, compare_runs
+from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 NARROW = ("float16", "bfloat16")
 DTYPES = ("float32", "float16")  # that every format can hold
@@ -49,7 +50,8 @@ class Ported(Result):
     written: tuple[str, ...] = field(repr=False)  # keys that are not weights of the network
     fingerprint: str
     verified: bool  # read back, with the same fingerprint
-    outputs: Outputs | NotRun | None  # of source and result; None where they were not to be run
+    outputs: Outputs | NotRun  # of source and result
+    verdict: Verdict
     faithful: bool
     expects: str  # what to give the result
     notes: tuple[str, ...]
@@ -71,12 +73,14 @@ def port(
     force: bool = False,
     verify: bool = True,
     run: bool = True,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> Ported:
     """Write the weights of a file in another layout, in the format of the destination's suffix.
 
     `classes` replaces the classifier by a new one of so many classes, with the official
-    initialisation.  `verify` reads the result back; `run`, with it, also runs both files on a
-    photograph where a framework is installed.
+    initialisation.  The result is always read back.  With `verify` and `run` both files are also
+    run on the same images, where a framework is installed, and judged by what rounding explains.
+    `progress` is told what is done next.
 
     Raises:
         RosettaError: either file, the layout or the combination is not possible; nothing was
@@ -100,12 +104,15 @@ def port(
         raise _unfaithful(found, layout, network, raw, run)
     weights = _target_weights(found, network, classes, dtype)
     content, extra = _arranged(layout, format, network, weights, found)
+    progress(f"writing {destination}")
     write(destination, format, content)
     mark = fingerprint(weights)
-    outputs = None
-    if verify:
-        _read_back(destination, found.dialect, mark, layout)
-        outputs = _run_both(found, destination, layout, network, raw) if run else None
+    progress(f"reading {destination} back")
+    lost = _lost(destination, found.dialect, weights, mark, layout)
+    outputs: Outputs | NotRun = NOT_ASKED
+    if run and verify and not lost:
+        progress("comparing the outputs of both files")
+        outputs = _run_both(found, destination, layout, network, raw, dtype)
     return Ported(
         source=inspection(found),
         destination=destination,
@@ -116,8 +123,9 @@ def port(
         dropped={**found.dropped, **_left_behind(found, weights, classes)},
         written=tuple(extra),
         fingerprint=mark,
-        verified=verify,
+        verified=not lost,
         outputs=outputs,
+        verdict=_verdict(outputs, mark, lost, None if faithful else layout),
         faithful=faithful,
         expects=_fed_with(layout, found),
         notes=layout.notes,
@@ -170,7 +178,7 @@ def _target_network(found: Match, drop_head: bool, classes: int | None) -> Netwo
 def _unfaithful(
     found: Match, layout: Layout, network: Network, raw: bool, run: bool
 ) -> UnfaithfulError:
-    """Why a port is refused, and what it would cost on a photograph."""
+    """Why a port is refused, and what it would cost on test images."""
     ours, theirs = network.dialect, layout.dialects[network.name]
     runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
     cost, said = None, "the outputs would be others"
@@ -180,8 +188,8 @@ def _unfaithful(
         if isinstance(outputs, Outputs):
             cost = outputs.error
             said = (
-                f"on a test photograph its {outputs.endpoint} would change by up to {cost:.2g} "
-                "standard deviations"
+                f"on test images its {outputs.endpoint} would change by up to {cost:.2g} times "
+                "their size"
             )
     return UnfaithfulError(
         found.checkpoint.path,
@@ -281,22 +289,53 @@ def _file_metadata(
     return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
 
 
-def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:
-    again = match(path, None if layout.name == "canonical" else dialect.name)
-    if fingerprint(again.weights) != mark:
-        raise FileError(path, f"does not read back as {layout.name} with the same weights")
+def _lost(
+    path: Path, dialect: Dialect, weights: Mapping[str, LazyTensor], mark: str, layout: Layout
+) -> str:
+    """What a file that was written does not give back; empty where it gives all."""
+    try:
+        again = match(path, None if layout.name == "canonical" else dialect.name)
+    except FileError as error:
+        return f"what was written cannot be read back: {error}"
+    if fingerprint(again.weights) == mark:
+        return ""
+    for name, stored in weights.items():
+        found = again.weights.get(name)
+        if found is None or not np.array_equal(
+            np.asarray(stored, np.float32), np.asarray(found, np.float32), equal_nan=True
+        ):
+            return f"{name} does not read back as it was written"
+    return "what was written reads back as another network"
 
 
 def _run_both(
-    found: Match, destination: Path, layout: Layout, network: Network, raw: bool
+    found: Match,
+    destination: Path,
+    layout: Layout,
+    network: Network,
+    raw: bool,
+    dtype: str | None,
 ) -> Outputs | NotRun:
-    """Source and result on a photograph, each as its own library would compute it."""
+    """Source and result on the same images, each as its own library would compute it."""
+    # The result holds the weights of the source, which was seen when it was read back.
     ours, theirs = network.dialect, layout.dialects.get(network.name, ())
     runs_ours = layout.runs(network.name, ours)
+    original = FileRun(found.checkpoint.path, layout.framework, ours, raw=raw)
     return compare_runs(
-        FileRun(found.checkpoint.path, found.layouts[0].framework, ours, raw=raw),
+        FileRun(destination, found.layouts[0].framework, ours),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
+        None if dtype is None else original,
     )
+
+
+def _verdict(outputs: Outputs | NotRun, mark: str, lost: str, unfaithful: Layout | None) -> Verdict:
+    if lost:
+        return Verdict(DIFFERS, lost)
+    found = verdict_on(outputs, mark)
+    if unfaithful is not None and found.ending != DIFFERS:
+        # Also where nothing was run, or what was run does not show it.
+        return Verdict(DIFFERS, f"{unfaithful.library} uses other rules than these weights need")
+    return found
 
 
 def _fed_with(layout: Layout, found: Match) -> str:

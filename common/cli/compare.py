@@ -81,7 +81,7 @@ def compare(
 
 def _compare_lines(found: Compared) -> Iterator[str]:
     """What two programs are, whether they agree, and if not, where they part."""
-    from ..parity.diagnosis import operation_sentences
+    from ..backends.align import operation_sentences
 
     for name, kind in zip(found.names, found.kinds, strict=True):
         yield f"{name}: {kind}"

@@ -305,8 +305,8 @@ def trace(
     """
     network = resolve(preset, resolution=size, dialect=dialect)
     with needs("a comparison"):
+        from ..backends.align import operation_sentences
         from ..parity.check import checked_settings, traced
-        from ..parity.diagnosis import operation_sentences
 
         settings = checked_settings(network, image, dtype, batch, seed)
         found = traced(network, endpoint, run, settings)
