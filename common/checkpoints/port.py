@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from .._util.files import is_there
 from .._util.result import Result
 from ..architectures import changed
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
@@ -89,7 +91,7 @@ def port(
         raise UsageError(
             "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
         )
-    _check_target(destination, to, force)
+    _check_target(Path(source), destination, to, force)
     found = match(source, dialect, raw)
     if found.dialect is None:
         raise undecided(found)
@@ -100,11 +102,12 @@ def port(
         raise _unfaithful(found, layout, network, raw, run)
     weights = _target_weights(found, network, classes, dtype)
     content, extra = _arranged(layout, format, network, weights, found)
-    write(destination, format, content)
     mark = fingerprint(weights)
+    # While it is still aside: what does not read back takes no file's place.
+    back = partial(_read_back, dialect=found.dialect, mark=mark, layout=layout)
+    write(destination, format, content, back if verify else None)
     outputs = None
     if verify:
-        _read_back(destination, found.dialect, mark, layout)
         outputs = _run_both(found, destination, layout, network, raw) if run else None
     return Ported(
         source=inspection(found),
@@ -124,7 +127,7 @@ def port(
     )
 
 
-def _check_target(destination: Path, to: str, force: bool) -> None:
+def _check_target(source: Path, destination: Path, to: str, force: bool) -> None:
     """Report what cannot be written before anything is read."""
     if to not in LAYOUT_NAMES:
         raise UsageError(f"unknown layout {to!r}; choose from {', '.join(LAYOUT_NAMES)}")
@@ -132,11 +135,21 @@ def _check_target(destination: Path, to: str, force: bool) -> None:
     if not kinds:
         raise FileError(destination, f"{to} is read only; choose another layout")
     _format(destination, to, kinds)
-    exists = destination.exists() or index_of(destination).exists()
-    if exists and not force:
+    there = [path for path in (destination, index_of(destination)) if is_there(path)]
+    if any(_same_file(path, other) for path in there for other in (source, index_of(source))):
+        raise FileError(destination, "is the source itself; name another file")
+    if there and not force:
         raise ExistsError(
             destination, "exists; choose another name, or overwrite it", argument="force"
         )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, be it through a link."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _format(destination: Path, to: str, kinds: Collection[str]) -> str:

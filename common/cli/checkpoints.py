@@ -14,7 +14,7 @@ import efficientnet_rosetta as rosetta
 from .._util import json_text
 from ..network import DIALECTS
 from . import tables
-from .command import app
+from .command import app, say
 from .options import (
     DIFFERS,
     BackendOption,
@@ -57,9 +57,9 @@ def inspect(
         typer.echo(json_text.as_json(found), nl=False)
         return
     for name, value in _inspection_lines(found).items():
-        typer.echo(f"{name:<12}{value}")
+        say(f"{name:<12}{value}")
     for key, role in found.keys.items() if keys else ():
-        typer.echo(f"{key}  {role}")
+        say(f"{key}  {role}")
 
 
 def _inspection_lines(found: Inspection) -> dict[str, str]:
@@ -148,7 +148,7 @@ def port(
         verify=verify,
     )
     for line in _port_lines(done):
-        typer.echo(line)
+        say(line)
     exact = done.faithful and dtype is None
     if exact and isinstance(done.outputs, Outputs) and not done.outputs.agree:
         raise typer.Exit(DIFFERS)
@@ -202,17 +202,17 @@ def verify(
     """
     found = rosetta.verify(first, second, dialect=dialect)
     if found.same:
-        typer.echo(f"the same network, fingerprint {found.fingerprints[0][:16]}")
+        say(f"the same network, fingerprint {found.fingerprints[0][:16]}")
         return
     if found.same_weights:
         one, other = (" or ".join(names) for names in found.dialects)
-        typer.echo(f"the same weights, but they need different dialects: {one} against {other}")
+        say(f"the same weights, but they need different dialects: {one} against {other}")
     else:
-        typer.echo(f"{len(found.differences)} tensors differ; the largest differences are:")
+        say(f"{len(found.differences)} tensors differ; the largest differences are:")
     for difference in found.differences[:SHOWN]:
-        typer.echo(f"{difference.name}  {difference.largest:.1e}")
+        say(f"{difference.name}  {difference.largest:.1e}")
     if found.outputs is not None:
-        typer.echo(_outputs_line(found.outputs))
+        say(_outputs_line(found.outputs))
     raise typer.Exit(DIFFERS)
 
 
@@ -252,7 +252,7 @@ def export(
     )
     network = done.network
     outputs = f"{done.outputs[0]} to {done.outputs[-1]}" if endpoints else done.outputs[-1]
-    typer.echo(
+    say(
         f"{done.path}: {network.title} from {done.backend}, {network.dialect.name} dialect, "
         f"{pixels(network.resolution)} pixels, opset {done.opset}, output {outputs}"
     )
