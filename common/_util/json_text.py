@@ -8,7 +8,6 @@ from typing import Any
 
 from .result import plain
 
-
 # What a terminal may obey, and halves of pairs, which no file can hold.
 ESCAPED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ import numpy as np
 from ..._util.files import opened
 from ...errors import FileError, reading
 from ...weights.metadata import FORMAT
+from .hdf5_texts import text_beside
 from .lazy import SPARE, LazyTensor, check_expansion
 
 METADATA = FORMAT  # an attribute of the file
@@ -28,10 +27,6 @@ ATTRIBUTE_LIMIT = 64_000  # bytes of one HDF5 attribute; Keras spreads longer li
 
 # Filters that do not change how long a chunk is, or by four bytes.
 HARMLESS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
-CHUNK = 2**22  # bytes read at once in search of heaps
-HEAP = b"GCOL\x01"  # signature and version of a heap ("global heap collection")
-HEADER = struct.Struct("<8sQ")  # signature, version, reserved; size of it all
-OBJECT = struct.Struct("<HH4xQ")  # number, references, size
 
 Opener = Callable[[], BinaryIO]
 
@@ -128,48 +123,6 @@ def _write_metadata(file: h5py.File, metadata: Mapping[str, str]) -> None:
     file.attrs[METADATA] = np.bytes_(json.dumps(dict(metadata)))
 
 
-def _heaps_end(file: BinaryIO) -> bool:
-    """Whether every heap of the file can be walked through to its end.
-
-    Texts of variable length, such as Keras's names of layers, are kept in heaps.  In a damaged one
-    the HDF5 library goes round in circles, where an object of it takes no room or a negative one.
-    """
-    position, rest = 0, b""
-    while chunk := file.read(CHUNK):
-        window = rest + chunk
-        start = window.find(HEAP)
-        while start >= 0:
-            here = file.tell()
-            file.seek(position - len(rest) + start)
-            if not _heap_ends(file):
-                return False
-            file.seek(here)
-            start = window.find(HEAP, start + 1)
-        position += len(chunk)
-        rest = window[1 - len(HEAP) :]
-    return True
-
-
-def _heap_ends(file: BinaryIO) -> bool:
-    header = file.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return True  # which the library notices
-    _, size = HEADER.unpack(header)
-    room = size - HEADER.size
-    while room >= OBJECT.size:
-        found = file.read(OBJECT.size)
-        if len(found) < OBJECT.size:
-            return True
-        index, _, content = OBJECT.unpack(found)
-        # The object of number 0 is the free space, and counts its own header.
-        needed = content if index == 0 else OBJECT.size + (content + 7) // 8 * 8
-        if not OBJECT.size <= needed <= room:
-            return False
-        file.seek(needed - OBJECT.size, os.SEEK_CUR)
-        room -= needed
-    return True
-
-
 def _read_dataset(path: Path, content: Opener | None, key: str) -> np.ndarray:
     with _opened(path, content) as file:
         dataset = file[key]
@@ -228,7 +181,6 @@ class _Walk:
 
     def __init__(self, path: Path, content: Opener | None):
         self.path, self.content = path, content
-        self.heaps_end: bool | None = None  # not looked into so far
         self.names: dict[str, str] = {}
         self.seen: set[int] = set()  # addresses of groups: a hard link can lead back up
 
@@ -249,12 +201,14 @@ class _Walk:
         """What Keras says the group's layer is called; None where that is no text."""
         if h5py.check_string_dtype(group.attrs.get_id(LAYER_NAME).dtype) is None:
             return None
-        if self.heaps_end is None:
-            with self.content() if self.content else opened(self.path) as file:
-                self.heaps_end = _heaps_end(file)
-        if not self.heaps_end:
-            raise FileError(self.path, "its texts are damaged; save the model again")
-        return group.attrs[LAYER_NAME]
+        address = h5py.h5o.get_info(group.id).addr
+        with self.content() if self.content else opened(self.path) as file:
+            try:
+                return text_beside(file, address, LAYER_NAME)
+            except ValueError as error:
+                raise FileError(
+                    self.path, f"its texts are damaged ({error}); save the model again"
+                ) from error
 
     def member(
         self, group: h5py.Group, name: str, key: str

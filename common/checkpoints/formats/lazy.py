@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import ml_dtypes
 import numpy as np
 
-
 SPARE = 2**26  # bytes; the largest tensor of L2 has 30 MB
 
 

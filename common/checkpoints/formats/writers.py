@@ -52,9 +52,7 @@ def write(
             check(temporary)
 
 
-def _write_checkpoint(
-    prefix: Path, content: Content, check: Callable[[Path], None] | None
-) -> None:
+def _write_checkpoint(prefix: Path, content: Content, check: Callable[[Path], None] | None) -> None:
     """Several files: written aside, then moved, the index that makes them one last of all."""
     with (
         replacing(index_of(prefix)) as index,
