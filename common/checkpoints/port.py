@@ -20,7 +20,7 @@ from ..architectures import changed
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
 from ..images.normalization import Normalization
 from ..network import Dialect, Network
-from ..weights.canonical import fingerprint
+from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
 from ..weights.metadata import NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
@@ -101,6 +101,8 @@ def port(
     if not faithful and not force:
         raise _unfaithful(found, layout, network, raw, run)
     weights = _target_weights(found, network, classes, dtype)
+    if not force:
+        _check_values(found.checkpoint.path, weights)
     content, extra = _arranged(layout, format, network, weights, found)
     mark = fingerprint(weights)
     # While it is still aside: what does not read back takes no file's place.
@@ -237,6 +239,17 @@ def _target_weights(
     if dtype == "float16":
         _check_range(path, weights)
     return weights
+
+
+def _check_values(path: Path, weights: Mapping[str, LazyTensor]) -> None:
+    """NaN and infinity are no weights, and what holds them is damaged or did not converge."""
+    found = unusable(weights)
+    if found:
+        name, why = next(iter(found.items()))
+        more = f", and {len(found) - 1} other tensors are no better" if len(found) > 1 else ""
+        raise FileError(
+            path, f"{name} {why}{more}; force it to write them as they are", argument="force"
+        )
 
 
 def _check_range(path: Path, weights: Mapping[str, LazyTensor]) -> None:

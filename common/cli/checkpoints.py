@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..checkpoints.port import Ported
     from ..checkpoints.run_files import NotRun, Outputs
 
-SHOWN = 10  # tensors that differ
+SHOWN = 10  # tensors that differ, or that nothing can be computed with
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout and format.")
@@ -58,6 +58,8 @@ def inspect(
         return
     for name, value in _inspection_lines(found).items():
         say(f"{name:<12}{value}")
+    for name, why in list(found.unusable.items())[:SHOWN]:
+        say(f"{'warning':<12}{name} {why}")
     for key, role in found.keys.items() if keys else ():
         say(f"{key}  {role}")
 
