@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,16 +21,16 @@ from ..errors import (
 from ..images.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ..network import DIALECTS, IMAGENET_CLASSES, Dialect, Network
 from ..weights.canonical import check, fingerprint
-from ..weights.metadata import FORMAT, NORMALIZATION, network_from
+from ..weights.metadata import FORMAT, network_from
 from .formats import Checkpoint, LazyTensor, read
 from .formats.detect import KERAS_ARCHIVE
 from .formats.wrappers import AVERAGED_PREFIX
 from .layouts import LAYOUTS, Form, Layout
 from .layouts.canonical import CANONICAL
 from .layouts.schema import BY_NAME
+from .stated import CONFIG_FILE, neighbour, stated_normalization
 
 LISTED = 4  # keys shown of each kind of mismatch
-CONFIG_FILE = "config.json"  # what Hugging Face's hub keeps beside a file of weights
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
 FILE_NAMES = {
@@ -272,7 +270,9 @@ def _explained(
         dialect=dialect,
         dialect_from=dialect_from,
         normalization=(
-            _constants(form, network, ignored) or _stated(checkpoint) or first.layout.normalization
+            _constants(form, network, ignored)
+            or stated_normalization(checkpoint, network.in_channels)
+            or first.layout.normalization
         ),
         weights=first.weights,
         dropped={**dropped, **checkpoint.beside},
@@ -304,7 +304,7 @@ def _canonical(checkpoint: Checkpoint, told: str | None) -> Match:
         possible=(network.dialect,),
         dialect=network.dialect,
         dialect_from="the file",
-        normalization=_stated(checkpoint),
+        normalization=stated_normalization(checkpoint, network.in_channels),
         weights={name: weights[name] for name in network.tensors},
         dropped={**dropped, **checkpoint.beside},
         wrappers=checkpoint.wrappers,
@@ -346,15 +346,6 @@ def _named(name: str) -> str | None:
     return next(hints, None)
 
 
-def neighbour(path: Path) -> dict[str, Any]:
-    """What a Hugging Face `config.json` beside a file of weights says; nothing if there is none."""
-    try:
-        content = json.loads((path.parent / CONFIG_FILE).read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _constants(
     form: Form, network: Network, ignored: Mapping[str, LazyTensor]
 ) -> Normalization | None:
@@ -368,20 +359,6 @@ def _constants(
         mean, variance = (constant.read() for constant in constants)
         return from_keras(mean, variance)
     return None
-
-
-def _stated(checkpoint: Checkpoint) -> Normalization | None:
-    """What a file's metadata, or timm's configuration beside it, says of the image."""
-    stated = checkpoint.metadata.get(NORMALIZATION)
-    if stated is None:
-        stated = neighbour(checkpoint.path).get("pretrained_cfg")
-    try:
-        stated = json.loads(stated) if isinstance(stated, str) else stated
-        if not isinstance(stated, dict):
-            return None
-        return Normalization(tuple(map(float, stated["mean"])), tuple(map(float, stated["std"])))
-    except (TypeError, KeyError, ValueError, RecursionError):
-        return None
 
 
 def from_keras(mean: np.ndarray, variance: np.ndarray) -> Normalization:

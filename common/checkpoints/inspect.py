@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .._util.result import Result
 from ..counting import count
-from ..weights.canonical import fingerprint
+from ..weights.canonical import fingerprint, unusable
 from ..weights.metadata import UNFAITHFUL
 from .identify import Match, match
 
@@ -35,6 +35,7 @@ class Inspection(Result):
         repr=False
     )  # the canonical name of every key, or why it holds no weights
     mark: str | None  # of a file that was forced on a library with another dialect
+    unusable: dict[str, str]  # tensors with which nothing can be computed, by canonical name
 
 
 def inspect(path: str | Path, dialect: str | None = None, raw: bool = False) -> Inspection:
@@ -68,6 +69,7 @@ def inspection(found: Match) -> Inspection:
         fingerprint=fingerprint(found.weights),
         keys={**roles, **found.dropped},
         mark=found.checkpoint.metadata.get(UNFAITHFUL),
+        unusable=unusable(found.weights),
     )
 
 

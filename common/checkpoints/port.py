@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from .._util.files import is_there
 from .._util.result import Result
 from ..architectures import changed
 from ..backends.judgement import DIFFERS, Verdict
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
 from ..images.normalization import Normalization
 from ..network import Dialect, Network
-from ..weights.canonical import fingerprint
+from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
 from ..weights.metadata import NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
@@ -93,7 +95,7 @@ def port(
         raise UsageError(
             "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
         )
-    _check_target(destination, to, force)
+    _check_target(Path(source), destination, to, force)
     found = match(source, dialect, raw)
     if found.dialect is None:
         raise undecided(found)
@@ -103,12 +105,20 @@ def port(
     if not faithful and not force:
         raise _unfaithful(found, layout, network, raw, run)
     weights = _target_weights(found, network, classes, dtype)
+    if not force:
+        _check_values(found.checkpoint.path, weights)
     content, extra = _arranged(layout, format, network, weights, found)
-    progress(f"writing {destination}")
-    write(destination, format, content)
     mark = fingerprint(weights)
-    progress(f"reading {destination} back")
-    lost = _lost(destination, found.dialect, weights, mark, layout)
+    progress(f"writing {destination}")
+    # Read back while it is still aside: what does not read back takes no file's place.
+    check = partial(
+        _check_read_back, dialect=found.dialect, weights=weights, mark=mark, layout=layout
+    )
+    lost = ""
+    try:
+        write(destination, format, content, check)
+    except _LostError as error:
+        lost = f"{error}; {destination} was not written"
     outputs: Outputs | NotRun = NOT_ASKED
     if run and verify and not lost:
         progress("comparing the outputs of both files")
@@ -132,7 +142,7 @@ def port(
     )
 
 
-def _check_target(destination: Path, to: str, force: bool) -> None:
+def _check_target(source: Path, destination: Path, to: str, force: bool) -> None:
     """Report what cannot be written before anything is read."""
     if to not in LAYOUT_NAMES:
         raise UsageError(f"unknown layout {to!r}; choose from {', '.join(LAYOUT_NAMES)}")
@@ -140,11 +150,21 @@ def _check_target(destination: Path, to: str, force: bool) -> None:
     if not kinds:
         raise FileError(destination, f"{to} is read only; choose another layout")
     _format(destination, to, kinds)
-    exists = destination.exists() or index_of(destination).exists()
-    if exists and not force:
+    there = [path for path in (destination, index_of(destination)) if is_there(path)]
+    if any(_same_file(path, other) for path in there for other in (source, index_of(source))):
+        raise FileError(destination, "is the source itself; name another file")
+    if there and not force:
         raise ExistsError(
             destination, "exists; choose another name, or overwrite it", argument="force"
         )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, be it through a link."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _format(destination: Path, to: str, kinds: Collection[str]) -> str:
@@ -234,6 +254,17 @@ def _target_weights(
     return weights
 
 
+def _check_values(path: Path, weights: Mapping[str, LazyTensor]) -> None:
+    """NaN and infinity are no weights, and what holds them is damaged or did not converge."""
+    found = unusable(weights)
+    if found:
+        name, why = next(iter(found.items()))
+        more = f", and {len(found) - 1} other tensors are no better" if len(found) > 1 else ""
+        raise FileError(
+            path, f"{name} {why}{more}; force it to write them as they are", argument="force"
+        )
+
+
 def _check_range(path: Path, weights: Mapping[str, LazyTensor]) -> None:
     """float16 ends at 65,504, which a running variance may pass."""
     for name, stored in weights.items():
@@ -289,23 +320,26 @@ def _file_metadata(
     return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
 
 
-def _lost(
+class _LostError(Exception):
+    """What was written does not give back what it was given."""
+
+
+def _check_read_back(
     path: Path, dialect: Dialect, weights: Mapping[str, LazyTensor], mark: str, layout: Layout
-) -> str:
-    """What a file that was written does not give back; empty where it gives all."""
+) -> None:
     try:
         again = match(path, None if layout.name == "canonical" else dialect.name)
     except FileError as error:
-        return f"what was written cannot be read back: {error}"
+        raise _LostError(f"what was written cannot be read back: {error}") from error
     if fingerprint(again.weights) == mark:
-        return ""
+        return
     for name, stored in weights.items():
         found = again.weights.get(name)
         if found is None or not np.array_equal(
             np.asarray(stored, np.float32), np.asarray(found, np.float32), equal_nan=True
         ):
-            return f"{name} does not read back as it was written"
-    return "what was written reads back as another network"
+            raise _LostError(f"{name} does not read back as it was written")
+    raise _LostError("what was written reads back as another network")
 
 
 def _run_both(

@@ -14,7 +14,7 @@ import efficientnet_rosetta as rosetta
 from .._util import json_text
 from ..network import DIALECTS
 from . import tables
-from .command import app
+from .command import app, say
 from .options import (
     BackendOption,
     GivenDialect,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..checkpoints.port import Ported
     from ..checkpoints.run_files import NotRun, Outputs
 
-SHOWN = 10  # tensors that differ
+SHOWN = 10  # tensors that differ, or that nothing can be computed with
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout and format.")
@@ -59,9 +59,11 @@ def inspect(
         typer.echo(json_text.as_json(found), nl=False)
         return
     for name, value in _inspection_lines(found).items():
-        typer.echo(f"{name:<12}{value}")
+        say(f"{name:<12}{value}")
+    for name, why in list(found.unusable.items())[:SHOWN]:
+        say(f"{'warning':<12}{name} {why}")
     for key, role in found.keys.items() if keys else ():
-        typer.echo(f"{key}  {role}")
+        say(f"{key}  {role}")
 
 
 def _inspection_lines(found: Inspection) -> dict[str, str]:
@@ -154,7 +156,7 @@ def port(
             progress=steps,
         )
     for line in _port_lines(done):
-        typer.echo(line)
+        say(line)
     end(done.verdict)
 
 
@@ -219,16 +221,16 @@ def verify(
     with Steps() as steps:
         found = rosetta.verify(first, second, dialect=dialect, run=run, progress=steps)
     if found.same:
-        typer.echo(f"the same network, fingerprint {found.fingerprints[0][:16]}")
+        say(f"the same network, fingerprint {found.fingerprints[0][:16]}")
     elif found.same_weights:
         one, other = (" or ".join(names) for names in found.dialects)
-        typer.echo(f"the same weights, but they need different dialects: {one} against {other}")
+        say(f"the same weights, but they need different dialects: {one} against {other}")
     else:
-        typer.echo(f"{len(found.differences)} tensors differ; the largest differences are:")
+        say(f"{len(found.differences)} tensors differ; the largest differences are:")
     for difference in found.differences[:SHOWN]:
-        typer.echo(f"{difference.name}  {difference.largest:.1e}")
+        say(f"{difference.name}  {difference.largest:.1e}")
     for line in _outputs_lines(found.outputs, ("first", "second")):
-        typer.echo(line)
+        say(line)
     end(found.verdict)
 
 
@@ -268,7 +270,7 @@ def export(
     )
     network = done.network
     outputs = f"{done.outputs[0]} to {done.outputs[-1]}" if endpoints else done.outputs[-1]
-    typer.echo(
+    say(
         f"{done.path}: {network.title} from {done.backend}, {network.dialect.name} dialect, "
         f"{pixels(network.resolution)} pixels, opset {done.opset}, output {outputs}"
     )

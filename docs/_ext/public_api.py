@@ -58,6 +58,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "fingerprint": "hash of the weights, the same in every layout",
         "keys": "for every key of the file, which tensor it is, or why it holds no weights",
         "mark": "warning of a file that was written with `force`",
+        "unusable": "tensors that hold NaN, infinity or a negative variance, and which of them",
     },
     "LoadedWeights": {
         "path": "the file",
