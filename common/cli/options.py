@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,6 +10,7 @@ import typer
 
 from ..architectures import PRESETS
 from ..network import DIALECTS
+from .command import say
 
 if TYPE_CHECKING:
     from ..backends.judgement import Verdict
@@ -80,12 +80,12 @@ RunFlag = Annotated[
 
 def end(verdict: Verdict) -> NoReturn:
     """Print what a check ended in as the last line, and say it in the exit status."""
-    typer.echo(str(verdict))
+    say(str(verdict))
     raise typer.Exit({"proved": 0, "differs": DIFFERS}.get(verdict.ending, NOT_RUN))
 
 
 class Steps:
-    """Prints what is done next on stderr, once the work has taken two seconds, on a terminal."""
+    """Prints what is done next on stderr, once the work has taken two seconds."""
 
     def __init__(self) -> None:
         self.step, self.late = "", False
@@ -93,8 +93,7 @@ class Steps:
         self.timer.daemon = True
 
     def __enter__(self) -> Steps:
-        if sys.stderr.isatty():
-            self.timer.start()
+        self.timer.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -111,7 +110,7 @@ class Steps:
 
     def _print(self) -> None:
         if self.step:
-            typer.echo(f"{self.step} ...", err=True)
+            say(f"{self.step} ...", err=True)
 
 
 def pixels(size: tuple[int, int]) -> str:
