@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from ..._util.files import opened
 from ...errors import FileError, reading
+from ...weights.tensors_file import SAFETENSORS_DTYPES
 from . import hdf5, npz, onnx_file, tensor_bundle, torch_file, wrappers
 from .checkpoint import Checkpoint
 from .detect import (
@@ -20,7 +21,6 @@ from .detect import (
     KERAS_ARCHIVE,
     KERAS_MEMBER,
     PYTORCH_FILE,
-    SAFETENSORS_DTYPES,
     SAVED_MODEL,
     detect,
 )
