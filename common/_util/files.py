@@ -67,9 +67,10 @@ def content(path: str | Path, most: int) -> bytes:
     """
     try:
         with opened(path) as file:
-            found = file.read(most + 1)
+            size = os.fstat(file.fileno()).st_size
+            found = file.read(most + 1) if size <= most else b""
     except OSError as error:
         raise FileError(path, f"cannot be read ({_why(error)})") from error
-    if len(found) > most:
+    if max(size, len(found)) > most:
         raise FileError(path, f"has more than {most:,} bytes, which is not plausible")
     return found

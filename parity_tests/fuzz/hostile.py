@@ -148,7 +148,9 @@ def datasets(folder: Path, random: Random) -> Path:
             made.id.write_direct_chunk((0,), zlib.compress(bytes(2**28), 1))
         else:
             kind = np.dtype("f4")
-            made = file.create_dataset("a/a/kernel:0", (2**26,), kind, chunks=(2**26,), compression=9)
+            made = file.create_dataset(
+                "a/a/kernel:0", (2**26,), kind, chunks=(2**26,), compression=9
+            )
             made.id.write_direct_chunk((0,), zlib.compress(bytes(2**28), 1))
     return path
 
@@ -214,6 +216,16 @@ HOSTILE: tuple[Callable[[Path, Random], Path], ...] = (
 
 def odd_name(random: Random) -> str:
     """A name that a file may have."""
-    names = ("[red]x", "[/x]", "a\nb", "\x1b[2Jx", "x" * 230, "ä" * 120, "\udcff", " ", "-x", "'\"")
+    names = (
+        "[red]x",
+        "[b]x[0]",
+        "a\nb",
+        "\x1b[2Jx",
+        "x" * 230,
+        "ä" * 120,
+        "\udcff",
+        " ",
+        "-x",
+        "'\"",
+    )
     return names[random.integers(len(names))]
-

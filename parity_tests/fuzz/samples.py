@@ -45,6 +45,7 @@ class Sample:
     members: Callable[[bytes], list[tuple[bytes, bytes]]] | None = None
     joined: Callable[[list[tuple[bytes, bytes]]], bytes] | None = None
     large: bool = False  # some 20 MB: damaged once in a while only
+    known: bool = False  # a network that is recognised
 
 
 @cache
@@ -169,7 +170,7 @@ HEADER = {"members": header_of, "joined": header_joined}
 INDEX = (".index", f".{DATA}")
 
 SAMPLES = {
-    "safetensors": Sample(_canonical, **HEADER),
+    "safetensors": Sample(_canonical, known=True, **HEADER),
     "torch zip": Sample(_library("timm-tf", "x.pth"), **ZIP),
     "torch legacy": Sample(_legacy_torch),
     "h5": Sample(_library("keras-applications", "x.h5")),
@@ -180,8 +181,8 @@ SAMPLES = {
     "saved-model": Sample(
         _saved_model, tuple(f"/variables/variables{part}" for part in INDEX), **TABLE
     ),
-    "onnx": Sample(_onnx),
-    "B0 torch zip": Sample(_library("timm-tf", "x.pth", "b0"), large=True, **ZIP),
-    "B0 h5": Sample(_library("keras-applications", "x.h5", "b0"), large=True),
-    "B0 tf-checkpoint": Sample(_library("tpu", "x", "b0"), INDEX, large=True, **TABLE),
+    "onnx": Sample(_onnx, known=True),
+    "B0 torch zip": Sample(_library("timm-tf", "x.pth", "b0"), large=True, known=True, **ZIP),
+    "B0 h5": Sample(_library("keras-applications", "x.h5", "b0"), large=True, known=True),
+    "B0 tf-checkpoint": Sample(_library("tpu", "x", "b0"), INDEX, large=True, known=True, **TABLE),
 }
