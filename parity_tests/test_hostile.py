@@ -181,9 +181,10 @@ import sys, time
 from pathlib import Path
 from efficientnet_rosetta.common._util import atomic
 name = Path(sys.argv[1])
-with atomic.leaving_nothing_behind(), atomic.replacing(name) as path, atomic.folder_beside(name) as f:
+beside = atomic.folder_beside(name)
+with atomic.leaving_nothing_behind(), atomic.replacing(name) as path, beside as folder:
     path.with_name(path.name + ".h5").write_text("half")
-    (f / "inner").write_text("half")
+    (folder / "inner").write_text("half")
     print("in", flush=True)
     time.sleep(60)
 """

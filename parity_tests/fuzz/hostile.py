@@ -144,7 +144,7 @@ def datasets(folder: Path, random: Random) -> Path:
         elif way == 1:
             file.create_dataset("a/a/kernel:0", (size,), "f4")
         elif way == 2:
-            made = file.create_dataset("a/a/kernel:0", (99,), "f4", chunks=(99,), compression=9)
+            made = file.create_dataset("a/a/kernel:0", (999,), "f4", chunks=(999,), compression=9)
             made.id.write_direct_chunk((0,), zlib.compress(bytes(2**28), 1))
         else:
             kind = np.dtype("f4")
