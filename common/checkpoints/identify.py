@@ -30,6 +30,7 @@ from .layouts.canonical import CANONICAL
 from .layouts.schema import BY_NAME
 from .stated import CONFIG_FILE, neighbour, stated_normalization
 
+NETWORKS_LIMIT = 32  # in one file: all of it is looked through for each
 LISTED = 4  # keys shown of each kind of mismatch
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
@@ -94,7 +95,7 @@ def match(path: str | Path, dialect: str | None = None, raw: bool = False) -> Ma
     if checkpoint.metadata.get("format") == FORMAT:
         return _canonical(checkpoint, dialect)
     for kind, tensors in _views(checkpoint):
-        if found := _find(kind, tensors):
+        if found := _find(path, kind, tensors):
             return _explained(checkpoint, tensors, _one(path, found, raw), dialect)
     raise _unexplained(checkpoint)
 
@@ -159,23 +160,28 @@ def _networks(layout: Layout) -> Iterator[Network]:
             yield _preset(preset, headless)
 
 
-def _find(kind: str, tensors: Mapping[str, LazyTensor]) -> list[_Found]:
+def _find(path: str | Path, kind: str, tensors: Mapping[str, LazyTensor]) -> list[_Found]:
     """Every form that explains all keys, or failing that, all keys below some prefix."""
     found = [
         fitting
         for layout, form in _forms(kind)
         for network in _networks(layout)
-        for prefix in _prefixes(form, network, tensors)
+        for prefix in _prefixes(path, form, network, tensors)
         if (fitting := _fits(layout, form, network, tensors, prefix))
     ]
     return [fitting for fitting in found if not fitting.prefix] or found
 
 
-def _prefixes(form: Form, network: Network, tensors: Mapping[str, LazyTensor]) -> list[str]:
+def _prefixes(
+    path: str | Path, form: Form, network: Network, tensors: Mapping[str, LazyTensor]
+) -> list[str]:
     """What stands before the key of the stem's kernel, wherever there is one."""
     stem = form.stem(network)
     prefixes = [key.removesuffix(stem) for key in tensors if key.endswith(stem)]
-    return [prefix for prefix in prefixes if not prefix or prefix[-1] in "./"]
+    found = [prefix for prefix in prefixes if not prefix or prefix[-1] in "./"]
+    if len(found) > NETWORKS_LIMIT:
+        raise FileError(path, f"begins {len(found)} networks; save the one that is meant")
+    return found
 
 
 def _fits(
@@ -389,7 +395,7 @@ def _unexplained(checkpoint: Checkpoint) -> FileError:
     for layout, form in _forms(kind):
         for network in _networks(layout):
             keys = {key.path for key in form.keys(network).values()}
-            for prefix in _prefixes(form, network, tensors) or [""]:
+            for prefix in _prefixes(path, form, network, tensors) or [""]:
                 amiss, reason = _amiss(form, keys, tensors, prefix)
                 if best is None or amiss < best[0]:
                     head = "" if network.num_classes else " without classifier"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from efficientnet_rosetta.common._util.one_line import one_line
 from efficientnet_rosetta.common.checkpoints import formats
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.port import port
@@ -152,7 +153,7 @@ def _in_child(write: int, sound: Sound, case: Case) -> None:
         verdict, text = _steps(sound, case)
     except BaseException as error:
         verdict, text = FAULT, f"{type(error).__name__}: {error}"
-    os.write(write, json.dumps([verdict, ascii(text)[:400], before]).encode())
+    os.write(write, json.dumps([verdict, one_line(text)[:400], before]).encode())
     os._exit(0)
 
 

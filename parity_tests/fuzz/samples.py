@@ -53,7 +53,7 @@ def network(preset: str = "custom") -> Network:
     """Of 33,000 parameters, or a preset."""
     if preset == "custom":
         return resolve(width=0.1, depth=0.1, resolution=32, num_classes=3)
-    return resolve(preset)
+    return resolve(preset, num_classes=7)
 
 
 @cache
