@@ -168,7 +168,7 @@ def test_what_does_not_read_back_takes_no_files_place(name, source, tmp_path, mo
     def other(*arguments, **options):
         raise FileError(arguments[0], "does not read back")
 
-    monkeypatch.setattr(porting, "_read_back", other)
+    monkeypatch.setattr(porting, "_check_read_back", other)
     with pytest.raises(RosettaError) as caught:
         port(full, old, target, force=True, run=False)
     assert str(caught.value) == f"{old}: does not read back"

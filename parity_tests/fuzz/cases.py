@@ -30,10 +30,10 @@ SECONDS, ROOM = 20, 512 * 2**20  # of the processor, and bytes beside the size o
 WALL = 240  # seconds, for what waits and does not work
 HOSTILE_NAME = "made by hand"
 CORRECT, CHANGED, REFUSED, FAULT = "correct", "changed", "refused", "fault"
-LARGE_SHARE, HAND_SHARE, NAME_SHARE, BEHIND_SHARE = 0.015, 0.15, 0.05, 0.4
+LARGE_SHARE, HAND_SHARE, NAME_SHARE, BEHIND_SHARE = 0.01, 0.1, 0.05, 0.4
 # Of files of small networks that the libraries do not have: looking for what comes closest to them
 # takes half a second, and is the same each time.
-EXPLAINED_SHARE = 0.05
+EXPLAINED_SHARE = 0.02
 READ_LIMIT = 2**26  # values of a tensor that a reader is asked for, as a network would
 
 

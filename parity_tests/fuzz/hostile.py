@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -116,9 +118,22 @@ def _npy(descr: str, shape: tuple[int, ...], content: bytes) -> bytes:
     return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + content
 
 
+@cache
+def _zeros(size: int, level: int) -> bytes:
+    """Many zeros in few bytes, which take a while to make."""
+    return zlib.compress(bytes(size), level)
+
+
 def archive_of_arrays(folder: Path, random: Random) -> Path:
-    """Names of no bytes, arrays of no end, a gigabyte of zeros in a megabyte."""
-    huge = (int(10 ** random.integers(5, 18)),)
+    """Names of no bytes, arrays of no end, zeros that take far more room than their file."""
+    path = folder / "x.npz"
+    path.write_bytes(_archive_of_arrays(int(random.integers(6)), int(random.integers(5, 18))))
+    return path
+
+
+@cache
+def _archive_of_arrays(way: int, power: int) -> bytes:
+    huge = (10**power,)
     names = (
         _npy("|S0", huge, b""),
         _npy("<U0", huge, b""),
@@ -126,12 +141,12 @@ def archive_of_arrays(folder: Path, random: Random) -> Path:
         _npy("<U9", (2, 2), bytes(144)),
         _npy("|O", (1,), pickle.dumps([1])),
         _npy("<U1", (1,), "0".encode("utf-32-le")),
-    )[random.integers(6)]
-    path = folder / "x.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    )[way]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("names.npy", names)
-        archive.writestr("0.npy", _npy("<f4", (2**26,), bytes(2**28)))
-    return path
+        archive.writestr("0.npy", _npy("<f4", (2**25,), bytes(2**27)))
+    return out.getvalue()
 
 
 def datasets(folder: Path, random: Random) -> Path:
@@ -145,13 +160,13 @@ def datasets(folder: Path, random: Random) -> Path:
             file.create_dataset("a/a/kernel:0", (size,), "f4")
         elif way == 2:
             made = file.create_dataset("a/a/kernel:0", (999,), "f4", chunks=(999,), compression=9)
-            made.id.write_direct_chunk((0,), zlib.compress(bytes(2**28), 1))
+            made.id.write_direct_chunk((0,), _zeros(2**28, 9))
         else:
             kind = np.dtype("f4")
             made = file.create_dataset(
                 "a/a/kernel:0", (2**26,), kind, chunks=(2**26,), compression=9
             )
-            made.id.write_direct_chunk((0,), zlib.compress(bytes(2**28), 1))
+            made.id.write_direct_chunk((0,), _zeros(2**28, 9))
     return path
 
 
@@ -189,7 +204,7 @@ def not_a_number(folder: Path, random: Random) -> Path:
 
 def names_of_keys(folder: Path, random: Random) -> Path:
     """Keys that obey no rule of ours, and would move a terminal's cursor."""
-    signs = ("\n", "\x1b[31m", "[red]", "\x00", "a" * 10**5, "/", "..", "", "\u202e", "é")
+    signs = ("\n", "\x1b[31m", "[red]", "\x00", "a" * 5000, "/", "..", "", "\u202e", "é")
     keys = {
         "".join(signs[random.integers(len(signs))] for _ in range(random.integers(1, 5)))
         for _ in range(random.integers(1, 50))

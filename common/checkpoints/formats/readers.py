@@ -27,6 +27,7 @@ from .detect import (
 from .lazy import LazyTensor
 
 WHOLE_MODEL = "model_weights/"  # in a legacy .h5
+NAME_LIMIT = 4096  # characters; every name is looked at by every layout
 EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
 
 
@@ -37,7 +38,11 @@ def read(path: str | Path, raw: bool = False) -> Checkpoint:
         RosettaError: the file is missing, damaged, of no known format or not plain data.
     """
     path = Path(path)
-    return READERS[detect(path)](path, raw)
+    found = READERS[detect(path)](path, raw)
+    longest = max(map(len, found.tensors), default=0)
+    if longest > NAME_LIMIT:
+        raise FileError(path, f"has a name of {longest:,} characters, which no tensor has")
+    return found
 
 
 # ------------------------------------------------------------------ reading
