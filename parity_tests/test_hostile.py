@@ -345,6 +345,20 @@ def test_a_normalization_that_cannot_be(said, tmp_path):
         assert f"{config}: the normalization in it" in line("inspect", path)
 
 
+@pytest.mark.parametrize("variance", [np.nan, 0.0, -1.0])
+def test_constants_of_a_graph_that_cannot_be(variance, tmp_path):
+    preset = rosetta.resolve("b0", num_classes=2)
+    save(tmp_path / "b0.safetensors", preset, rosetta.initial(preset))
+    path = tmp_path / "b0.h5"
+    port(tmp_path / "b0.safetensors", path, "keras-applications", run=False)
+    with h5py.File(path, "r+") as file:
+        (name,) = [key for key in file if key.startswith("normalization")]
+        group = file[f"{name}/{name}"]
+        (key,) = [key for key in group if key.startswith("variance")]
+        group[key][...] = variance
+    assert f"{path}: the normalization in it" in line("inspect", path)
+
+
 def test_a_sound_normalization_is_believed(tmp_path):
     path, said = tmp_path / "x.safetensors", '{"mean": [0.5, 0, 1], "std": [1, 2, 3]}'
     save(path, network(), weights(), {"normalization": said})

@@ -28,7 +28,7 @@ from .formats.wrappers import AVERAGED_PREFIX
 from .layouts import LAYOUTS, Form, Layout
 from .layouts.canonical import CANONICAL
 from .layouts.schema import BY_NAME
-from .stated import CONFIG_FILE, neighbour, stated_normalization
+from .stated import CONFIG_FILE, checked, neighbour, stated_normalization
 
 NETWORKS_LIMIT = 32  # in one file: all of it is looked through for each
 LISTED = 4  # keys shown of each kind of mismatch
@@ -276,7 +276,7 @@ def _explained(
         dialect=dialect,
         dialect_from=dialect_from,
         normalization=(
-            _constants(form, network, ignored)
+            _constants(checkpoint.path, form, network, ignored)
             or stated_normalization(checkpoint, network.in_channels)
             or first.layout.normalization
         ),
@@ -353,9 +353,13 @@ def _named(name: str) -> str | None:
 
 
 def _constants(
-    form: Form, network: Network, ignored: Mapping[str, LazyTensor]
+    path: Path, form: Form, network: Network, ignored: Mapping[str, LazyTensor]
 ) -> Normalization | None:
-    """What a Keras file says of the image, in the constants of its graph."""
+    """What a Keras file says of the image, in the constants of its graph.
+
+    Raises:
+        DamagedFileError: it cannot be applied to an image.
+    """
     constants = [
         ignored[key]
         for key in sorted(ignored)  # the mean before the variance, in every form
@@ -363,7 +367,7 @@ def _constants(
     ]
     if len(constants) == 2 and all(c.shape == (network.in_channels,) for c in constants):
         mean, variance = (constant.read() for constant in constants)
-        return from_keras(mean, variance)
+        return checked(path, from_keras(mean, variance), network.in_channels)
     return None
 
 
