@@ -203,8 +203,8 @@ def images_for(programs: Sequence[Program], path: Path | None) -> np.ndarray:
     shapes = [side.image_shape for side in programs if side.image_shape is not None]
     for side in programs:
         if side.image_shape is not None and math.prod(side.image_shape) > LARGEST_IMAGE:
-            size = "x".join(map(str, side.image_shape))
-            raise FileError(side.name, f"takes images of {size}, which no memory is made for")
+            shape = "x".join(map(str, side.image_shape))
+            raise FileError(side.name, f"takes images of {shape}, which no memory is made for")
     channels, *size = shapes[0] if shapes else (3, DEFAULT_SIDE, DEFAULT_SIDE)
     image = photograph(path or PHOTOGRAPH, channels, (size[0], size[1]))
     return image[None].astype(np.float32)
