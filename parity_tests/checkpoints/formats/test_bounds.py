@@ -61,6 +61,11 @@ def test_names_of_no_bytes_are_counted(descr, count, tmp_path):
     refused(path, f"lists {count:,} names, but has 2 arrays")
 
 
+def test_a_name_is_listed_once(tmp_path):
+    names = npy("<U1", (2,), "aa".encode("utf-32-le"))
+    refused(archive(tmp_path / "x.npz", names=names, _0=ONE, _1=ONE), "one name in its list twice")
+
+
 def test_names_have_an_end(tmp_path):
     path = archive(tmp_path / "x.npz", names=npy("<U5000000", (1,), bytes(20_000_000)), _0=ONE)
     refused(path, "its list of names is implausibly long")
