@@ -429,7 +429,7 @@ def dying(right, when):
     return wrong
 
 if {place!r} == "step":
-    run._append = dying(run._append, lambda path, row: getattr(row, "learning_rate", 0) is not None
+    run.append = dying(run.append, lambda path, row: getattr(row, "learning_rate", 0) is not None
         and path.name == run.STEPS and row.step == 17)
 else:
     run.save = dying(run.save, lambda path, *others: path.name == run.LAST and

@@ -164,6 +164,27 @@ def unwritable(path: str | Path, number: int | None) -> FileError:
 
 
 @contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """Let what finds no room in a folder, through whatever library, name the folder.
+
+    Raises:
+        FileError: there was no room.
+    """
+    try:
+        yield
+    except RosettaError:
+        raise
+    except Exception as error:
+        number = _number(error)
+        for full in FULL:  # as TensorFlow says it
+            if number is None and os.strerror(full) in str(error):
+                number = full
+        if number not in FULL:
+            raise
+        raise unwritable(folder, number) from error
+
+
+@contextmanager
 def _reported(path: str | Path) -> Iterator[None]:
     try:
         yield

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import FileError
 
@@ -35,7 +35,7 @@ def _mode(path: str | Path) -> int:
         return 0
 
 
-def opened(path: str | Path) -> BinaryIO:
+def opened(path: str | Path) -> BufferedReader:
     """A regular file, open for reading.
 
     A pipe, which would be waited for, a device, which may have no end, and a folder are refused,
@@ -67,9 +67,10 @@ def content(path: str | Path, most: int) -> bytes:
     """
     try:
         with opened(path) as file:
-            found = file.read(most + 1)
+            size = os.fstat(file.fileno()).st_size
+            found = file.read(most + 1) if size <= most else b""
     except OSError as error:
         raise FileError(path, f"cannot be read ({_why(error)})") from error
-    if len(found) > most:
+    if max(size, len(found)) > most:
         raise FileError(path, f"has more than {most:,} bytes, which is not plausible")
     return found

@@ -28,8 +28,9 @@ from .formats.wrappers import AVERAGED_PREFIX
 from .layouts import LAYOUTS, Form, Layout
 from .layouts.canonical import CANONICAL
 from .layouts.schema import BY_NAME
-from .stated import CONFIG_FILE, neighbour, stated_normalization
+from .stated import CONFIG_FILE, checked, neighbour, stated_normalization
 
+NETWORKS_LIMIT = 32  # in one file: all of it is looked through for each
 LISTED = 4  # keys shown of each kind of mismatch
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
@@ -94,7 +95,7 @@ def match(path: str | Path, dialect: str | None = None, raw: bool = False) -> Ma
     if checkpoint.metadata.get("format") == FORMAT:
         return _canonical(checkpoint, dialect)
     for kind, tensors in _views(checkpoint):
-        if found := _find(kind, tensors):
+        if found := _find(path, kind, tensors):
             return _explained(checkpoint, tensors, _one(path, found, raw), dialect)
     raise _unexplained(checkpoint)
 
@@ -159,23 +160,28 @@ def _networks(layout: Layout) -> Iterator[Network]:
             yield _preset(preset, headless)
 
 
-def _find(kind: str, tensors: Mapping[str, LazyTensor]) -> list[_Found]:
+def _find(path: str | Path, kind: str, tensors: Mapping[str, LazyTensor]) -> list[_Found]:
     """Every form that explains all keys, or failing that, all keys below some prefix."""
     found = [
         fitting
         for layout, form in _forms(kind)
         for network in _networks(layout)
-        for prefix in _prefixes(form, network, tensors)
+        for prefix in _prefixes(path, form, network, tensors)
         if (fitting := _fits(layout, form, network, tensors, prefix))
     ]
     return [fitting for fitting in found if not fitting.prefix] or found
 
 
-def _prefixes(form: Form, network: Network, tensors: Mapping[str, LazyTensor]) -> list[str]:
+def _prefixes(
+    path: str | Path, form: Form, network: Network, tensors: Mapping[str, LazyTensor]
+) -> list[str]:
     """What stands before the key of the stem's kernel, wherever there is one."""
     stem = form.stem(network)
     prefixes = [key.removesuffix(stem) for key in tensors if key.endswith(stem)]
-    return [prefix for prefix in prefixes if not prefix or prefix[-1] in "./"]
+    found = [prefix for prefix in prefixes if not prefix or prefix[-1] in "./"]
+    if len(found) > NETWORKS_LIMIT:
+        raise FileError(path, f"begins {len(found)} networks; save the one that is meant")
+    return found
 
 
 def _fits(
@@ -270,7 +276,7 @@ def _explained(
         dialect=dialect,
         dialect_from=dialect_from,
         normalization=(
-            _constants(form, network, ignored)
+            _constants(checkpoint.path, form, network, ignored)
             or stated_normalization(checkpoint, network.in_channels)
             or first.layout.normalization
         ),
@@ -347,9 +353,13 @@ def _named(name: str) -> str | None:
 
 
 def _constants(
-    form: Form, network: Network, ignored: Mapping[str, LazyTensor]
+    path: Path, form: Form, network: Network, ignored: Mapping[str, LazyTensor]
 ) -> Normalization | None:
-    """What a Keras file says of the image, in the constants of its graph."""
+    """What a Keras file says of the image, in the constants of its graph.
+
+    Raises:
+        DamagedFileError: it cannot be applied to an image.
+    """
     constants = [
         ignored[key]
         for key in sorted(ignored)  # the mean before the variance, in every form
@@ -357,7 +367,7 @@ def _constants(
     ]
     if len(constants) == 2 and all(c.shape == (network.in_channels,) for c in constants):
         mean, variance = (constant.read() for constant in constants)
-        return from_keras(mean, variance)
+        return checked(path, from_keras(mean, variance), network.in_channels)
     return None
 
 
@@ -389,7 +399,7 @@ def _unexplained(checkpoint: Checkpoint) -> FileError:
     for layout, form in _forms(kind):
         for network in _networks(layout):
             keys = {key.path for key in form.keys(network).values()}
-            for prefix in _prefixes(form, network, tensors) or [""]:
+            for prefix in _prefixes(path, form, network, tensors) or [""]:
                 amiss, reason = _amiss(form, keys, tensors, prefix)
                 if best is None or amiss < best[0]:
                     head = "" if network.num_classes else " without classifier"

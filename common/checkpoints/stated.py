@@ -49,6 +49,16 @@ def _parsed(path: Path, said: Any, channels: int) -> Normalization:
         raise DamagedFileError(
             path, f"the normalization in it makes no sense ({type(error).__name__}); correct it"
         ) from error
+    return checked(path, Normalization(mean, std), channels)
+
+
+def checked(path: Path, said: Normalization, channels: int) -> Normalization:
+    """What a file says of its images, if it can be applied to so many channels.
+
+    Raises:
+        DamagedFileError: it cannot.
+    """
+    mean, std = said.mean, said.std
     fits = len(mean) == len(std) and len(mean) in (1, 3, channels)
     if not fits or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
         raise DamagedFileError(
@@ -56,4 +66,4 @@ def _parsed(path: Path, said: Any, channels: int) -> Normalization:
             f"the normalization in it, mean {list(mean[:4])} and std {list(std[:4])}, is not of "
             f"{channels} channels, not finite, or divides by zero; correct it",
         )
-    return Normalization(mean, std)
+    return said

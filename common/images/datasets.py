@@ -41,6 +41,14 @@ class Sample:
         except FileError as error:
             raise UnreadableImageError(self.path, error.problem) from error
 
+    def described(self, root: Path) -> tuple[str, int, int]:
+        """Its name below a folder, its size in bytes, -1 if it is gone, and its class."""
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            size = -1
+        return self.path.relative_to(root).as_posix(), size, self.label
+
     def __str__(self) -> str:
         return str(self.path)
 
@@ -182,7 +190,9 @@ def read_to_evaluate(
 
 
 def _holds_shards(root: Path) -> bool:
-    return any(is_file(path) for pattern in SHARDS.values() for path in root.glob(pattern))
+    return is_folder(root) and any(
+        is_file(path) for pattern in SHARDS.values() for path in root.glob(pattern)
+    )
 
 
 def _classes(root: Path) -> tuple[str, ...]:

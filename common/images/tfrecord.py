@@ -70,6 +70,10 @@ class Record:
             )
         return image, label
 
+    def described(self, root: Path) -> tuple[str, int, int]:
+        """The name of its shard below a folder, and where it is in it."""
+        return self.path.relative_to(root).as_posix(), self.offset, self.length
+
     def __str__(self) -> str:
         return f"{self.path} at byte {self.offset}"
 

@@ -6,6 +6,7 @@ need not come from the same framework, nor name anything alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from .._util.files import is_file
 from .._util.result import Result, plain
 from ..architectures import changed
 from ..backends.align import (
@@ -49,6 +51,7 @@ from .programs import (
 IMAGE_NOISE = {"float32": 2.0**-23, "float64": 2.0**-52}
 IMAGE_SHARE = 100.0
 VAGUE = 1e-2  # of an output's spread: an allowance that proves nothing
+LARGEST_IMAGE = 2**24  # numbers: 2,000 x 2,000 pixels of three or four channels
 
 
 @dataclass(frozen=True)
@@ -252,13 +255,17 @@ def images_for(programs: Sequence[Program], path: Path | None) -> np.ndarray:
     if path is not None and path.suffix in (".npy", ".npz"):
         return _array(path)
     shapes = [side.image_shape for side in programs if side.image_shape is not None]
+    for side in programs:
+        if side.image_shape is not None and math.prod(side.image_shape) > LARGEST_IMAGE:
+            shape = "x".join(map(str, side.image_shape))
+            raise FileError(side.name, f"takes images of {shape}, which no memory is made for")
     channels, *size = shapes[0] if shapes else (3, DEFAULT_SIDE, DEFAULT_SIDE)
     image = photograph(path or PHOTOGRAPH, channels, (size[0], size[1]))
     return image[None].astype(np.float32)
 
 
 def _array(path: Path) -> np.ndarray:
-    if not path.is_file():
+    if not is_file(path):
         raise FileError(path, "no such file")
     try:
         found: np.ndarray | NpzFile = np.load(path, allow_pickle=False)

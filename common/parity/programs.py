@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .._util.files import is_file, is_there
 from ..architectures import changed
 from ..backends.protocol import Tracer, loaded, require
 from ..backends.registry import installed_backend
@@ -58,7 +59,7 @@ def program(what: str | Path | Callable[..., Any], dialect: str | None = None) -
     what = str(what)
     if Path(what).suffix == ".onnx":
         return OnnxProgram(what)
-    if not Path(what).exists() and ":" in what:
+    if not is_there(what) and ":" in what:
         return CallableProgram(what, imported(what))
     return CheckpointProgram(what, dialect)
 
@@ -69,7 +70,7 @@ class OnnxProgram:
     def __init__(self, path: str):
         from . import onnx_program
 
-        if not Path(path).is_file():
+        if not is_file(path):
             raise FileError(path, "no such file")
         self.name, self.kind = path, "ONNX"
         session = onnx_program.start(path)

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from .._util.atomic import written
 from .._util.result import Result
 from ..architectures import resolve
 from ..backends.protocol import Trainer, require
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import load, with_classes
-from ..errors import DamagedFileError, FileError, RosettaError, UsageError, needs
+from ..errors import DamagedFileError, FileError, UsageError, WeightsError, needs
 from ..images.batches import Batches
 from ..images.datasets import read_data
 from ..images.families import FAMILIES, OFFICIAL, Family
 from ..network import Network
-from ..weights.canonical import Weights
+from ..weights.canonical import Weights, check
 from ..weights.initial import initial
 from ..weights.metadata import FAMILY, NORMALIZATION, SCHEMA, SCHEMA_KEY
 from .classes import class_names
 from .interrupt import interruptible
 from .plan import Training
 from .recipes import get_recipe
-from .run import BEST, LAST, Epoch, Run
+from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run
 
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
 CHANNELS = 3  # of images: red, green and blue
+IMAGES = "images"  # of the settings: a checksum of what they are
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,14 @@ def train(
     framework = require(get_backend(name), Trainer, name)
     run.metadata = _seen(training.train.family)
     try:
-        run.restore()
-        if run.first:
-            watcher.started(training, name, run.folder, run.state.epochs if run.state else 0)
-        with needs("training"), interruptible(run):
-            framework.fit(training, start, run, progress=watcher.progress)
-    except RosettaError:
+        with run.alone():
+            run.restore()
+            _check_state(run, training)
+            if run.first:
+                watcher.started(training, name, run.folder, run.state.epochs if run.state else 0)
+            with needs("training"), interruptible(run), written(run.folder):
+                framework.fit(training, start, run, progress=watcher.progress)
+    except Exception:
         if resume is None:
             run.discard()
         raise
@@ -190,7 +194,8 @@ def _created(
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
     run = Run(folder, watcher.epoch)
     where = {SCHEMA_KEY: SCHEMA, "backend": name, "data": str(Path(data).resolve())}
-    run.create({**where, **asdict(options), **_counts(training)}, class_indices)
+    images = {IMAGES: _images(training, Path(data))}
+    run.create({**where, **asdict(options), **_counts(training), **images}, class_indices)
     return run, name, training, start
 
 
@@ -212,26 +217,56 @@ def _resumed(
             f"{taken[0]} is that of the run in {folder}; leave it out", argument=taken[0]
         )
     settings = run.settings()
-    with _damaged(folder):
-        name = backend or settings["backend"]
-        place = Path(settings["data"] if data is None else data)
-        # A run from before there was Xception lacks what scales that.
-        known: dict[str, Any] = {**dict.fromkeys(SCALING), **settings}
-        options = Options(**{field.name: known[field.name] for field in fields(Options)})
-        training, start, class_indices = _plan(options, place, workers, devices)
-        _check_data(run, settings, place, training, class_indices)
+    # A run from before there was Xception lacks what scales that.
+    settings = {**dict.fromkeys(SCALING), **settings}
+    _check_settings(folder / SETTINGS, settings)
+    name = backend or settings["backend"]
+    place = Path(settings["data"] if data is None else data)
+    options = Options(**{field.name: settings[field.name] for field in fields(Options)})
+    training, start, class_indices = _plan(options, place, workers, devices)
+    _check_data(run, settings, place, training, class_indices)
     return run, name, training, start
 
 
-@contextmanager
-def _damaged(folder: Path) -> Iterator[None]:
-    """Settings that lack something, or have it as something else, are reported as such."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DamagedFileError(
-            folder, f"its settings are damaged ({error!r}); start the run again"
-        ) from error
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Settings that lack something, or have it as something else, are reported as such.
+
+    Raises:
+        DamagedFileError: they do.
+    """
+    hints = {"backend": str, "data": str, "train": int, "val": int, **get_type_hints(Options)}
+    for name, hint in hints.items():
+        if name not in settings or not _is(settings[name], get_args(hint) or (hint,)):
+            said = f"is {settings[name]!r}" if name in settings else "is missing"
+            raise DamagedFileError(path, f"{name} {said}; correct it, or start the run again")
+
+
+def _is(value: object, kinds: tuple[type, ...]) -> bool:
+    """Whether a value of JSON is of one of some types; every whole number is a float too."""
+    if isinstance(value, bool):
+        return False
+    if float in kinds and isinstance(value, int | float):
+        return math.isfinite(value)
+    return isinstance(value, kinds)
+
+
+def _check_state(run: Run, training: Training) -> None:
+    """A state belongs to its run, or there would be nothing to train, or something else.
+
+    Raises:
+        FileError: it does not.
+    """
+    if run.state is None:
+        return
+    path, state, last = run.folder / STATE, run.state, training.recipe.epochs
+    if not 0 < state.epochs <= last:
+        raise FileError(path, f"is the state after epoch {state.epochs} of {last}; remove it")
+    shapes = training.network.tensors
+    for weights in (state.model, *([state.average] if state.average else [])):
+        try:
+            check(shapes, weights)
+        except WeightsError as error:
+            raise FileError(path, f"{error}") from error
 
 
 def _counts(training: Training) -> dict[str, int]:
@@ -256,6 +291,22 @@ def _check_data(
             f"where the run began with {settings['train']:,} and {settings['val']:,}",
             argument="data",
         )
+    if settings.get(IMAGES) not in (None, _images(training, data)):
+        raise FileError(
+            data,
+            "has other images than the run began with, or under other names; put those back, or "
+            "start another run",
+            argument="data",
+        )
+
+
+def _images(training: Training, data: Path) -> str:
+    """A checksum of the names, the sizes and the classes of all images, in their order."""
+    digest = hashlib.sha256()
+    for batches in (training.train, training.val):
+        for sample in batches.samples:
+            digest.update(repr(sample.described(data)).encode())
+    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------ what is to be done

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from .._util.atomic import replacing
+from .._util.files import is_file
 from ..errors import FileError, WeightsError
 from ..network import Network
+from . import tensors_file
 from .metadata import metadata, network_from
 
 Weights = dict[str, np.ndarray]
@@ -117,10 +118,9 @@ def save(
         RosettaError: the file cannot be written.
     """
     check(network.tensors, weights)
-    # safetensors writes the buffer as it lies in memory, whatever the strides say.
-    tensors = {name: np.ascontiguousarray(weights[name]) for name in network.tensors}
+    tensors = {name: weights[name] for name in network.tensors}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={**metadata(network), **(further or {})})
+        tensors_file.write(temporary, tensors, {**metadata(network), **(further or {})})
 
 
 def load(path: str | Path) -> tuple[Network, Weights]:
@@ -130,7 +130,7 @@ def load(path: str | Path) -> tuple[Network, Weights]:
         RosettaError: no such file, not a safetensors file, or not one written by `save`.
         WeightsError: the tensors are not those of the network in the metadata.
     """
-    if not Path(path).is_file():
+    if not is_file(path):
         raise FileError(path, "no such file")
     try:
         with safe_open(path, framework="numpy") as file:

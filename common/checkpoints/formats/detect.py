@@ -35,18 +35,6 @@ ONNX_SIGNATURE = re.compile(
 )  # ir_version, the next field
 TORCH_MEMBER = "data.pkl"
 KERAS_MEMBER = "model.weights.h5"
-# From the dtypes of safetensors to NumPy's, where a tensor can be a weight or a counter.
-SAFETENSORS_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-}
 
 
 def format_of(path: str | Path) -> str:

@@ -199,7 +199,8 @@ class _Walk:
 
     def layer_name(self, group: h5py.Group) -> object:
         """What Keras says the group's layer is called; None where that is no text."""
-        if h5py.check_string_dtype(group.attrs.get_id(LAYER_NAME).dtype) is None:
+        kind = h5py.check_string_dtype(group.attrs.get_id(LAYER_NAME).dtype)
+        if kind is None or kind.length is not None:  # Keras's are of variable length
             return None
         address = h5py.h5o.get_info(group.id).addr
         with self.content() if self.content else opened(self.path) as file:

@@ -37,7 +37,9 @@ def read(path: Path) -> dict[str, LazyTensor]:
     listed = tensors[NAMES]
     if len(listed.shape) != 1 or listed.dtype.kind not in "SU":
         raise FileError(path, "its list of names is no list of names")
-    if math.prod(listed.shape) * max(listed.dtype.itemsize, 1) > NAMES_LIMIT:
+    if listed.shape[0] > len(tensors):
+        raise FileError(path, f"lists {listed.shape[0]:,} names, but has {len(tensors):,} arrays")
+    if listed.shape[0] * listed.dtype.itemsize > NAMES_LIMIT:
         raise FileError(path, "its list of names is implausibly long")
     with reading(path, WHAT):
         names = [str(name) for name in listed.read()]

@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from ..._util.files import opened
 from ...errors import FileError, reading
+from ...weights.tensors_file import SAFETENSORS_DTYPES
 from . import hdf5, npz, onnx_file, tensor_bundle, torch_file, wrappers
 from .checkpoint import Checkpoint
 from .detect import (
@@ -20,13 +21,13 @@ from .detect import (
     KERAS_ARCHIVE,
     KERAS_MEMBER,
     PYTORCH_FILE,
-    SAFETENSORS_DTYPES,
     SAVED_MODEL,
     detect,
 )
 from .lazy import LazyTensor
 
 WHOLE_MODEL = "model_weights/"  # in a legacy .h5
+NAME_LIMIT = 4096  # characters; every name is looked at by every layout
 EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
 
 
@@ -37,7 +38,11 @@ def read(path: str | Path, raw: bool = False) -> Checkpoint:
         RosettaError: the file is missing, damaged, of no known format or not plain data.
     """
     path = Path(path)
-    return READERS[detect(path)](path, raw)
+    found = READERS[detect(path)](path, raw)
+    longest = max(map(len, found.tensors), default=0)
+    if longest > NAME_LIMIT:
+        raise FileError(path, f"has a name of {longest:,} characters, which no tensor has")
+    return found
 
 
 # ------------------------------------------------------------------ reading

@@ -35,6 +35,7 @@ CHUNK = 2**20
 DEPTH_LIMIT = 64
 # What zipfile raises on a damaged directory; a flag or a version may also be one that it lacks.
 ZIP_ERRORS = (zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError)
+UTF8 = 0x800  # a flag of a member's name
 _COUNT = struct.Struct("<q")
 
 
@@ -313,6 +314,8 @@ def _extent(path: Path, file: BinaryIO, info: zipfile.ZipInfo, checked: bool) ->
     if len(header) < LOCAL_HEADER.size or not header.startswith(ZIP_SIGNATURE):
         raise DamagedError(f"{_shown(info.filename)} is not where it should be")
     _, name, extra = LOCAL_HEADER.unpack(header)
+    if file.read(name) != info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437"):
+        raise DamagedError(f"{_shown(info.filename)} has two names")
     start = info.header_offset + LOCAL_HEADER.size + name + extra
     fits = info.compress_size == info.file_size <= path.stat().st_size - start
     if info.flag_bits & 1 or not fits:

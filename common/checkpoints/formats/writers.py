@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..._util.atomic import folder_beside, naming, replacing
+from ...weights import tensors_file
 from . import hdf5, tensor_bundle, torch_file
 from .checkpoint import Content
 from .detect import (
@@ -19,7 +18,6 @@ from .detect import (
     KERAS_ARCHIVE,
     KERAS_MEMBER,
     PYTORCH_FILE,
-    SAFETENSORS_DTYPES,
     index_of,
 )
 
@@ -69,23 +67,7 @@ def _write_checkpoint(prefix: Path, content: Content, check: Callable[[Path], No
 
 
 def _write_safetensors(path: Path, content: Content) -> None:
-    """Length of the header, header, tensors one after another (safetensors' README, "Format").
-
-    The library's own function takes all tensors at once, which is twice the memory of a file.
-    """
-    kinds = {np.dtype(name): kind for kind, name in SAFETENSORS_DTYPES.items()}
-    header: dict[str, Any] = {"__metadata__": dict(sorted(content.metadata.items()))}
-    end = 0
-    for key, tensor in content.tensors.items():
-        start, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
-        kind, shape = kinds[tensor.dtype], list(tensor.shape)
-        header[key] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)  # so that tensors begin at a multiple of their size
-    with path.open("wb") as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for tensor in content.tensors.values():
-            file.write(np.ascontiguousarray(tensor.read()).data.cast("B"))
+    tensors_file.write(path, content.tensors, content.metadata)
 
 
 def _write_torch(path: Path, content: Content) -> None:
