@@ -16,11 +16,10 @@ import numpy as np
 from .._util.result import Result
 from ..architectures import changed
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
-from ..images.normalization import Normalization
 from ..network import Dialect, Network
 from ..weights.canonical import fingerprint
 from ..weights.initial import initial
-from ..weights.metadata import NORMALIZATION, UNFAITHFUL, metadata
+from ..weights.metadata import ACTIVATION, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
 from .formats.checkpoint import Content
 from .formats.detect import KERAS_ARCHIVE
@@ -68,14 +67,17 @@ def port(
     drop_head: bool = False,
     classes: int | None = None,
     raw: bool = False,
+    network: str | None = None,
     force: bool = False,
     verify: bool = True,
     run: bool = True,
 ) -> Ported:
     """Write the weights of a file in another layout, in the format of the destination's suffix.
 
-    `classes` replaces the classifier by a new one of so many classes, with the official
-    initialisation.  `verify` reads the result back; `run`, with it, also runs both files on a
+    `drop_head` leaves out the classifier, or whatever else follows the network in its place.
+    `classes` replaces it by a new classifier of so many classes, with the official initialisation.
+    Of several networks in a file, `network` is the prefix of the one that is meant, and `raw`
+    prefers the raw weights to their moving average.  `verify` reads the result back; `run`, with it, also runs both files on a
     photograph where a framework is installed.
 
     Raises:
@@ -90,22 +92,25 @@ def port(
             "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
         )
     _check_target(destination, to, force)
-    found = match(source, dialect, raw)
+    found = match(source, dialect, raw, network)
+    if not drop_head and classes is None:
+        found.refuse_head("drop_head")
     if found.dialect is None:
         raise undecided(found)
     layout, format = _target(destination, to, found)
-    network = _target_network(found, drop_head, classes)
-    faithful = layout.runs(network.name, found.dialect)
+    target = _target_network(found, drop_head, classes)
+    faithful = layout.runs(target.name, found.dialect)
+    runs = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, network)
     if not faithful and not force:
-        raise _unfaithful(found, layout, network, raw, run)
-    weights = _target_weights(found, network, classes, dtype)
-    content, extra = _arranged(layout, format, network, weights, found)
+        raise _unfaithful(found, layout, target, runs if run else None)
+    weights = _target_weights(found, target, classes, dtype)
+    content, extra = _arranged(layout, format, target, weights, found)
     write(destination, format, content)
     mark = fingerprint(weights)
     outputs = None
     if verify:
         _read_back(destination, found.dialect, mark, layout)
-        outputs = _run_both(found, destination, layout, network, raw) if run else None
+        outputs = _run_both(found, destination, layout, runs) if run else None
     return Ported(
         source=inspection(found),
         destination=destination,
@@ -120,7 +125,7 @@ def port(
         outputs=outputs,
         faithful=faithful,
         expects=_fed_with(layout, found),
-        notes=layout.notes,
+        notes=(*layout.notes, *found.head.notes, *_activation_note(layout, target, found)),
     )
 
 
@@ -155,7 +160,12 @@ def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
     layout = layout_of(to, preset)
     if layout is None:
         raise FileError(found.checkpoint.path, f"{to} has no {preset}; choose a layout that does")
-    return layout, _format(destination, to, layout.forms)
+    kind = _format(destination, to, layout.forms)
+    if not layout.forms[kind].may_end_early:
+        known = (other for other in LAYOUTS for form in other.forms.values() if form.may_end_early)
+        names = ", ".join(dict.fromkeys(other.name for other in known if other.holds(preset)))
+        found.refuse_ending(f"{to} has whole networks only; choose from {names}")
+    return layout, kind
 
 
 def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
@@ -164,18 +174,19 @@ def _target_network(found: Match, drop_head: bool, classes: int | None) -> Netwo
         network = changed(network, dialect=asdict(found.dialect))
     if drop_head:
         return changed(network, num_classes=None)
+    if classes is not None:
+        found.refuse_ending("a classifier has nothing to stand on there; leave out classes")
     return network if classes is None else changed(network, num_classes=classes)
 
 
 def _unfaithful(
-    found: Match, layout: Layout, network: Network, raw: bool, run: bool
+    found: Match, layout: Layout, network: Network, mine: FileRun | None
 ) -> UnfaithfulError:
-    """Why a port is refused, and what it would cost on a photograph."""
+    """Why a port is refused, and what it would cost on a photograph, if it is to be run there."""
     ours, theirs = network.dialect, layout.dialects[network.name]
     runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
     cost, said = None, "the outputs would be others"
-    if run:
-        mine = FileRun(found.checkpoint.path, layout.framework, ours, raw=raw)
+    if mine is not None and not found.ends_early:
         outputs = compare_runs(mine, replace(mine, dialect=theirs[0]))
         if isinstance(outputs, Outputs):
             cost = outputs.error
@@ -200,10 +211,23 @@ def _left_behind(
     found: Match, weights: Mapping[str, LazyTensor], classes: int | None
 ) -> dict[str, str]:
     return {
-        stored.key: "the classifier"
-        for name, stored in found.weights.items()
+        key: "the classifier"
+        for name, key in found.stored.items()
         if name not in weights or name in _new(classes)
     }
+
+
+def _activation_note(layout: Layout, network: Network, found: Match) -> tuple[str, ...]:
+    """What to do about a classifier whose outputs are not what the library makes of them."""
+    activation = found.activation
+    if network.num_classes is None or activation is None:
+        return ()
+    if not layout.has_graph:
+        return ("the outputs of the source go through a sigmoid",) if activation == "sigmoid" else ()
+    if activation == "softmax":
+        return ()
+    argument = None if activation == "linear" else activation
+    return (f"build the model with classifier_activation={argument!r}, as the source has it",)
 
 
 def _target_weights(
@@ -218,7 +242,7 @@ def _target_weights(
     if classes is not None:
         fresh = initial(network)
         given |= {name: LazyTensor.of(name, fresh[name]) for name in CLASSIFIER}
-    weights = {name: given[name] for name in network.tensors}
+    weights = {name: given[name] for name in network.tensors if name in given}
     if dtype is not None:
         weights = {name: stored.astype(dtype) for name, stored in weights.items()}
     if dtype == "float16":
@@ -239,21 +263,23 @@ def _arranged(
 ) -> tuple[Content, list[str]]:
     """What to write, in the layout's names and orientation, and which of it is not weights."""
     form = layout.forms[format]
+    keys = {name: key for name, key in form.keys(network).items() if name in weights}
     extra = form.extra(form, network, found.normalization) if form.extra else {}
+    if found.ends_early:  # of the layers that are there
+        layers = tuple(key.path.rpartition(".")[0] + "." for key in keys.values())
+        extra = {key: array for key, array in extra.items() if key.startswith(layers)}
     tensors = {
         **{key: LazyTensor.of(key, array) for key, array in extra.items()},
-        **{
-            key.path: weights[name].transposed(key.axes) for name, key in form.keys(network).items()
-        },
+        **{key.path: weights[name].transposed(key.axes) for name, key in keys.items()},
     }
     graph = None
     if format == KERAS_ARCHIVE:  # its library's graph, whatever the weights were trained in
         theirs = layout.dialects[network.name][0]
-        graph = config(changed(network, dialect=asdict(theirs)))
+        graph = config(changed(network, dialect=asdict(theirs)), found.activation or "softmax")
     faithful = layout.runs(network.name, network.dialect)
     content = Content(
         tensors=tensors,
-        metadata=_file_metadata(layout, network, faithful, found.normalization),
+        metadata=_file_metadata(layout, network, faithful, found),
         layer_names=_layer_names(form, network),
         config=graph,
     )
@@ -272,9 +298,13 @@ def _layer_names(form: Form, network: Network) -> dict[str, str]:
 
 
 def _file_metadata(
-    layout: Layout, network: Network, faithful: bool, normalization: Normalization | None
+    layout: Layout, network: Network, faithful: bool, found: Match
 ) -> dict[str, str]:
-    stated = {} if normalization is None else {NORMALIZATION: json.dumps(asdict(normalization))}
+    stated = {}
+    if found.normalization is not None:
+        stated[NORMALIZATION] = json.dumps(asdict(found.normalization))
+    if network.num_classes is not None and found.activation is not None:
+        stated[ACTIVATION] = found.activation
     if layout.name == "canonical":
         return {**metadata(network), **stated}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
@@ -288,13 +318,15 @@ def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:
 
 
 def _run_both(
-    found: Match, destination: Path, layout: Layout, network: Network, raw: bool
+    found: Match, destination: Path, layout: Layout, mine: FileRun
 ) -> Outputs | NotRun:
     """Source and result on a photograph, each as its own library would compute it."""
-    ours, theirs = network.dialect, layout.dialects.get(network.name, ())
-    runs_ours = layout.runs(network.name, ours)
+    if found.ending:
+        return NotRun(f"the network {found.ending}")
+    ours, theirs = mine.dialect, layout.dialects.get(found.network.name, ())
+    runs_ours = layout.runs(found.network.name, ours)
     return compare_runs(
-        FileRun(found.checkpoint.path, found.layouts[0].framework, ours, raw=raw),
+        replace(mine, framework=found.layouts[0].framework),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
     )
 

@@ -35,6 +35,7 @@ class FileRun:
     framework: str
     dialect: Dialect
     raw: bool = False
+    network: str | None = None  # the prefix of the one that is meant
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def run_here(first: FileRun, second: FileRun) -> Outputs:
 
 
 def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
-    found = match(run.path, raw=run.raw)
+    found = match(run.path, raw=run.raw, network=run.network)
     network = changed(found.network, dialect=asdict(run.dialect))
     if max(network.resolution) > LARGEST_SIDE:
         network = changed(network, resolution=LARGEST_SIDE // 2)
@@ -108,7 +109,7 @@ def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
 def main() -> None:
     """Read two runs from the command line, and print their comparison."""
     runs = [
-        FileRun(Path(run["path"]), run["framework"], Dialect(**run["dialect"]), run["raw"])
+        FileRun(**{**run, "path": Path(run["path"]), "dialect": Dialect(**run["dialect"])})
         for run in json.loads(sys.argv[1])
     ]
     try:

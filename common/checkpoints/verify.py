@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from .._util.result import Result
+from ..errors import FileError
 from ..weights.canonical import fingerprint
 from .formats import LazyTensor
+from .heads import counted
 from .identify import Match, match_with
 from .run_files import FileRun, NotRun, Outputs, compare_runs
 
@@ -31,6 +33,7 @@ class Verification(Result):
     dialects: tuple[tuple[str, ...], tuple[str, ...]]  # that each may be run in
     differences: tuple[Difference, ...]  # the largest first
     outputs: Outputs | NotRun | None  # None where they are the same, or cannot be compared
+    beside: tuple[str, ...] = ()  # what was not compared, for it is not of the network
 
     @property
     def same_weights(self) -> bool:
@@ -52,9 +55,17 @@ class Verification(Result):
 
 
 def verify(
-    first: str | Path, second: str | Path, *, dialect: str | None = None, run: bool = True
+    first: str | Path,
+    second: str | Path,
+    *,
+    dialect: str | None = None,
+    network: str | None = None,
+    run: bool = True,
 ) -> Verification:
     """Whether two files hold the same network, and if not, where they part.
+
+    `network` is the prefix of the network that is meant, in files that hold several.  What else is
+    beside a network is not compared, and is named.
 
     `run` compares their outputs on a photograph as well, where they are not the same and a
     framework is installed.
@@ -62,24 +73,37 @@ def verify(
     Raises:
         RosettaError: a file cannot be read or explained.
     """
-    a, b = (match_with(path, dialect) for path in (first, second))
+    a, b = (_matched(path, dialect, network) for path in (first, second))
     found = Verification(
         fingerprints=(fingerprint(a.weights), fingerprint(b.weights)),
         dialects=(_names(a), _names(b)),
         differences=_differences(a.weights, b.weights),
         outputs=None,
+        beside=tuple(
+            f"{f.checkpoint.path} has {counted(f.head.rest)} beside it" for f in (a, b) if f.head.rest
+        ),
     )
-    if found.same or not run or a.network.name != b.network.name:
+    if found.same or not run or a.network.name != b.network.name or a.ends_early or b.ends_early:
         return found
     # Where one file leaves its dialect open, it is run in the other's.
     dialects = [
         mine.dialect or other.dialect or mine.possible[0] for mine, other in ((a, b), (b, a))
     ]
     runs = [
-        FileRun(f.checkpoint.path, f.layouts[0].framework, dialect)
+        FileRun(f.checkpoint.path, f.layouts[0].framework, dialect, network=f.prefix)
         for f, dialect in zip((a, b), dialects, strict=True)
     ]
     return replace(found, outputs=compare_runs(*runs))
+
+
+def _matched(path: str | Path, dialect: str | None, network: str | None) -> Match:
+    """A file explained; the name of a network is for the file only that holds several."""
+    try:
+        return match_with(path, dialect)
+    except FileError as error:
+        if network is None or error.argument != "network":
+            raise
+    return match_with(path, dialect, network)
 
 
 def _names(found: Match) -> tuple[str, ...]:

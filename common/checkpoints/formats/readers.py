@@ -55,8 +55,7 @@ def _read_safetensors(path: Path, raw: bool) -> Checkpoint:
         file = safe_open(path, framework="numpy", backend="pread")
         content = {key: _in_safetensors(path, file, key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
-    tensors, found, beside = wrappers.unwrap(content, raw)
-    return Checkpoint(path, "safetensors", tensors, metadata, found, beside=beside)
+    return Checkpoint(path, "safetensors", content, metadata)
 
 
 def _in_safetensors(path: Path, file: safe_open, key: str) -> LazyTensor:
@@ -75,15 +74,18 @@ def _in_safetensors(path: Path, file: safe_open, key: str) -> LazyTensor:
 
 def _read_torch(path: Path, raw: bool) -> Checkpoint:
     content, metadata = torch_file.read(path)
-    tensors, found, beside = wrappers.unwrap(content, raw)
-    if not tensors:
+    flat = wrappers.flatten(content)
+    if not flat.tensors:
         raise FileError(path, "holds no tensors; save a model's state_dict()")
-    return Checkpoint(path, PYTORCH_FILE, tensors, metadata, found, beside=beside)
+    return Checkpoint(
+        path, PYTORCH_FILE, flat.tensors, metadata, tables=frozenset(flat.tables)
+    )
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
-    tensors, found, beside = wrappers.averages(tensor_bundle.read(path), raw)
-    return Checkpoint(path, CHECKPOINT, tensors, {}, found, beside=beside)
+    tensors, averaged, beside = wrappers.averages(tensor_bundle.read(path), raw)
+    around = (wrappers.SHADOW.strip("/"),) if averaged else ()
+    return Checkpoint(path, CHECKPOINT, tensors, {}, around, beside=beside, averaged=averaged)
 
 
 def _read_saved_model(path: Path, raw: bool) -> Checkpoint:

@@ -128,6 +128,7 @@ OBJECTS = Form(
     ),
     ignored_why=COUNTED_WHY,
     marker=r"^layer_with_weights-0/(mean|variance|count)/",
+    shifted="layer_with_weights-{number}/",
 )
 # Keras 3's export: the list of variables, of which the normalization has the first two.
 EXPORTED = Form(
@@ -139,6 +140,7 @@ EXPORTED = Form(
     ignored_why="input normalization, seeds, and second copies of variables",
     marker=r"^variables/[01]$",
     first=2,
+    shifted="variables/{number}",
 )
 
 KERAS_APPLICATIONS = Layout(

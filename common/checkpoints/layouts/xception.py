@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...backends.registry import KERAS, TORCH
 from ...images.normalization import INCEPTION
@@ -55,6 +56,7 @@ class XceptionNames:
     head_pointwise: str
     head_bn: str
     classifier: str
+    territory: ClassVar[str] = r"block\d+[._]"
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role.

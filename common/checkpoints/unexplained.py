@@ -1,0 +1,176 @@
+"""Why no layout explains a file: which other network it looks like, or what is amiss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..architectures import PRESETS
+from ..errors import FileError, UnknownLayoutError
+from ..weights.metadata import FORMAT
+from .formats import Checkpoint
+from .layouts import Form, Layout
+from .recognition import Index, Network, Tensors, forms, network_of, networks, views
+
+LISTED = 4  # keys shown of each kind of mismatch
+TRIED = 8  # prefixes, those with most keys below them
+CLOSE = 0.5  # of the keys of a network may be amiss, for it to be named as the closest
+
+# Networks of other families by what some of their keys look like; all patterns of a line must be
+# found.  What is more special comes first.
+OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("DINO, a vision transformer", (r"(^|\.)(register_tokens|mask_token)$", r"blocks\.\d+\.attn\.")),
+    ("DINO's student or teacher", (r"blocks\.\d+\.attn\.qkv", r"(^|\.)(dino_)?head\.(mlp|last_layer)")),
+    ("CLIP", (r"(visual|vision_model)\.", r"(text_projection|logit_scale)")),
+    ("a Swin transformer", (r"relative_position_bias_table",)),
+    ("a vision transformer", (r"(patch_embed|patch_embeddings|conv_proj|class_token|cls_token)", r"(attn|attention|mhsa)")),
+    ("a detector of the YOLO family", (r"model\.\d+\.(cv\d|m\.\d|conv)\.",)),
+    ("a transformer", (r"(^|[._/])(attn|attention|self_attn|mhsa|multi_head_attention\w*)[._/]",)),
+    ("ConvNeXt", (r"stages?\.\d+\.(blocks|layers)\.\d+\.(gamma|dwconv|conv_dw|layer_scale\w*)|features\.\d+\.\d+\.layer_scale",)),
+    ("MixNet", (r"blocks\.\d+\.\d+\.(conv_(pw|dw|pwl))\.\d+\.weight",)),
+    ("EfficientNet-EdgeTPU or EfficientNetV2", (r"blocks\.\d+\.\d+\.conv_exp\.weight",)),
+    ("EfficientNetV2", (r"features\.1\.0\.block\.0\.0\.weight", r"features\.\d+\.\d+\.block\.2\.fc1\.weight")),
+    ("EfficientNetV2", (r"(^|/)block1a_project_conv/", r"(^|/)block4a_se_reduce/")),
+    ("MobileNetV3", (r"blocks\.\d+\.\d+\.se\.conv_reduce\.", r"conv_stem\.weight$", r"blocks\.6\.0\.conv\.weight")),
+    ("MobileNetV3", (r"features\.\d+\.block\.\d+\.fc1\.",)),
+    ("MobileNetV2", (r"features\.\d+\.conv\.\d+(\.0)?\.weight",)),
+    ("MobileNetV2", (r"(^|/)(expanded_conv_project|block_\d+_expand)(_BN)?/",)),
+    ("MobileNet", (r"(^|/)conv_dw_\d+(_bn)?/",)),
+    ("an Inception network", (r"(^|[./])(Mixed_\d\w|inception\w*)[./]|^mixed\d+",)),
+    ("DenseNet", (r"denseblock\d|(^|/)conv\d_block\d+_0_bn/",)),
+    ("ResNet", (r"layer1\.0\.conv1\.", r"layer4\.")),
+    ("ResNet", (r"(^|/)conv2_block1_1_conv/",)),
+    ("ResNet", (r"encoder\.stages\.\d+\.layers\.\d+\.layer\.\d+\.convolution\.",)),
+    ("RegNet", (r"trunk_output\.block\d|s1\.b1\.conv1\.conv",)),
+    ("VGG or AlexNet", (r"^(features\.0\.weight)$", r"^classifier\.[36]\.weight$")),
+    ("VGG", (r"(^|/)block5_conv3/", r"(^|/)block1_conv1/")),
+    ("a U-Net", (r"(^|\.)(inc|down1|up1|outc)\.",)),
+)  # fmt: skip
+STEMS = (r"conv_stem\.weight$", r"blocks\.0\.0\.")
+SQUEEZE = r"(^|[._/])se[._/]|se_reduce|_se_|squeeze|fc1"
+
+
+def unexplained(checkpoint: Checkpoint) -> FileError:
+    """What a file looks like, or which network comes closest and what is amiss there."""
+    *_, (kind, tensors) = views(checkpoint)
+    path = checkpoint.path
+    if any(_half_of(preset, tensors) for preset in PRESETS):
+        return FileError(
+            path, f"has the keys of canonical weights, but no {FORMAT} metadata; port the original"
+        )
+    best = min(_candidates(kind, tensors), default=None, key=lambda found: found.share)
+    if best is not None and best.share == 0:
+        return UnknownLayoutError(
+            path, f"has the keys of {best.name}, but {_misshapen(tensors)}", closest=best.name
+        )
+    if other := looks_like(tensors):
+        return UnknownLayoutError(
+            path, f"looks like {other}, which is none of the networks here ({_some(tensors)})"
+        )
+    if best is None or best.share >= CLOSE:
+        return UnknownLayoutError(path, f"no layout has keys like {_some(tensors)}")
+    return UnknownLayoutError(
+        path,
+        f"no layout explains every key; closest is {best.name}: {best.reason}",
+        closest=best.name,
+    )
+
+
+def looks_like(tensors: Tensors) -> str | None:
+    """The network of another family that the keys are known from."""
+    keys = list(tensors)
+    fused = any(
+        re.search(r"block2a_expand_conv/", key) and stored.shape[:2] == (3, 3)
+        for key, stored in tensors.items()
+    )
+    if fused:
+        return "EfficientNetV2"
+    if _has(keys, r"(^|\.)blocks\.0\.0\.conv\.weight$") and _has(keys, r"conv_stem\.weight$"):
+        return "EfficientNetV2"
+    for name, patterns in OTHERS:
+        if all(_has(keys, pattern) for pattern in patterns):
+            return name
+    if all(_has(keys, pattern) for pattern in STEMS) and not _has(keys, SQUEEZE):
+        # Its last stage has 320 channels or more, as in the network with the gates.
+        return "EfficientNet-Lite, MobileNetV2 or another network without squeeze-and-excitation"
+    return None
+
+
+def _has(keys: Collection[str], pattern: str) -> bool:
+    compiled = re.compile(pattern)
+    return any(compiled.search(key) for key in keys)
+
+
+def _misshapen(tensors: Tensors) -> str:
+    kernels = [len(stored.shape) for stored in tensors.values() if stored.is_float]
+    if 3 in kernels and 4 not in kernels:
+        return "its convolutions are of one dimension, as for signals"
+    if 5 in kernels:
+        return "its convolutions are of three dimensions, as for volumes"
+    return "the shapes are of another network"
+
+
+def _half_of(preset: str, tensors: Tensors) -> bool:
+    """Whether a file has more than half of the canonical keys of a preset."""
+    canonical = network_of(preset, headless=False).tensors
+    return len(canonical.keys() & tensors.keys()) > len(canonical) / 2
+
+
+# ------------------------------------------------------------------ what comes closest
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network, the share of its keys that are amiss below some prefix, and which they are."""
+
+    name: str
+    share: float
+    reason: str
+
+
+def _candidates(kind: str, tensors: Tensors) -> Iterator[Candidate]:
+    index = Index(tensors)
+    for layout, form in forms(kind):
+        for network in networks(layout):
+            prefixes = index.prefixes(form, network) or [""]
+            most = sorted(prefixes, key=lambda prefix: -index.count(prefix))[:TRIED]
+            for prefix in most:
+                yield _candidate(layout, form, network, index, prefix)
+
+
+def _candidate(
+    layout: Layout, form: Form, network: Network, index: Index, prefix: str
+) -> Candidate:
+    """How many keys below a prefix do not fit, and which."""
+    keys = {key.path for key in form.keys(network).values()}
+    kept = {
+        name
+        for key, name in index.named(form, prefix).items()
+        if index.tensors[key].is_float and not form.is_ignored(name)
+    }
+    missing = sorted(keys - kept)
+    left = sorted(name for name in kept - keys if form.owns(name) or _layer_in(name, keys))
+    parts = [
+        f"{len(names)} keys {kind}: {_listed(names)}"
+        for kind, names in (("missing", missing), ("left over", left))
+        if names
+    ]
+    if not parts and form.is_beside_another(index.tensors) and form.another:
+        parts, missing = [form.another[1]], missing or [""]
+    below = f" below {prefix.rstrip('./')}" if prefix else ""
+    name = f"{layout.name} {network.name} without classifier{below}"
+    return Candidate(name, (len(missing) + len(left)) / len(keys), "; ".join(parts))
+
+
+def _layer_in(name: str, keys: Collection[str]) -> bool:
+    layer = name[: max(name.rfind("."), name.rfind("/"))]
+    return any(key.startswith(layer) and key[len(layer) :][:1] in "./" for key in keys)
+
+
+def _some(tensors: Mapping[str, object]) -> str:
+    return _listed(sorted(tensors))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
