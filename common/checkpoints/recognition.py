@@ -252,12 +252,12 @@ def _fitted(network: Network, found: Tensors, keys: Mapping[str, Key]) -> Networ
         return None
     fitted = resolve(network.name, num_classes=None, in_channels=channels)
     for name, stored in found.items():
-        if not stored.is_float or not _has(stored.shape, keys[name].axes, fitted.tensors[name]):
+        if not stored.is_float or not fits(stored.shape, keys[name].axes, fitted.tensors[name]):
             return None
     return fitted
 
 
-def _has(shape: tuple[int, ...], axes: tuple[int, ...], canonical: tuple[int, ...]) -> bool:
+def fits(shape: tuple[int, ...], axes: tuple[int, ...], canonical: tuple[int, ...]) -> bool:
     """Whether a shape is a canonical one with its axes in another order.
 
     A kernel of one pixel may lack the two axes of it, as in files from before PyTorch had them.

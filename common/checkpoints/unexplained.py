@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from ..architectures import PRESETS
 from ..errors import FileError, UnknownLayoutError
+from ..network import Network
 from ..weights.metadata import FORMAT
 from .formats import Checkpoint
 from .layouts import Form, Layout
-from .recognition import Index, Network, Tensors, forms, network_of, networks, views
+from .recognition import Index, Tensors, fits, forms, network_of, networks, views
 
 LISTED = 4  # keys shown of each kind of mismatch
 TRIED = 8  # prefixes, those with most keys below them
@@ -60,9 +61,9 @@ def unexplained(checkpoint: Checkpoint) -> FileError:
             path, f"has the keys of canonical weights, but no {FORMAT} metadata; port the original"
         )
     best = min(_candidates(kind, tensors), default=None, key=lambda found: found.share)
-    if best is not None and best.share == 0:
+    if best is not None and best.share < CLOSE and (axes := _axes(tensors)):
         return UnknownLayoutError(
-            path, f"has the keys of {best.name}, but {_misshapen(tensors)}", closest=best.name
+            path, f"has the keys of {best.name}, but {axes}", closest=best.name
         )
     if other := looks_like(tensors):
         return UnknownLayoutError(
@@ -102,13 +103,14 @@ def _has(keys: Collection[str], pattern: str) -> bool:
     return any(compiled.search(key) for key in keys)
 
 
-def _misshapen(tensors: Tensors) -> str:
+def _axes(tensors: Tensors) -> str | None:
+    """What is said of convolutions that are not of two dimensions."""
     kernels = [len(stored.shape) for stored in tensors.values() if stored.is_float]
     if 3 in kernels and 4 not in kernels:
         return "its convolutions are of one dimension, as for signals"
     if 5 in kernels:
         return "its convolutions are of three dimensions, as for volumes"
-    return "the shapes are of another network"
+    return None
 
 
 def _half_of(preset: str, tensors: Tensors) -> bool:
@@ -143,24 +145,44 @@ def _candidate(
     layout: Layout, form: Form, network: Network, index: Index, prefix: str
 ) -> Candidate:
     """How many keys below a prefix do not fit, and which."""
-    keys = {key.path for key in form.keys(network).values()}
+    keys = {key.path: key for key in form.keys(network).values()}
     kept = {
-        name
+        name: index.tensors[key]
         for key, name in index.named(form, prefix).items()
-        if index.tensors[key].is_float and not form.is_ignored(name)
+        if not form.is_ignored(name)
     }
-    missing = sorted(keys - kept)
-    left = sorted(name for name in kept - keys if form.owns(name) or _layer_in(name, keys))
+    missing = sorted(keys.keys() - kept.keys())
+    left = sorted(
+        name
+        for name in kept.keys() - keys.keys()
+        if kept[name].is_float and (form.owns(name) or _layer_in(name, keys))
+    )
+    shapes = {form.keys(network)[name].path: shape for name, shape in network.tensors.items()}
+    first = next(iter(keys))
+    misshapen = [
+        f"{name} is {kept[name].shape} and not {_turned(shapes[name], key.axes)}"
+        for name, key in keys.items()
+        if name in kept and name != first and not fits(kept[name].shape, key.axes, shapes[name])
+    ]
     parts = [
         f"{len(names)} keys {kind}: {_listed(names)}"
-        for kind, names in (("missing", missing), ("left over", left))
+        for kind, names in (
+            ("missing", missing),
+            ("left over", left),
+            ("of another shape", misshapen),
+        )
         if names
     ]
+    amiss = len(missing) + len(left) + len(misshapen)
     if not parts and form.is_beside_another(index.tensors) and form.another:
-        parts, missing = [form.another[1]], missing or [""]
+        parts = [form.another[1]]
     below = f" below {prefix.rstrip('./')}" if prefix else ""
     name = f"{layout.name} {network.name} without classifier{below}"
-    return Candidate(name, (len(missing) + len(left)) / len(keys), "; ".join(parts))
+    return Candidate(name, amiss / len(keys), "; ".join(parts) or "its values are no floats")
+
+
+def _turned(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in axes)
 
 
 def _layer_in(name: str, keys: Collection[str]) -> bool:
