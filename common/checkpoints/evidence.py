@@ -17,6 +17,7 @@ from ..weights.metadata import NORMALIZATION
 from .formats import Checkpoint, LazyTensor
 from .recognition import Reading
 
+CONFIG_LIMIT = 2**22  # bytes
 CONFIG_FILE = "config.json"  # what Hugging Face's hub keeps beside a file of weights
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
@@ -65,8 +66,11 @@ def _named(name: str) -> str | None:
 
 def neighbour(path: Path) -> dict[str, Any]:
     """What a Hugging Face `config.json` beside a file of weights says; nothing if there is none."""
+    config = (path if path.is_dir() else path.parent) / CONFIG_FILE
     try:
-        content = json.loads((path.parent / CONFIG_FILE).read_text())
+        if not config.is_file() or config.stat().st_size > CONFIG_LIMIT:
+            return {}
+        content = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -107,7 +111,11 @@ def from_keras(mean: np.ndarray, variance: np.ndarray) -> Normalization:
     The published files keep the standard deviation where the variance belongs, and
     keras.applications makes up for it if the weights are asked for as "imagenet".
     """
-    published = np.allclose(variance, IMAGENET_STD) and np.allclose(mean, IMAGENET_MEAN)
+    published = (
+        len(mean) == len(IMAGENET_MEAN)
+        and np.allclose(variance, IMAGENET_STD)
+        and np.allclose(mean, IMAGENET_MEAN)
+    )
     std = variance if published else np.sqrt(np.maximum(variance, 0))
     return Normalization(
         tuple(float(value) for value in mean), tuple(float(value) for value in std)

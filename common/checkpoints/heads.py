@@ -122,8 +122,10 @@ def _dense(reading: Reading, rest: Mapping[str, str]) -> dict[str, str]:
     """The keys of the only layer, by canonical name, if it is dense and has the right size."""
     if not rest or len(rest) > 2:
         return {}
-    if "{tensor}" not in reading.form.path:  # a list of variables
-        found = dict(zip((WEIGHT, BIAS), rest, strict=False))
+    if "{tensor}" not in reading.form.path:  # a list of variables, or names of the object graph
+        found = {WEIGHT if len(reading.tensors[key].shape) > 1 else BIAS: key for key in rest}
+        if len(found) < len(rest):
+            return {}
     else:
         parts = {key: _layer_and_tensor(reading, key) for key in rest}
         if len({layer for layer, _, _ in parts.values()}) > 1:

@@ -105,7 +105,9 @@ def _with_layer_name(key: str, layer_names: Mapping[str, str]) -> str:
     """`layers/conv2d_17/vars/0` -> `layers/block1a_se_reduce/vars/0`."""
     group, _, variable = key.rpartition("/")
     above, _, _ = group.removesuffix("/vars").rpartition("/")
-    return f"{above}/{layer_names[group]}/vars/{variable}" if group in layer_names else key
+    if not above or group not in layer_names:  # above the layers is the optimizer, named too
+        return key
+    return f"{above}/{layer_names[group]}/vars/{variable}"
 
 
 def forms(kind: str) -> Iterator[tuple[Layout, Form]]:

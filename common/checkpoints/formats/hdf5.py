@@ -20,6 +20,7 @@ from ...weights.metadata import FORMAT
 from .lazy import LazyTensor
 
 METADATA = FORMAT  # an attribute of the file
+MODEL_CONFIG = "model_config"  # an attribute of the file, of a whole model
 LAYER_NAME = "name"  # an attribute of a group of variables, since Keras 3.6
 ATTRIBUTE_LIMIT = 64_000  # bytes of one HDF5 attribute; Keras spreads longer lists over several
 
@@ -92,8 +93,10 @@ def _created(path: Path) -> Iterator[tuple[h5py.File, _Target]]:
 
 def read(
     path: Path, content: Opener | None = None
-) -> tuple[list[LazyTensor], dict[str, str], dict[str, str]]:
+) -> tuple[list[LazyTensor], dict[str, str], dict[str, str], str | None]:
     """Every dataset, the layer that each group of variables says it belongs to, and metadata.
+
+    Last comes what Keras says of the whole model, as JSON, where it does.
 
     `content` opens what is read in place of the file `path`, which it was found in.
 
@@ -107,7 +110,8 @@ def read(
             for key, shape, dtype in walk.datasets(file, "")
         ]
         metadata = _metadata(file)
-    return stored, walk.names, metadata
+        said = walk.text(file, MODEL_CONFIG) if MODEL_CONFIG in file.attrs else None
+    return stored, walk.names, metadata, said
 
 
 def _metadata(file: h5py.File) -> dict[str, str]:
@@ -187,21 +191,25 @@ class _Walk:
         if address in self.seen:
             raise FileError(self.path, f"{prefix} is in the file twice, through a link")
         self.seen.add(address)
-        if LAYER_NAME in group.attrs and isinstance(name := self.layer_name(group), str):
+        if LAYER_NAME in group.attrs and (name := self.text(group, LAYER_NAME)) is not None:
             self.names[prefix.rstrip("/")] = name
         for name in group:
             yield from self.member(group, name, f"{prefix}{name}")
 
-    def layer_name(self, group: h5py.Group) -> object:
-        """What Keras says the group's layer is called; None where that is no text."""
-        if h5py.check_string_dtype(group.attrs.get_id(LAYER_NAME).dtype) is None:
+    def text(self, group: h5py.Group, attribute: str) -> str | None:
+        """An attribute of a group; None where that is no text."""
+        kind = group.attrs.get_id(attribute).dtype
+        if kind.kind != "S" and h5py.check_string_dtype(kind) is None:
             return None
         if self.heaps_end is None:
             with self.content() if self.content else self.path.open("rb") as file:
                 self.heaps_end = _heaps_end(file)
         if not self.heaps_end:
             raise FileError(self.path, "its texts are damaged; save the model again")
-        return group.attrs[LAYER_NAME]
+        found = group.attrs[attribute]
+        if isinstance(found, bytes):
+            return found.decode(errors="replace")
+        return found if isinstance(found, str) else None
 
     def member(
         self, group: h5py.Group, name: str, key: str

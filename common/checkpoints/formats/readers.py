@@ -8,13 +8,13 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from safetensors import safe_open
 
 from ...errors import FileError, reading
-from . import hdf5, onnx_file, tensor_bundle, torch_file, wrappers
+from . import hdf5, keras_config, onnx_file, tensor_bundle, torch_file, wrappers
 from .checkpoint import Checkpoint
 from .detect import (
     CHECKPOINT,
@@ -28,6 +28,7 @@ from .detect import (
 from .lazy import LazyTensor
 
 WHOLE_MODEL = "model_weights/"  # in a legacy .h5
+KERAS_CONFIG = "config.json"  # in a .keras archive
 NAMES_LIMIT = 2**24  # bytes of an .npz member that must be read before any shape is known
 EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
 
@@ -91,7 +92,8 @@ def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
 def _read_saved_model(path: Path, raw: bool) -> Checkpoint:
     """The variables of a SavedModel; its graph, which is a program, is not read."""
     content = tensor_bundle.read(path / "variables" / "variables")
-    return Checkpoint(path, SAVED_MODEL, _numbered(content))
+    model = keras_config.of_saved_model(path)
+    return Checkpoint(path, SAVED_MODEL, _numbered(content), model=model)
 
 
 def _numbered(content: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
@@ -103,7 +105,8 @@ def _numbered(content: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
 
 
 def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
-    stored, names, metadata = hdf5.read(path)
+    stored, names, metadata, config = hdf5.read(path)
+    model = None if config is None else keras_config.parsed(config)
     tensors = _by_key(stored)
     inside = {
         key.removeprefix(WHOLE_MODEL): tensor
@@ -114,20 +117,32 @@ def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
         beside = {
             key: "state of the training" for key in tensors if not key.startswith(WHOLE_MODEL)
         }
-        return Checkpoint(path, "h5", inside, metadata, ("saved model",), beside=beside)
+        around = ("saved model",)
+        return Checkpoint(path, "h5", inside, metadata, around, beside=beside, model=model)
     counted = any("vars" in key.split("/") for key in tensors)
     return Checkpoint(path, "weights.h5" if counted else "h5", tensors, metadata, (), names)
 
 
 def _read_keras(path: Path, raw: bool) -> Checkpoint:
-    """The weights of a .keras archive; its configuration, which is code to Keras, is not read."""
+    """The weights of a .keras archive; its configuration, which is code to Keras, is data here."""
     with reading(path, "a .keras archive"), zipfile.ZipFile(path) as archive:
         member = archive.getinfo(KERAS_MEMBER)
         if member.file_size > path.stat().st_size:  # Keras stores it as it is
             raise FileError(path, "its weights are compressed; save the model again")
         content = archive.read(member)
-    stored, names, metadata = hdf5.read(path, lambda: io.BytesIO(content))
-    return Checkpoint(path, KERAS_ARCHIVE, _by_key(stored), metadata, (), names)
+        model = _keras_config(path, archive)
+    stored, names, metadata, _ = hdf5.read(path, lambda: io.BytesIO(content))
+    return Checkpoint(path, KERAS_ARCHIVE, _by_key(stored), metadata, (), names, model=model)
+
+
+def _keras_config(path: Path, archive: zipfile.ZipFile) -> Mapping[str, Any] | None:
+    """What an archive says of its model; nothing where it is larger than the archive claims."""
+    if KERAS_CONFIG not in archive.namelist():
+        return None
+    info = archive.getinfo(KERAS_CONFIG)
+    if info.file_size > min(path.stat().st_size, keras_config.LIMIT):
+        return None
+    return keras_config.parsed(archive.read(info))
 
 
 def _read_npz(path: Path, raw: bool) -> Checkpoint:
