@@ -218,10 +218,13 @@ class Ordered:
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
-        return {
-            layer.role: self.name.format(number=number)
-            for number, layer in enumerate(network.layers, self.first)
-        }
+        names: dict[str, str] = {}
+        number = self.first - 1
+        for layer in network.layers:
+            if layer.kind != "pointwise_conv":  # it is of the layer before
+                number += 1
+            names[layer.role] = self.name.format(number=number)
+        return names
 
 
 @dataclass(frozen=True)
