@@ -37,6 +37,7 @@ TRAINED = "state of the training"
 LOST = "state of a loss or a metric"
 NORMALIZED = "constants of a normalization"
 REST = "not of the network"
+VARIABLES = "variables/"  # of a SavedModel that lists them without names
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,8 @@ def listed(rest: Mapping[str, tuple[int, ...]], limit: int | None = None) -> lis
     for key, shape in rest.items():
         path = key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
         place = max(path.rfind("."), path.rfind("/"))
-        layer = path[:place] if place > 0 else path
+        listing = path.startswith(VARIABLES)  # which does not say what belongs to what
+        layer = path[:place] if place > 0 and not listing else path
         layers.setdefault(layer.removesuffix("/vars"), []).append(
             f"({', '.join(map(str, shape))})"
         )
@@ -190,17 +192,18 @@ def listed(rest: Mapping[str, tuple[int, ...]], limit: int | None = None) -> lis
 def counted(rest: Mapping[str, tuple[int, ...]]) -> str:
     """`3 layers that are not of the network`"""
     number = len(listed(rest))
-    return f"{number} layer{'s' if number > 1 else ''} that {'are' if number > 1 else 'is'} {REST}"
+    noun = "array" if any(key.startswith(VARIABLES) for key in rest) else "layer"
+    return f"{number} {noun}{'s' if number > 1 else ''} that {'are' if number > 1 else 'is'} {REST}"
 
 
 def refused(
     checkpoint: Checkpoint, head: Head, argument: str | None = None
 ) -> FileError:
     """What to say of a file whose outputs are not the network's."""
-    what = f"beside the network has {counted(head.rest)}, {', '.join(listed(head.rest, LISTED))}"
+    what = f"beside the network has {counted(head.rest)}: {'; '.join(listed(head.rest, LISTED))}"
     why = f" ({head.problem})" if head.problem else ""
     if argument:
-        advice = "leave them out to keep the network and its features"
+        advice = "leave all that out to keep the network and its features"
     else:
-        advice = "port it without them to keep the network and its features (drop_head)"
+        advice = "port it without all that to keep the network and its features (drop_head)"
     return FileError(checkpoint.path, f"{what}{why}; {advice}", argument=argument)
