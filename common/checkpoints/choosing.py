@@ -59,7 +59,9 @@ def choose(
     is_average = checkpoint.averaged
     if any(_is_average(checkpoint, prefix) for prefix in prefixes.values()):
         is_average = _is_average(checkpoint, prefixes[place])
-    return Choice(places[place], is_average, _elsewhere(places[place][0], others, is_average))
+    averages = {prefix for prefix in others if _is_average(checkpoint, prefix)}
+    elsewhere = _elsewhere(places[place][0], others, averages, is_average)
+    return Choice(places[place], is_average, elsewhere)
 
 
 def _named(path: Path, prefixes: Mapping[str, str], network: str | None) -> list[str]:
@@ -106,21 +108,18 @@ def _check_equal(path: Path, readings: Sequence[Reading], names: Sequence[str]) 
 
 
 def _elsewhere(
-    chosen: Reading, others: Collection[str], is_average: bool | None
+    chosen: Reading, others: Collection[str], averages: Collection[str], is_average: bool | None
 ) -> dict[str, str]:
     """The keys of the other networks of a file, with the heads that stand beside each."""
-    units = {_unit(other, [chosen.prefix]) for other in others}
-    reasons = {
-        unit: (
-            "the raw weights, of which the moving average was taken"
-            if is_average
-            else "the moving average of the weights"
-            if is_average is False and re.search(AVERAGED_PREFIX, unit)
-            else f"of another network, below {_shown(unit)}"
-        )
-        for unit in sorted(units, key=len)
-        if unit
-    }
+    reasons: dict[str, str] = {}
+    for other in sorted(others, key=len):
+        unit = _unit(other, [chosen.prefix])
+        if unit and is_average and other not in averages:
+            reasons[unit] = "the raw weights, of which the moving average was taken"
+        elif unit and is_average is False and other in averages:
+            reasons[unit] = "the moving average of the weights"
+        elif unit:
+            reasons[unit] = f"of another network, below {_shown(unit)}"
     used = set(chosen.stored.values())
     return {
         key: reason

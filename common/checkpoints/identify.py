@@ -56,8 +56,8 @@ class Match:
         """Where the network ends, if that is not behind its head convolution."""
         if not self.ends_early:
             return None
-        stage = self.network.blocks[-1].stage
-        return f"ends after stage {stage}, without head convolution and classifier"
+        stages = len({block.stage for block in self.network.blocks})
+        return f"ends after stage {stages}, without head convolution and classifier"
 
     def refuse_head(self, argument: str | None = None) -> None:
         """Refuse a file whose outputs are not those of the network that was found.

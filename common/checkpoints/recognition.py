@@ -194,8 +194,10 @@ def readings(kind: str, tensors: Tensors) -> list[Reading]:
 def _best(group: list[Reading]) -> list[Reading]:
     """Of the readings of one network, those that leave least of what is around it unexplained."""
 
-    def rank(reading: Reading) -> tuple[bool, int, int]:
-        return reading.ends_early, reading.unexplained, len(reading.prefix)
+    def rank(reading: Reading) -> tuple[bool, bool, int, int]:
+        # A form that asks for more than the network's keys has found more.
+        marked = reading.form.marker is not None
+        return reading.ends_early, not marked, reading.unexplained, len(reading.prefix)
 
     least = min(map(rank, group))
     return [reading for reading in group if rank(reading) == least]
@@ -203,22 +205,29 @@ def _best(group: list[Reading]) -> list[Reading]:
 
 def _of_form(layout: Layout, form: Form, index: Index) -> Iterator[Reading]:
     for network in networks(layout):
-        for prefix in index.prefixes(form, network):
-            for ends_early in (False, True) if form.may_end_early else (False,):
-                reading = _fits(layout, form, network, index, prefix, ends_early)
-                if reading is not None:
-                    yield reading
-                    break
+        prefixes = index.prefixes(form, network)
+        if not prefixes:
+            continue
+        keys = form.keys(network)
+        for prefix in prefixes:
+            reading = _fits(layout, form, network, index, prefix, keys)
+            if reading is None and form.may_end_early:
+                trunk = {name: key for name, key in keys.items() if not name.startswith("head.")}
+                reading = _fits(layout, form, network, index, prefix, trunk)
+            if reading is not None:
+                yield reading
 
 
 def _fits(
-    layout: Layout, form: Form, network: Network, index: Index, prefix: str, ends_early: bool
+    layout: Layout,
+    form: Form,
+    network: Network,
+    index: Index,
+    prefix: str,
+    keys: Mapping[str, Key],
 ) -> Reading | None:
     """The network with the file's channels, if its keys and shapes are the file's."""
-    keys = _trunk_keys(form, network, ends_early)
-    if not _likely(form, keys, index.tensors, prefix):
-        return None
-    if index.count(prefix) < len(keys):
+    if index.count(prefix) < len(keys) or not _likely(form, keys, index.tensors, prefix):
         return None
     names = index.named(form, prefix)
     stored = {name: key for key, name in names.items()}
@@ -228,13 +237,9 @@ def _fits(
     fitted = _fitted(network, {n: index.tensors[key] for n, key in found.items()}, keys)
     if fitted is None:
         return None
+    ends_early = len(keys) < len(network.tensors)
     reading = Reading(layout, form, fitted, prefix, found, index.tensors, names, ends_early)
     return reading if _is_alone(reading) else None
-
-
-def _trunk_keys(form: Form, network: Network, ends_early: bool) -> Mapping[str, Key]:
-    keys = form.keys(network)
-    return {n: key for n, key in keys.items() if not (ends_early and n.startswith("head."))}
 
 
 def _likely(form: Form, keys: Mapping[str, Key], tensors: Tensors, prefix: str) -> bool:

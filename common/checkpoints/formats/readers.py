@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import safe_open
 
 from ...errors import FileError, reading
-from . import hdf5, keras_config, onnx_file, tensor_bundle, torch_file, wrappers
+from . import distributed, folders, hdf5, keras_config, onnx_file, tensor_bundle, torch_file, wrappers
 from .checkpoint import Checkpoint
 from .detect import (
     CHECKPOINT,
@@ -39,8 +39,8 @@ def read(path: str | Path, raw: bool = False) -> Checkpoint:
     Raises:
         RosettaError: the file is missing, damaged, of no known format or not plain data.
     """
-    path = Path(path)
-    return READERS[detect(path)](path, raw)
+    format, found = folders.resolved(Path(path))
+    return READERS[format](found, raw)
 
 
 # ------------------------------------------------------------------ reading
@@ -185,6 +185,31 @@ def _read_npy(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray
         return archive[key]
 
 
+def _read_shards(path: Path, raw: bool) -> Checkpoint:
+    """The files that an index names, each with the tensors that it is said to have."""
+    tensors: dict[str, LazyTensor] = {}
+    kinds = set()
+    for part, keys in folders.shards(path).items():
+        found = READERS[detect(part)](part, raw)
+        kinds.add(found.format)
+        absent = [key for key in keys if key not in found.tensors]
+        if absent:
+            raise FileError(path, f"says that {part.name} has {ascii(absent[0])}, which it has not")
+        tensors |= {key: found.tensors[key] for key in keys}
+    if len(kinds) > 1 or not kinds <= {"safetensors", PYTORCH_FILE}:
+        raise FileError(path, "names files of other formats than safetensors or PyTorch's")
+    return Checkpoint(path, kinds.pop(), tensors)
+
+
+def _read_distributed(path: Path, raw: bool) -> Checkpoint:
+    """What `torch.distributed.checkpoint`, or Lightning by it, saved."""
+    tensors = distributed.read(path)
+    if not tensors:
+        raise FileError(path, "holds no tensors")
+    tables = frozenset(key.partition(".")[0] for key in tensors if "." in key)
+    return Checkpoint(path, PYTORCH_FILE, tensors, tables=tables)
+
+
 def _read_onnx(path: Path, raw: bool) -> Checkpoint:
     """The initializers of a graph, under the names that an exporter left them."""
     tensors, metadata = onnx_file.read(path)
@@ -200,4 +225,6 @@ READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     KERAS_ARCHIVE: _read_keras,
     "npz": _read_npz,
     "onnx": _read_onnx,
+    folders.SHARDED: _read_shards,
+    folders.DISTRIBUTED: _read_distributed,
 }
