@@ -209,10 +209,10 @@ def _of_form(layout: Layout, form: Form, index: Index) -> Iterator[Reading]:
         if not prefixes:
             continue
         keys = form.keys(network)
+        trunk = {name: key for name, key in keys.items() if not name.startswith("head.")}
         for prefix in prefixes:
             reading = _fits(layout, form, network, index, prefix, keys)
             if reading is None and form.may_end_early:
-                trunk = {name: key for name, key in keys.items() if not name.startswith("head.")}
                 reading = _fits(layout, form, network, index, prefix, trunk)
             if reading is not None:
                 yield reading
@@ -290,13 +290,14 @@ def _is_alone(reading: Reading) -> bool:
         return False
     layers = set()
     if "{layer}" in form.path:
-        layers = {_layer(key.path) for key in form.keys(reading.network).values()}
+        layers = {layer_of(key.path) for key in form.keys(reading.network).values()}
     return not any(
-        form.owns(name) or _layer(name) in layers
+        form.owns(name) or layer_of(name) in layers
         for key, name in inside.items()
         if reading.tensors[key].is_float and not form.is_ignored(name)
     )
 
 
-def _layer(path: str) -> str:
+def layer_of(path: str) -> str:
+    """The key without its last component, which names a tensor of a layer."""
     return path[: max(path.rfind(mark) for mark in SEPARATORS)] if re.search("[./]", path) else ""

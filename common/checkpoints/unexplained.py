@@ -12,7 +12,7 @@ from ..network import Network
 from ..weights.metadata import FORMAT
 from .formats import Checkpoint
 from .layouts import Form, Layout
-from .recognition import Index, Tensors, fits, forms, network_of, networks, views
+from .recognition import Index, Tensors, fits, forms, layer_of, network_of, networks, views
 
 LISTED = 4  # keys shown of each kind of mismatch
 TRIED = 8  # prefixes, those with most keys below them
@@ -138,14 +138,18 @@ def _candidates(kind: str, tensors: Tensors) -> Iterator[Candidate]:
             prefixes = index.prefixes(form, network) or [""]
             most = sorted(prefixes, key=lambda prefix: -index.count(prefix))[:TRIED]
             for prefix in most:
-                yield _candidate(layout, form, network, index, prefix)
+                # Fewer keys than this are too far away to be told apart, or to be named.
+                if index.count(prefix) > (1 - CLOSE) * len(network.tensors):
+                    yield _candidate(layout, form, network, index, prefix)
 
 
 def _candidate(
     layout: Layout, form: Form, network: Network, index: Index, prefix: str
 ) -> Candidate:
     """How many keys below a prefix do not fit, and which."""
-    keys = {key.path: key for key in form.keys(network).values()}
+    named = form.keys(network)
+    keys = {key.path: key for key in named.values()}
+    layers = {layer_of(path) for path in keys}
     kept = {
         name: index.tensors[key]
         for key, name in index.named(form, prefix).items()
@@ -155,9 +159,9 @@ def _candidate(
     left = sorted(
         name
         for name in kept.keys() - keys.keys()
-        if kept[name].is_float and (form.owns(name) or _layer_in(name, keys))
+        if kept[name].is_float and (form.owns(name) or layer_of(name) in layers)
     )
-    shapes = {form.keys(network)[name].path: shape for name, shape in network.tensors.items()}
+    shapes = {named[name].path: shape for name, shape in network.tensors.items()}
     first = next(iter(keys))
     misshapen = [
         f"{name} is {kept[name].shape} and not {_turned(shapes[name], key.axes)}"
@@ -183,11 +187,6 @@ def _candidate(
 
 def _turned(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape[axis] for axis in axes)
-
-
-def _layer_in(name: str, keys: Collection[str]) -> bool:
-    layer = name[: max(name.rfind("."), name.rfind("/"))]
-    return any(key.startswith(layer) and key[len(layer) :][:1] in "./" for key in keys)
 
 
 def _some(tensors: Mapping[str, object]) -> str:
