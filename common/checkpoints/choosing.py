@@ -54,7 +54,9 @@ def choose(
     chosen = plain if raw or not averaged else averaged
     place = chosen[0]
     if len(chosen) > 1:
-        _check_equal(path, [places[one][0] for one in chosen], [_shown(prefixes[p]) for p in chosen])
+        _check_equal(
+            path, [places[one][0] for one in chosen], [_shown(prefixes[p]) for p in chosen]
+        )
     others = [prefix for other, prefix in prefixes.items() if other != place]
     is_average = checkpoint.averaged
     if any(_is_average(checkpoint, prefix) for prefix in prefixes.values()):

@@ -88,9 +88,7 @@ def judge(checkpoint: Checkpoint, reading: Reading, elsewhere: Mapping[str, str]
     return Head(dense, weights, {}, aside, said.activation, notes=notes)
 
 
-def _without_weights(
-    checkpoint: Checkpoint, reading: Reading, key: str, name: str
-) -> str | None:
+def _without_weights(checkpoint: Checkpoint, reading: Reading, key: str, name: str) -> str | None:
     """Why a key holds no weights; None where it does."""
     stored, form = reading.tensors[key], reading.form
     if form.is_ignored(name) or form.is_ignored(key):
@@ -180,9 +178,7 @@ def listed(rest: Mapping[str, tuple[int, ...]], limit: int | None = None) -> lis
         place = max(path.rfind("."), path.rfind("/"))
         listing = path.startswith(VARIABLES)  # which does not say what belongs to what
         layer = path[:place] if place > 0 and not listing else path
-        layers.setdefault(layer.removesuffix("/vars"), []).append(
-            f"({', '.join(map(str, shape))})"
-        )
+        layers.setdefault(layer.removesuffix("/vars"), []).append(f"({', '.join(map(str, shape))})")
     lines = [f"{layer} {' '.join(shapes)}" for layer, shapes in layers.items()]
     if limit is not None and len(lines) > limit:
         return [*lines[:limit], f"and {len(lines) - limit} more"]
@@ -196,9 +192,7 @@ def counted(rest: Mapping[str, tuple[int, ...]]) -> str:
     return f"{number} {noun}{'s' if number > 1 else ''} that {'are' if number > 1 else 'is'} {REST}"
 
 
-def refused(
-    checkpoint: Checkpoint, head: Head, argument: str | None = None
-) -> FileError:
+def refused(checkpoint: Checkpoint, head: Head, argument: str | None = None) -> FileError:
     """What to say of a file whose outputs are not the network's."""
     what = f"beside the network has {counted(head.rest)}: {'; '.join(listed(head.rest, LISTED))}"
     why = f" ({head.problem})" if head.problem else ""

@@ -97,7 +97,9 @@ def _parameters(found: Match) -> int:
     """Numbers that are trained: all but the running statistics."""
     if not found.ends_early:
         return count(found.network).trainable
-    shapes = {n: s.shape for n, s in found.weights.items() if not n.endswith((".mean", ".variance"))}
+    shapes = {
+        n: s.shape for n, s in found.weights.items() if not n.endswith((".mean", ".variance"))
+    }
     return sum(math.prod(shape) for shape in shapes.values())
 
 

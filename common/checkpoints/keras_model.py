@@ -102,9 +102,11 @@ def _activation(said: Any) -> str | None:
         if not isinstance(said, Mapping):
             break
         inner = said.get("config")
-        said = said.get("activation") or (
-            inner.get("name") if isinstance(inner, Mapping) else inner
-        ) or said.get("class_name")
+        said = (
+            said.get("activation")
+            or (inner.get("name") if isinstance(inner, Mapping) else inner)
+            or said.get("class_name")
+        )
     return "an unknown function"
 
 

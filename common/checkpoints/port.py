@@ -223,7 +223,9 @@ def _activation_note(layout: Layout, network: Network, found: Match) -> tuple[st
     if network.num_classes is None or activation is None:
         return ()
     if not layout.has_graph:
-        return ("the outputs of the source go through a sigmoid",) if activation == "sigmoid" else ()
+        return (
+            ("the outputs of the source go through a sigmoid",) if activation == "sigmoid" else ()
+        )
     if activation == "softmax":
         return ()
     argument = None if activation == "linear" else activation
@@ -317,9 +319,7 @@ def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:
         raise FileError(path, f"does not read back as {layout.name} with the same weights")
 
 
-def _run_both(
-    found: Match, destination: Path, layout: Layout, mine: FileRun
-) -> Outputs | NotRun:
+def _run_both(found: Match, destination: Path, layout: Layout, mine: FileRun) -> Outputs | NotRun:
     """Source and result on a photograph, each as its own library would compute it."""
     if found.ending:
         return NotRun(f"the network {found.ending}")

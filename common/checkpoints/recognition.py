@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
@@ -274,9 +274,7 @@ def fits(shape: tuple[int, ...], axes: tuple[int, ...], canonical: tuple[int, ..
     return axes == PYTORCH_ORDER.conv and canonical[2:] == (1, 1) and shape == canonical[:2]
 
 
-def _oriented(
-    stored: LazyTensor, axes: tuple[int, ...], canonical: tuple[int, ...]
-) -> LazyTensor:
+def _oriented(stored: LazyTensor, axes: tuple[int, ...], canonical: tuple[int, ...]) -> LazyTensor:
     if len(stored.shape) != len(axes):
         return stored.reshaped(canonical)
     return stored.transposed(np.argsort(axes).tolist())

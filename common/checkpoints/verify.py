@@ -80,7 +80,9 @@ def verify(
         differences=_differences(a.weights, b.weights),
         outputs=None,
         beside=tuple(
-            f"{f.checkpoint.path} has {counted(f.head.rest)} beside it" for f in (a, b) if f.head.rest
+            f"{f.checkpoint.path} has {counted(f.head.rest)} beside it"
+            for f in (a, b)
+            if f.head.rest
         ),
     )
     if found.same or not run or a.network.name != b.network.name or a.ends_early or b.ends_early:

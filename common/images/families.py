@@ -204,7 +204,7 @@ FAMILIES = {
             _EFFICIENTNET_PYTORCH,
             name="monai",
             layout="monai",
-            source="MONAI leaves it to its users; its pretrained weights are efficientnet-pytorch's",
+            source="MONAI leaves it to its users; its weights are efficientnet-pytorch's",
         ),
         _XCEPTION,
         replace(

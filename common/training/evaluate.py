@@ -81,7 +81,9 @@ def two_classes(found: LoadedWeights) -> LoadedWeights:
     if found.network.num_classes != 1 or found.activation != "sigmoid":
         return found
     names = (name for name in found.network.tensors if name.startswith("classifier."))
-    doubled = {name: np.concatenate([0 * found.weights[name], found.weights[name]]) for name in names}
+    doubled = {
+        name: np.concatenate([0 * found.weights[name], found.weights[name]]) for name in names
+    }
     return replace(
         found,
         network=changed(found.network, num_classes=2),

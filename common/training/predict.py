@@ -81,9 +81,7 @@ def predict(
     framework = get_backend(backend or default_backend())
     paths = [images] if isinstance(images, str | Path) else list(images)
     independent = found.activation == "sigmoid"
-    return classify(
-        framework, found.network, found.weights, paths, chosen, top, names, independent
-    )
+    return classify(framework, found.network, found.weights, paths, chosen, top, names, independent)
 
 
 def classify(

@@ -26,7 +26,9 @@ def test_a_state_dict_under_any_key(name, tmp_path):
     assert found.wrappers == (name,)
 
 
-@pytest.mark.parametrize("prefix", ["net._orig_mod.", "module.backbone.", "model.module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix", ["net._orig_mod.", "module.backbone.", "model.module._orig_mod."]
+)
 @pytest.mark.parametrize("layout", ["timm", "torchvision", "transformers"])
 def test_one_network_is_not_taken_for_two(prefix, layout, tmp_path):
     content = arrays(layout, B0, prefix)

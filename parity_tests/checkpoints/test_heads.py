@@ -158,7 +158,9 @@ def keras_layers(*between, activation="softmax", dense="pred", after=()):
             history = {"keras_history": [last, 0, 0]}
             node = {"class_name": "__keras_tensor__", "config": history}
             nodes = [{"args": [node], "kwargs": {}}]
-        found.append({"class_name": kind, "config": {"name": name, **config}, "inbound_nodes": nodes})
+        found.append(
+            {"class_name": kind, "config": {"name": name, **config}, "inbound_nodes": nodes}
+        )
         last = name
     return {"class_name": "Functional", "config": {"name": "m", "layers": found}}
 
@@ -202,7 +204,9 @@ def test_the_way_to_and_from_the_classifier_is_walked(model, activation, problem
 def test_a_configuration_that_is_none_is_nothing():
     assert parsed("[" * 100_000) is None
     assert parsed("[]") is None
-    assert classifier_of(Said({"config": {"layers": [{"config": 3}, 4]}}), "x/kernel", 5) is not None
+    assert (
+        classifier_of(Said({"config": {"layers": [{"config": 3}, 4]}}), "x/kernel", 5) is not None
+    )
 
 
 def keras_file(path, model=None):

@@ -242,7 +242,7 @@ def _assembled(
     for piece in pieces:
         found = _values(piece)
         if found.shape != piece.sizes or found.dtype != dtype:
-            raise DamagedFileError(piece.path, f"holds another tensor than {ascii(name)}")
+            raise DamagedFileError(piece.path, f"holds another tensor than {name!a}")
         place = tuple(
             slice(first, first + size)
             for first, size in zip(piece.offsets, piece.sizes, strict=True)

@@ -14,7 +14,16 @@ import numpy as np
 from safetensors import safe_open
 
 from ...errors import FileError, reading
-from . import distributed, folders, hdf5, keras_config, onnx_file, tensor_bundle, torch_file, wrappers
+from . import (
+    distributed,
+    folders,
+    hdf5,
+    keras_config,
+    onnx_file,
+    tensor_bundle,
+    torch_file,
+    wrappers,
+)
 from .checkpoint import Checkpoint
 from .detect import (
     CHECKPOINT,
@@ -78,9 +87,7 @@ def _read_torch(path: Path, raw: bool) -> Checkpoint:
     flat = wrappers.flatten(content)
     if not flat.tensors:
         raise FileError(path, "holds no tensors; save a model's state_dict()")
-    return Checkpoint(
-        path, PYTORCH_FILE, flat.tensors, metadata, tables=frozenset(flat.tables)
-    )
+    return Checkpoint(path, PYTORCH_FILE, flat.tensors, metadata, tables=frozenset(flat.tables))
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
@@ -194,7 +201,7 @@ def _read_shards(path: Path, raw: bool) -> Checkpoint:
         kinds.add(found.format)
         absent = [key for key in keys if key not in found.tensors]
         if absent:
-            raise FileError(path, f"says that {part.name} has {ascii(absent[0])}, which it has not")
+            raise FileError(path, f"says that {part.name} has {absent[0]!a}, which it has not")
         tensors |= {key: found.tensors[key] for key in keys}
     if len(kinds) > 1 or not kinds <= {"safetensors", PYTORCH_FILE}:
         raise FileError(path, "names files of other formats than safetensors or PyTorch's")

@@ -81,7 +81,11 @@ TENSORFLOW_TENSORS = Tensors(
 
 
 # What stands in the place of each in a file.
-PLACEHOLDERS = {"{P}": r"\w+", "{L}": "[a-z]", **dict.fromkeys(("{S}", "{S1}", "{B}", "{I}"), r"\d+")}
+PLACEHOLDERS = {
+    "{P}": r"\w+",
+    "{L}": "[a-z]",
+    **dict.fromkeys(("{S}", "{S1}", "{B}", "{I}"), r"\d+"),
+}
 
 
 class LayerNames(Protocol):
