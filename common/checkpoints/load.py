@@ -64,8 +64,8 @@ def load(
 
     `dialect` is for a file that leaves its dialect open; `raw` prefers the raw weights to their
     moving average; `network` is the prefix of the one that is meant where the file holds several;
-    `drop_head` leaves out the classifier, or what else is in its place; `resolution` is the side in pixels that the network is to have, where it is not
-    the preset's.  Arrays are of `dtype`.
+    `drop_head` leaves out the classifier, or what else is in its place; `resolution` is the side
+    in pixels that the network is to have, where it is not the preset's.  Arrays are of `dtype`.
 
     Raises:
         FileError: the file cannot be read, no layout explains it, or what is beside its network is

@@ -77,8 +77,8 @@ def port(
     `drop_head` leaves out the classifier, or whatever else follows the network in its place.
     `classes` replaces it by a new classifier of so many classes, with the official initialisation.
     Of several networks in a file, `network` is the prefix of the one that is meant, and `raw`
-    prefers the raw weights to their moving average.  `verify` reads the result back; `run`, with it, also runs both files on a
-    photograph where a framework is installed.
+    prefers the raw weights to their moving average.  `verify` reads the result back; `run`, with
+    it, also runs both files on a photograph where a framework is installed.
 
     Raises:
         RosettaError: either file, the layout or the combination is not possible; nothing was

@@ -16,24 +16,41 @@ from .recognition import Index, Tensors, fits, forms, layer_of, network_of, netw
 
 LISTED = 4  # keys shown of each kind of mismatch
 TRIED = 8  # prefixes, those with most keys below them
+NEAR = 0.1  # of the keys may be amiss for it to be that network, and no other
 CLOSE = 0.5  # of the keys of a network may be amiss, for it to be named as the closest
 
 # Networks of other families by what some of their keys look like; all patterns of a line must be
 # found.  What is more special comes first.
 OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("DINO, a vision transformer", (r"(^|\.)(register_tokens|mask_token)$", r"blocks\.\d+\.attn\.")),
-    ("DINO's student or teacher", (r"blocks\.\d+\.attn\.qkv", r"(^|\.)(dino_)?head\.(mlp|last_layer)")),
+    (
+        "DINO, a vision transformer",
+        (r"(^|\.)(register_tokens|mask_token)$", r"blocks\.\d+\.attn\."),
+    ),
+    (
+        "DINO, with the head that it is trained by",
+        (r"blocks\.\d+\.attn\.qkv", r"(^|\.)(dino_)?head\.(mlp|last_layer)"),
+    ),
     ("CLIP", (r"(visual|vision_model)\.", r"(text_projection|logit_scale)")),
     ("a Swin transformer", (r"relative_position_bias_table",)),
-    ("a vision transformer", (r"(patch_embed|patch_embeddings|conv_proj|class_token|cls_token)", r"(attn|attention|mhsa)")),
+    (
+        "a vision transformer",
+        (r"patch_embed|patch_embeddings|conv_proj|class_token|cls_token", r"attn|attention|mhsa"),
+    ),
     ("a detector of the YOLO family", (r"model\.\d+\.(cv\d|m\.\d|conv)\.",)),
     ("a transformer", (r"(^|[._/])(attn|attention|self_attn|mhsa|multi_head_attention\w*)[._/]",)),
-    ("ConvNeXt", (r"stages?\.\d+\.(blocks|layers)\.\d+\.(gamma|dwconv|conv_dw|layer_scale\w*)|features\.\d+\.\d+\.layer_scale",)),
+    ("ConvNeXt", (r"stages?\.\d+\.(blocks|layers)\.\d+\.(gamma|dwconv|conv_dw|layer_scale\w*)",)),
+    ("ConvNeXt", (r"features\.\d+\.\d+\.layer_scale",)),
     ("MixNet", (r"blocks\.\d+\.\d+\.(conv_(pw|dw|pwl))\.\d+\.weight",)),
     ("EfficientNet-EdgeTPU or EfficientNetV2", (r"blocks\.\d+\.\d+\.conv_exp\.weight",)),
-    ("EfficientNetV2", (r"features\.1\.0\.block\.0\.0\.weight", r"features\.\d+\.\d+\.block\.2\.fc1\.weight")),
-    ("EfficientNetV2", (r"(^|/)block1a_project_conv/", r"(^|/)block4a_se_reduce/")),
-    ("MobileNetV3", (r"blocks\.\d+\.\d+\.se\.conv_reduce\.", r"conv_stem\.weight$", r"blocks\.6\.0\.conv\.weight")),
+    ("EfficientNetV2", (r"(^|\.)blocks\.0\.0\.conv\.weight$", r"conv_stem\.weight$")),
+    (
+        "EfficientNetV2",
+        (r"features\.1\.0\.block\.0\.0\.weight", r"features\.\d\.\d+\.block\.2\.fc1\.weight"),
+    ),
+    (
+        "MobileNetV3",
+        (r"blocks\.\d\.\d\.se\.conv_reduce\.", r"conv_stem\.weight$", r"blocks\.6\.0\.conv\."),
+    ),
     ("MobileNetV3", (r"features\.\d+\.block\.\d+\.fc1\.",)),
     ("MobileNetV2", (r"features\.\d+\.conv\.\d+(\.0)?\.weight",)),
     ("MobileNetV2", (r"(^|/)(expanded_conv_project|block_\d+_expand)(_BN)?/",)),
@@ -47,7 +64,7 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("VGG or AlexNet", (r"^(features\.0\.weight)$", r"^classifier\.[36]\.weight$")),
     ("VGG", (r"(^|/)block5_conv3/", r"(^|/)block1_conv1/")),
     ("a U-Net", (r"(^|\.)(inc|down1|up1|outc)\.",)),
-)  # fmt: skip
+)
 STEMS = (r"conv_stem\.weight$", r"blocks\.0\.0\.")
 SQUEEZE = r"(^|[._/])se[._/]|se_reduce|_se_|squeeze|fc1"
 
@@ -65,7 +82,8 @@ def unexplained(checkpoint: Checkpoint) -> FileError:
         return UnknownLayoutError(
             path, f"has the keys of {best.name}, but {axes}", closest=best.name
         )
-    if other := looks_like(tensors):
+    near = best is not None and best.share < NEAR
+    if not near and (other := looks_like(tensors)):
         return UnknownLayoutError(
             path, f"looks like {other}, which is none of the networks here ({_some(tensors)})"
         )
@@ -81,21 +99,19 @@ def unexplained(checkpoint: Checkpoint) -> FileError:
 def looks_like(tensors: Tensors) -> str | None:
     """The network of another family that the keys are known from."""
     keys = list(tensors)
-    fused = any(
-        re.search(r"block2a_expand_conv/", key) and stored.shape[:2] == (3, 3)
-        for key, stored in tensors.items()
-    )
-    if fused:
-        return "EfficientNetV2"
-    if _has(keys, r"(^|\.)blocks\.0\.0\.conv\.weight$") and _has(keys, r"conv_stem\.weight$"):
+    if any(_is_fused(key, stored.shape) for key, stored in tensors.items()):
         return "EfficientNetV2"
     for name, patterns in OTHERS:
         if all(_has(keys, pattern) for pattern in patterns):
             return name
     if all(_has(keys, pattern) for pattern in STEMS) and not _has(keys, SQUEEZE):
-        # Its last stage has 320 channels or more, as in the network with the gates.
         return "EfficientNet-Lite, MobileNetV2 or another network without squeeze-and-excitation"
     return None
+
+
+def _is_fused(key: str, shape: tuple[int, ...]) -> bool:
+    """Whether a kernel of Keras expands and looks around at once, as only EfficientNetV2's do."""
+    return bool(re.search(r"block2a_expand_conv/", key)) and shape[:2] == (3, 3)
 
 
 def _has(keys: Collection[str], pattern: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 
+import h5py
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -145,6 +146,31 @@ def test_signals_and_volumes_are_named(axes, word, tmp_path):
     }
     with pytest.raises(UnknownLayoutError, match=f"its convolutions are of {word}"):
         rosetta.inspect(saved(tmp_path / "other.pth", content))
+
+
+def test_a_damaged_file_of_ours_is_not_another_family(tmp_path):
+    content = arrays("keras-applications", B0, kind="h5")
+    content |= {"normalization/normalization/mean:0": zeros(3)}
+    del content["block1a_bn/block1a_bn/gamma:0"]
+    with h5py.File(tmp_path / "b0.h5", "w") as file:
+        for key, array in content.items():
+            file[key] = array
+    with pytest.raises(UnknownLayoutError, match="closest is keras-applications b0"):
+        rosetta.inspect(tmp_path / "b0.h5")
+
+
+def test_kerass_efficientnetv2_is_told_by_its_fused_kernels(tmp_path):
+    content = arrays("keras-applications", B0, kind="h5")
+    content = {k: a for k, a in content.items() if "dwconv" not in k or "block4" in k}
+    content["block2a_expand_conv/block2a_expand_conv/kernel:0"] = zeros(3, 3, 16, 96)
+    with h5py.File(tmp_path / "v2.h5", "w") as file:
+        for key, array in list(content.items())[::2]:
+            file[key] = array
+        file.require_dataset(
+            "block2a_expand_conv/block2a_expand_conv/kernel:0", (3, 3, 16, 96), "f4"
+        )
+    with pytest.raises(UnknownLayoutError, match="looks like EfficientNetV2"):
+        rosetta.inspect(tmp_path / "v2.h5")
 
 
 # ------------------------------------------------------------------ the work that a file asks for

@@ -1,4 +1,4 @@
-"""The configuration of a model that Keras writes beside its weights: JSON, of which nothing is run."""
+"""What Keras writes of a model beside its weights: JSON, of which nothing is run."""
 
 from __future__ import annotations
 
