@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,21 +37,36 @@ class Inspection(Result):
     )  # the canonical name of every key, or why it holds no weights
     mark: str | None  # of a file that was forced on a library with another dialect
     unusable: dict[str, str]  # tensors with which nothing can be computed, by canonical name
+    head: dict[str, tuple[int, ...]]  # shapes of what has weights and is not of the network
+    head_problem: str | None  # what keeps the only dense layer from being the classifier
+    activation: str | None  # of the classifier's outputs; None where the file does not say
+    averaged: bool | None  # None where the file says nothing of a moving average
+    ending: str | None  # where the network ends, if that is before its head convolution
+    notes: tuple[str, ...]
 
 
-def inspect(path: str | Path, dialect: str | None = None, raw: bool = False) -> Inspection:
+def inspect(
+    path: str | Path,
+    dialect: str | None = None,
+    raw: bool = False,
+    network: str | None = None,
+) -> Inspection:
     """Say what a checkpoint file is.
 
+    `raw` prefers the raw weights to their moving average, and `network` is the prefix of the one
+    that is meant where a file holds several.
+
     Raises:
-        RosettaError: the file cannot be read, or no layout explains it whole.
+        RosettaError: the file cannot be read, no layout explains it, or it holds several networks
+            and none was named.
     """
-    return inspection(match(path, dialect, raw))
+    return inspection(match(path, dialect, raw, network))
 
 
 def inspection(found: Match) -> Inspection:
     """What there is to say of a file that was explained."""
     network = found.network
-    roles = {stored.key: name for name, stored in found.weights.items()}
+    roles = {key: name for name, key in found.stored.items()}
     return Inspection(
         path=found.checkpoint.path,
         format=found.checkpoint.format,
@@ -65,12 +81,28 @@ def inspection(found: Match) -> Inspection:
         dialect_from=found.dialect_from,
         possible_dialects=tuple(dialect.name for dialect in found.possible),
         expects=expectations(found),
-        parameters=count(network).trainable,
+        parameters=_parameters(found),
         fingerprint=fingerprint(found.weights),
         keys={**roles, **found.dropped},
         mark=found.checkpoint.metadata.get(UNFAITHFUL),
         unusable=unusable(found.weights),
+        head=dict(found.head.rest),
+        head_problem=found.head.problem,
+        activation=found.activation,
+        averaged=found.averaged,
+        ending=found.ending,
+        notes=found.head.notes,
     )
+
+
+def _parameters(found: Match) -> int:
+    """Numbers that are trained: all but the running statistics."""
+    if not found.ends_early:
+        return count(found.network).trainable
+    shapes = {
+        n: s.shape for n, s in found.weights.items() if not n.endswith((".mean", ".variance"))
+    }
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def expectations(found: Match) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ class LoadedWeights(Result):
     """The weights of a file, in canonical names and orientation, and the network they are of.
 
     `network` states the dialect that the weights need.  `layouts` are those that explain the file,
-    `family` the preprocessing that a file of ours names, and `normalization` what the file itself
-    says of its images, where it does.
+    `family` the preprocessing that a file of ours names, and `normalization` and `activation` what
+    the file itself says of its images and of what its classifier's outputs go through, where it
+    does.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class LoadedWeights(Result):
     layouts: tuple[str, ...]
     family: str | None
     normalization: Normalization | None
+    activation: str | None = None
 
     @property
     def preprocessing(self) -> Family:
@@ -53,21 +55,28 @@ def load(
     *,
     dialect: str | None = None,
     raw: bool = False,
+    network: str | None = None,
+    drop_head: bool = False,
     resolution: int | None = None,
     dtype: str = "float32",
 ) -> LoadedWeights:
     """Read a checkpoint of any layout and format.
 
     `dialect` is for a file that leaves its dialect open; `raw` prefers the raw weights to their
-    moving average; `resolution` is the side in pixels that the network is to have, where it is not
-    the preset's.  Arrays are of `dtype`.
+    moving average; `network` is the prefix of the one that is meant where the file holds several;
+    `drop_head` leaves out the classifier, or what else is in its place; `resolution` is the side
+    in pixels that the network is to have, where it is not the preset's.  Arrays are of `dtype`.
 
     Raises:
-        FileError: the file cannot be read, or no layout explains it whole.
+        FileError: the file cannot be read, no layout explains it, or what is beside its network is
+            more than a classifier.
         DialectUndecidedError: the file leaves its dialect open, and none was given.
         UsageError: the file states another dialect than the one that was given.
     """
-    found = match(path, dialect, raw) if raw else match_with(path, dialect)
+    found = match(path, dialect, raw, network) if raw else match_with(path, dialect, network)
+    if not drop_head:
+        found.refuse_head()
+    found.refuse_ending("there is nothing to run")
     if found.dialect is None:
         raise undecided(found)
     if dialect not in (None, found.dialect.name):
@@ -75,16 +84,19 @@ def load(
             f"{path}: its weights are of the {found.dialect.name} dialect; give no other",
             argument="dialect",
         )
-    network = changed(found.network, dialect=asdict(found.dialect))
+    loaded = changed(found.network, dialect=asdict(found.dialect))
+    if drop_head:
+        loaded = changed(loaded, num_classes=None)
     if resolution is not None:
-        network = changed(network, resolution=resolution)
+        loaded = changed(loaded, resolution=resolution)
     return LoadedWeights(
         path=Path(path),
-        network=network,
-        weights={name: stored.astype(dtype).read() for name, stored in found.weights.items()},
+        network=loaded,
+        weights={name: found.weights[name].astype(dtype).read() for name in loaded.tensors},
         layouts=tuple(layout.name for layout in found.layouts),
         family=found.checkpoint.metadata.get(FAMILY),
         normalization=found.normalization,
+        activation=found.activation,
     )
 
 

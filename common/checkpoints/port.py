@@ -19,11 +19,10 @@ from .._util.result import Result
 from ..architectures import changed
 from ..backends.judgement import DIFFERS, Verdict
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
-from ..images.normalization import Normalization
 from ..network import Dialect, Network
 from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
-from ..weights.metadata import NORMALIZATION, UNFAITHFUL, metadata
+from ..weights.metadata import ACTIVATION, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
 from .formats.checkpoint import Content
 from .formats.detect import KERAS_ARCHIVE
@@ -72,6 +71,7 @@ def port(
     drop_head: bool = False,
     classes: int | None = None,
     raw: bool = False,
+    network: str | None = None,
     force: bool = False,
     verify: bool = True,
     run: bool = True,
@@ -79,10 +79,14 @@ def port(
 ) -> Ported:
     """Write the weights of a file in another layout, in the format of the destination's suffix.
 
-    `classes` replaces the classifier by a new one of so many classes, with the official
-    initialisation.  The result is always read back.  With `verify` and `run` both files are also
-    run on the same images, where a framework is installed, and judged by what rounding explains.
-    `progress` is told what is done next.
+    `drop_head` leaves out the classifier, or whatever else follows the network in its place.
+    `classes` replaces it by a new classifier of so many classes, with the official initialisation.
+    Of several networks in a file, `network` is the prefix of the one that is meant, and `raw`
+    prefers the raw weights to their moving average.
+
+    The result is always read back.  With `verify` and `run` both files are also run on the same
+    images, where a framework is installed, and judged by what rounding explains.  `progress` is
+    told what is done next.
 
     Raises:
         RosettaError: either file, the layout or the combination is not possible; nothing was
@@ -96,18 +100,21 @@ def port(
             "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
         )
     _check_target(Path(source), destination, to, force)
-    found = match(source, dialect, raw)
+    found = match(source, dialect, raw, network)
+    if not drop_head and classes is None:
+        found.refuse_head("drop_head")
     if found.dialect is None:
         raise undecided(found)
     layout, format = _target(destination, to, found)
-    network = _target_network(found, drop_head, classes)
-    faithful = layout.runs(network.name, found.dialect)
+    target = _target_network(found, drop_head, classes)
+    faithful = layout.runs(target.name, found.dialect)
+    runs = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, network)
     if not faithful and not force:
-        raise _unfaithful(found, layout, network, raw, run)
-    weights = _target_weights(found, network, classes, dtype)
+        raise _unfaithful(found, layout, target, runs if run else None)
+    weights = _target_weights(found, target, classes, dtype)
     if not force:
         _check_values(found.checkpoint.path, weights)
-    content, extra = _arranged(layout, format, network, weights, found)
+    content, extra = _arranged(layout, format, target, weights, found)
     mark = fingerprint(weights)
     progress(f"writing {destination}")
     # Read back while it is still aside: what does not read back takes no file's place.
@@ -122,7 +129,7 @@ def port(
     outputs: Outputs | NotRun = NOT_ASKED
     if run and verify and not lost:
         progress("comparing the outputs of both files")
-        outputs = _run_both(found, destination, layout, network, raw, dtype)
+        outputs = _run_both(found, destination, layout, runs, dtype)
     return Ported(
         source=inspection(found),
         destination=destination,
@@ -138,7 +145,7 @@ def port(
         verdict=_verdict(outputs, mark, lost, None if faithful else layout),
         faithful=faithful,
         expects=_fed_with(layout, found),
-        notes=layout.notes,
+        notes=(*layout.notes, *found.head.notes, *_activation_note(layout, target, found)),
     )
 
 
@@ -183,7 +190,12 @@ def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
     layout = layout_of(to, preset)
     if layout is None:
         raise FileError(found.checkpoint.path, f"{to} has no {preset}; choose a layout that does")
-    return layout, _format(destination, to, layout.forms)
+    kind = _format(destination, to, layout.forms)
+    if not layout.forms[kind].may_end_early:
+        known = (other for other in LAYOUTS for form in other.forms.values() if form.may_end_early)
+        names = ", ".join(dict.fromkeys(other.name for other in known if other.holds(preset)))
+        found.refuse_ending(f"{to} has whole networks only; choose from {names}")
+    return layout, kind
 
 
 def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
@@ -192,18 +204,19 @@ def _target_network(found: Match, drop_head: bool, classes: int | None) -> Netwo
         network = changed(network, dialect=asdict(found.dialect))
     if drop_head:
         return changed(network, num_classes=None)
+    if classes is not None:
+        found.refuse_ending("a classifier has nothing to stand on there; leave out classes")
     return network if classes is None else changed(network, num_classes=classes)
 
 
 def _unfaithful(
-    found: Match, layout: Layout, network: Network, raw: bool, run: bool
+    found: Match, layout: Layout, network: Network, mine: FileRun | None
 ) -> UnfaithfulError:
-    """Why a port is refused, and what it would cost on test images."""
+    """Why a port is refused, and what it would cost on test images, if it is to be run there."""
     ours, theirs = network.dialect, layout.dialects[network.name]
     runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
     cost, said = None, "the outputs would be others"
-    if run:
-        mine = FileRun(found.checkpoint.path, layout.framework, ours, raw=raw)
+    if mine is not None and not found.ends_early:
         outputs = compare_runs(mine, replace(mine, dialect=theirs[0]))
         if isinstance(outputs, Outputs):
             cost = outputs.error
@@ -228,10 +241,25 @@ def _left_behind(
     found: Match, weights: Mapping[str, LazyTensor], classes: int | None
 ) -> dict[str, str]:
     return {
-        stored.key: "the classifier"
-        for name, stored in found.weights.items()
+        key: "the classifier"
+        for name, key in found.stored.items()
         if name not in weights or name in _new(classes)
     }
+
+
+def _activation_note(layout: Layout, network: Network, found: Match) -> tuple[str, ...]:
+    """What to do about a classifier whose outputs are not what the library makes of them."""
+    activation = found.activation
+    if network.num_classes is None or activation is None:
+        return ()
+    if not layout.has_graph:
+        return (
+            ("the outputs of the source go through a sigmoid",) if activation == "sigmoid" else ()
+        )
+    if activation == "softmax":
+        return ()
+    argument = None if activation == "linear" else activation
+    return (f"build the model with classifier_activation={argument!r}, as the source has it",)
 
 
 def _target_weights(
@@ -246,7 +274,7 @@ def _target_weights(
     if classes is not None:
         fresh = initial(network)
         given |= {name: LazyTensor.of(name, fresh[name]) for name in CLASSIFIER}
-    weights = {name: given[name] for name in network.tensors}
+    weights = {name: given[name] for name in network.tensors if name in given}
     if dtype is not None:
         weights = {name: stored.astype(dtype) for name, stored in weights.items()}
     if dtype == "float16":
@@ -278,21 +306,23 @@ def _arranged(
 ) -> tuple[Content, list[str]]:
     """What to write, in the layout's names and orientation, and which of it is not weights."""
     form = layout.forms[format]
+    keys = {name: key for name, key in form.keys(network).items() if name in weights}
     extra = form.extra(form, network, found.normalization) if form.extra else {}
+    if found.ends_early:  # of the layers that are there
+        layers = tuple(key.path.rpartition(".")[0] + "." for key in keys.values())
+        extra = {key: array for key, array in extra.items() if key.startswith(layers)}
     tensors = {
         **{key: LazyTensor.of(key, array) for key, array in extra.items()},
-        **{
-            key.path: weights[name].transposed(key.axes) for name, key in form.keys(network).items()
-        },
+        **{key.path: weights[name].transposed(key.axes) for name, key in keys.items()},
     }
     graph = None
     if format == KERAS_ARCHIVE:  # its library's graph, whatever the weights were trained in
         theirs = layout.dialects[network.name][0]
-        graph = config(changed(network, dialect=asdict(theirs)))
+        graph = config(changed(network, dialect=asdict(theirs)), found.activation or "softmax")
     faithful = layout.runs(network.name, network.dialect)
     content = Content(
         tensors=tensors,
-        metadata=_file_metadata(layout, network, faithful, found.normalization),
+        metadata=_file_metadata(layout, network, faithful, found),
         layer_names=_layer_names(form, network),
         config=graph,
     )
@@ -311,9 +341,13 @@ def _layer_names(form: Form, network: Network) -> dict[str, str]:
 
 
 def _file_metadata(
-    layout: Layout, network: Network, faithful: bool, normalization: Normalization | None
+    layout: Layout, network: Network, faithful: bool, found: Match
 ) -> dict[str, str]:
-    stated = {} if normalization is None else {NORMALIZATION: json.dumps(asdict(normalization))}
+    stated = {}
+    if found.normalization is not None:
+        stated[NORMALIZATION] = json.dumps(asdict(found.normalization))
+    if network.num_classes is not None and found.activation is not None:
+        stated[ACTIVATION] = found.activation
     if layout.name == "canonical":
         return {**metadata(network), **stated}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
@@ -343,18 +377,14 @@ def _check_read_back(
 
 
 def _run_both(
-    found: Match,
-    destination: Path,
-    layout: Layout,
-    network: Network,
-    raw: bool,
-    dtype: str | None,
+    found: Match, destination: Path, layout: Layout, original: FileRun, dtype: str | None
 ) -> Outputs | NotRun:
     """Source and result on the same images, each as its own library would compute it."""
+    if found.ending:
+        return NotRun(f"the network {found.ending}")
     # The result holds the weights of the source, which was seen when it was read back.
-    ours, theirs = network.dialect, layout.dialects.get(network.name, ())
-    runs_ours = layout.runs(network.name, ours)
-    original = FileRun(found.checkpoint.path, layout.framework, ours, raw=raw)
+    ours, theirs = original.dialect, layout.dialects.get(found.network.name, ())
+    runs_ours = layout.runs(found.network.name, ours)
     return compare_runs(
         FileRun(destination, found.layouts[0].framework, ours),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),

@@ -35,6 +35,7 @@ class FileRun:
     framework: str
     dialect: Dialect
     raw: bool = False
+    network: str | None = None  # the prefix of the one that is meant
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _outputs(
 
 
 def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
-    found = match(run.path, raw=run.raw)
+    found = match(run.path, raw=run.raw, network=run.network)
     weights = {}
     for name, stored in found.weights.items():
         # float64 stays what it is; narrower types are exact in float32, which takes less memory.

@@ -18,9 +18,10 @@ CONFIG_LIMIT = 2**22  # bytes
 
 
 def neighbour(path: Path) -> dict[str, Any]:
-    """What a Hugging Face `config.json` beside a file of weights says; nothing if there is none."""
+    """What a Hugging Face `config.json` beside a file, or in a folder, says; nothing without one."""
     try:
-        found = json.loads(content(path.parent / CONFIG_FILE, CONFIG_LIMIT))
+        folder = path if path.is_dir() else path.parent
+        found = json.loads(content(folder / CONFIG_FILE, CONFIG_LIMIT))
     except (FileError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

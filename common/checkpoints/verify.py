@@ -11,8 +11,10 @@ import numpy as np
 
 from .._util.result import Result, plain
 from ..backends.judgement import DIFFERS, Verdict
+from ..errors import FileError
 from ..weights.canonical import fingerprint
 from .formats import LazyTensor
+from .heads import counted
 from .identify import Match, match_with
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
@@ -33,6 +35,7 @@ class Verification(Result):
     dialects: tuple[tuple[str, ...], tuple[str, ...]]  # that each may be run in
     differences: tuple[Difference, ...]  # the largest first
     outputs: Outputs | NotRun
+    beside: tuple[str, ...] = ()  # what was not compared, for it is not of the network
 
     @property
     def verdict(self) -> Verdict:
@@ -74,10 +77,14 @@ def verify(
     second: str | Path,
     *,
     dialect: str | None = None,
+    network: str | None = None,
     run: bool = True,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Verification:
     """Whether two files hold the same network, and if not, where they part.
+
+    `network` is the prefix of the network that is meant, in files that hold several.  What else is
+    beside a network is not compared, and is named.
 
     With `run`, both are also run on the same images, each in the framework of its library where
     that is installed, and judged by what rounding explains.  `progress` is told what is done next.
@@ -85,15 +92,23 @@ def verify(
     Raises:
         RosettaError: a file cannot be read or explained.
     """
-    a, b = (match_with(path, dialect) for path in (first, second))
+    a, b = (_matched(path, dialect, network) for path in (first, second))
     found = Verification(
         fingerprints=(fingerprint(a.weights), fingerprint(b.weights)),
         dialects=(_names(a), _names(b)),
         differences=_differences(a.weights, b.weights),
         outputs=NOT_ASKED,
+        beside=tuple(
+            f"{f.checkpoint.path} has {counted(f.head.rest)} beside it"
+            for f in (a, b)
+            if f.head.rest
+        ),
     )
     if a.network.name != b.network.name:
         return replace(found, outputs=NotRun("the files hold networks of different sizes"))
+    ending = a.ending or b.ending
+    if ending:
+        return replace(found, outputs=NotRun(f"the network {ending}"))
     if not run:
         return found
     progress("comparing the outputs of both files")
@@ -102,10 +117,20 @@ def verify(
         mine.dialect or other.dialect or mine.possible[0] for mine, other in ((a, b), (b, a))
     ]
     runs = [
-        FileRun(f.checkpoint.path, f.layouts[0].framework, dialect)
+        FileRun(f.checkpoint.path, f.layouts[0].framework, dialect, network=f.prefix)
         for f, dialect in zip((a, b), dialects, strict=True)
     ]
     return replace(found, outputs=compare_runs(*runs))
+
+
+def _matched(path: str | Path, dialect: str | None, network: str | None) -> Match:
+    """A file explained; the name of a network is for the file only that holds several."""
+    try:
+        return match_with(path, dialect)
+    except FileError as error:
+        if network is None or error.argument != "network":
+            raise
+    return match_with(path, dialect, network)
 
 
 def _names(found: Match) -> tuple[str, ...]:

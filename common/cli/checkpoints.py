@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..checkpoints.run_files import NotRun, Outputs
 
 SHOWN = 10  # tensors that differ, or that nothing can be computed with
+LAYERS_SHOWN = 12  # of a head
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout and format.")
@@ -40,6 +41,14 @@ FileArgument = Annotated[
 RawOption = Annotated[
     bool,
     typer.Option("--raw", help="Use the raw weights of a file that also has a moving average."),
+]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="PREFIX",
+        help="Of several networks in a file, the one whose keys begin so.",
+    ),
 ]
 
 
@@ -51,10 +60,11 @@ def inspect(
     ] = False,
     dialect: GivenDialect = None,
     raw: RawOption = False,
+    network: NetworkOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a checkpoint file is: the library, the network, its classes and its images."""
-    found = rosetta.inspect(file, dialect=dialect, raw=raw)
+    found = rosetta.inspect(file, dialect=dialect, raw=raw, network=network)
     if as_json:
         typer.echo(json_text.as_json(found), nl=False)
         return
@@ -67,28 +77,46 @@ def inspect(
 
 
 def _inspection_lines(found: Inspection) -> dict[str, str]:
+    from ..checkpoints.heads import counted, listed
+
     scaling = f" ({tables.scaling(found.scaling)})" if found.preset == "custom" else ""
     if found.dialect is None:
         names = " or ".join(map(_rules, found.possible_dialects))
         dialect = f"not in the file; give --dialect: {names}"
     else:
         dialect = f"{_rules(found.dialect)}, according to {found.dialect_from}"
+    classes = "none (no classifier)"
+    if found.num_classes is not None:
+        activation = "" if found.activation is None else f" ({found.activation})"
+        classes = f"{found.num_classes:,}{activation}"
     lines = {
         "layout": " or ".join(found.layouts),
         "format": found.format,
-        "preset": found.preset + scaling,
-        "classes": "none (no classifier)"
-        if found.num_classes is None
-        else f"{found.num_classes:,}",
+        "preset": found.preset + scaling + (f", {found.ending}" if found.ending else ""),
+        "classes": classes,
         "channels": str(found.in_channels),
         "dtype": ", ".join(found.dtypes),
         "wrappers": ", ".join(found.wrappers) or "none",
+        **_averaged_line(found),
         "dialect": dialect,
         "expects": " or ".join(found.expects),
         "parameters": f"{found.parameters:,}",
         "fingerprint": found.fingerprint,
     }
+    if found.head:
+        problem = f" ({found.head_problem})" if found.head_problem else ""
+        shown = "; ".join(listed(found.head, LAYERS_SHOWN))
+        lines["head"] = f"{counted(found.head)}{problem}: {shown}"
+    for note in found.notes:
+        lines["note"] = note
     return {**lines, "warning": found.mark} if found.mark else lines
+
+
+def _averaged_line(found: Inspection) -> dict[str, str]:
+    """Which of raw and averaged weights was taken, where there is a choice."""
+    if found.averaged is None:
+        return {}
+    return {"weights": "the moving average" if found.averaged else "raw, not the moving average"}
 
 
 def _rules(name: str) -> str:
@@ -112,13 +140,17 @@ def port(
         typer.Option(help="Convert the weights to float32 or float16. Default: as in the source."),
     ] = None,
     drop_head: Annotated[
-        bool, typer.Option("--drop-head", help="Leave out the classifier.")
+        bool,
+        typer.Option(
+            "--drop-head", help="Leave out the classifier, or whatever else follows the network."
+        ),
     ] = False,
     classes: Annotated[
         int | None,
         typer.Option(help="Replace the classifier by a new, untrained one with so many classes."),
     ] = None,
     raw: RawOption = False,
+    network: NetworkOption = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -151,6 +183,7 @@ def port(
             drop_head=drop_head,
             classes=classes,
             raw=raw,
+            network=network,
             force=force,
             verify=verify,
             progress=steps,
@@ -162,14 +195,22 @@ def port(
 
 def _port_lines(done: Ported) -> Iterator[str]:
     """What was read, written, left out and added, and what proves it."""
+    from ..checkpoints.heads import counted, listed
+
     found = done.source
     yield (
         f"{found.path}: {' or '.join(found.layouts)} {found.preset}, "
         f"{done.dialect} dialect (according to {found.dialect_from})"
     )
     yield f"{done.destination}: {done.layout}, {done.format}; {done.mapped} tensors written"
+    for name, value in _averaged_line(found).items():
+        yield f"{name}: {value}"
     for reason, number in Counter(done.dropped.values()).items():
         yield f"left out: {number} entries, {reason}"
+    if found.head:
+        yield f"left out: {counted(found.head)}: {'; '.join(listed(found.head, LAYERS_SHOWN))}"
+    if found.ending:
+        yield f"note: the network {found.ending}, in both files"
     if done.written:
         yield f"added: {len(done.written)} entries that are not weights: {done.written[0]}, ..."
     yield f"expects: {done.expects}"
@@ -210,6 +251,7 @@ def verify(
     first: Annotated[Path, typer.Argument(help="A checkpoint of any layout and format.")],
     second: Annotated[Path, typer.Argument(help="Another checkpoint.")],
     dialect: GivenDialect = None,
+    network: NetworkOption = None,
     run: RunFlag = True,
 ) -> None:
     """Say whether two files hold the same network, whatever their layouts.
@@ -219,7 +261,11 @@ def verify(
     were not run, 2 if a file cannot be used.
     """
     with Steps() as steps:
-        found = rosetta.verify(first, second, dialect=dialect, run=run, progress=steps)
+        found = rosetta.verify(
+            first, second, dialect=dialect, network=network, run=run, progress=steps
+        )
+    for line in found.beside:
+        say(f"not compared: {line}")
     if found.same:
         say(f"the same network, fingerprint {found.fingerprints[0][:16]}")
     elif found.same_weights:

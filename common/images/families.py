@@ -200,6 +200,12 @@ FAMILIES = {
             layout="smp",
             source="segmentation_models_pytorch only normalises; as efficientnet-pytorch",
         ),
+        replace(
+            _EFFICIENTNET_PYTORCH,
+            name="monai",
+            layout="monai",
+            source="MONAI leaves it to its users; its weights are efficientnet-pytorch's",
+        ),
         _XCEPTION,
         replace(
             _XCEPTION,

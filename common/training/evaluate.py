@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from .._util.result import Result
+from ..architectures import changed
 from ..backends.protocol import Trainer, loaded, require
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import LoadedWeights, load
@@ -54,7 +57,7 @@ def evaluate(
         FileError: the weights or the data cannot be used.
         MissingDependencyError: the framework, or what it evaluates with, is not installed.
     """
-    found = load(weights, dialect=dialect, resolution=image_size)
+    found = two_classes(load(weights, dialect=dialect, resolution=image_size))
     classes = check_classes(found)
     samples = read_to_evaluate(data, classes, class_names(weights), held_out, seed)
     chosen = named_family(family) or found.preprocessing
@@ -68,6 +71,25 @@ def evaluate(
         scores = framework.evaluate(model, batches, run, workers)
     read = len(samples) - len(run.skipped)
     return Evaluation(*scores, images=read, skipped=dict(run.skipped))
+
+
+def two_classes(found: LoadedWeights) -> LoadedWeights:
+    """Weights of one class with a sigmoid as those of two with softmax, which is the same function.
+
+    The class that the sigmoid is the probability of is the second: the first has a logit of 0.
+    """
+    if found.network.num_classes != 1 or found.activation != "sigmoid":
+        return found
+    names = (name for name in found.network.tensors if name.startswith("classifier."))
+    doubled = {
+        name: np.concatenate([0 * found.weights[name], found.weights[name]]) for name in names
+    }
+    return replace(
+        found,
+        network=changed(found.network, num_classes=2),
+        weights={**found.weights, **doubled},
+        activation="softmax",
+    )
 
 
 def check_classes(found: LoadedWeights) -> int:

@@ -26,7 +26,7 @@ from ..images.transforms import evaluation_image
 from ..network import Network
 from ..weights.canonical import Weights
 from .classes import class_names
-from .evaluate import check_classes
+from .evaluate import check_classes, two_classes
 from .start import named_family
 
 LOGITS = "logits"  # an endpoint
@@ -60,7 +60,8 @@ def predict(
     """The `top` most likely classes of images, by a checkpoint of any layout.
 
     Classes have the names that `class_indices.json` beside the weights gives them, or numbers.
-    `family` names another library's preprocessing than the weights' own.
+    Probabilities are those of the file's own classifier: by softmax, unless it says that each
+    class has a sigmoid.  `family` names another library's preprocessing than the weights' own.
 
     Raises:
         UsageError: an argument is unknown or outside its range.
@@ -69,7 +70,7 @@ def predict(
     """
     if top < 1:
         raise UsageError(f"top is {top}; it must be at least 1", argument="top")
-    found = load(weights, dialect=dialect, resolution=image_size)
+    found = two_classes(load(weights, dialect=dialect, resolution=image_size))
     classes = check_classes(found)
     names = class_names(weights) or [str(number) for number in range(classes)]
     if len(names) != classes:
@@ -79,7 +80,8 @@ def predict(
     chosen = named_family(family) or found.preprocessing
     framework = get_backend(backend or default_backend())
     paths = [images] if isinstance(images, str | Path) else list(images)
-    return classify(framework, found.network, found.weights, paths, chosen, top, names)
+    independent = found.activation == "sigmoid"
+    return classify(framework, found.network, found.weights, paths, chosen, top, names, independent)
 
 
 def classify(
@@ -90,8 +92,11 @@ def classify(
     family: Family,
     top: int = 5,
     names: Sequence[str] | None = None,
+    independent: bool = False,
 ) -> list[Prediction]:
     """The `top` classes of every image, at the resolution of the network.
+
+    Their probabilities add up to one, or are `independent` of each other.
 
     Raises:
         UnreadableImageError: a file is no image.
@@ -107,8 +112,7 @@ def classify(
             some, images, values[LOGITS], values[pooled], strict=True
         ):
             best = np.argsort(-logits, kind="stable")[:top].tolist()
-            shares = np.exp(logits.astype(np.float64) - logits.max())
-            shares /= shares.sum()
+            shares = _probabilities(logits.astype(np.float64), independent)
             maps = activation_maps(head.astype(np.float64), weights, best)
             seen = _pixels(image, family)
             labels = tuple(str(number) if names is None else names[number] for number in best)
@@ -116,6 +120,15 @@ def classify(
                 Prediction(path, tuple(best), labels, tuple(shares[best].tolist()), maps, seen)
             )
     return found
+
+
+def _probabilities(logits: np.ndarray, independent: bool) -> np.ndarray:
+    """By a sigmoid for each class, or by softmax; neither overflows."""
+    if independent:
+        small = np.exp(-np.abs(logits))
+        return np.where(logits < 0, small, 1.0) / (1 + small)
+    shares = np.exp(logits - logits.max())
+    return np.asarray(shares / shares.sum())
 
 
 def _read(path: Path) -> np.ndarray:

@@ -25,6 +25,7 @@ SCHEMA = (
 # Keys beside those of `metadata`.
 SCHEMA_KEY = "schema"
 NORMALIZATION = "normalization"  # of the images that the weights were trained on, as JSON
+ACTIVATION = "activation"  # that the classifier's outputs go through: softmax, sigmoid or linear
 FAMILY = "family"  # of preprocessing, of weights that were trained here
 UNFAITHFUL = "unfaithful"  # weights that were written for a library that runs another dialect
 

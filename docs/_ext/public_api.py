@@ -59,6 +59,12 @@ FIELDS: dict[str, dict[str, str]] = {
         "keys": "for every key of the file, which tensor it is, or why it holds no weights",
         "mark": "warning of a file that was written with `force`",
         "unusable": "tensors that hold NaN, infinity or a negative variance, and which of them",
+        "head": "keys with weights that are not of the network, and their shapes",
+        "head_problem": "why the only dense layer of the head is not the classifier",
+        "activation": "what the classifier's outputs go through, where the file says so",
+        "averaged": "whether the weights are a moving average; None where the file has none",
+        "ending": "where the network ends, if that is before its head convolution",
+        "notes": "what else to know of the weights",
     },
     "LoadedWeights": {
         "path": "the file",
@@ -67,6 +73,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "layouts": "as in `Inspection`",
         "family": "the preprocessing that the file names, if it names one",
         "normalization": "mean and standard deviation of images, where the file states them",
+        "activation": "what the classifier's outputs go through, where the file states it",
     },
     "Ported": {
         "source": "what was read, an `Inspection`",
@@ -90,6 +97,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "dialects": "the rules that each file can be run by",
         "differences": "tensors that differ, the largest difference first",
         "outputs": "how far apart the outputs of both are, or why they were not run",
+        "beside": "what else the files have, which is not compared",
     },
     "ParityReport": {
         "results": "for each network, the error of every run at every endpoint",

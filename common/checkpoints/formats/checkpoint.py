@@ -15,7 +15,9 @@ class Checkpoint:
     """What is in a file: tensors by key, and what had to be unwrapped to get at them.
 
     `layer_names` are those that Keras 3 writes beside its counters, by group; `beside` is what was
-    left out in unwrapping, and why.
+    left out in unwrapping, and why; `tables` are the keys of the dictionaries that tensors were in;
+    `model` is what Keras wrote of the model, as data; `averaged` says whether all is a moving
+    average, where the format has a place for one.
     """
 
     path: Path
@@ -25,6 +27,9 @@ class Checkpoint:
     wrappers: tuple[str, ...] = ()
     layer_names: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
+    tables: frozenset[str] = frozenset()
+    model: Mapping[str, Any] | None = None
+    averaged: bool | None = None
 
 
 @dataclass(frozen=True)

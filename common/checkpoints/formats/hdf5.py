@@ -18,10 +18,12 @@ import numpy as np
 from ..._util.files import opened
 from ...errors import FileError, reading
 from ...weights.metadata import FORMAT
-from .hdf5_texts import text_beside
+from .hdf5_texts import TEXT_LIMIT, text_beside
 from .lazy import SPARE, LazyTensor, check_expansion
 
 METADATA = FORMAT  # an attribute of the file
+MODEL_CONFIG = "model_config"  # an attribute of the file, of a whole model
+CONFIG_LIMIT = 2**25  # bytes of it; that of B7 has 2^19
 LAYER_NAME = "name"  # an attribute of a group of variables, since Keras 3.6
 ATTRIBUTE_LIMIT = 64_000  # bytes of one HDF5 attribute; Keras spreads longer lists over several
 
@@ -92,8 +94,10 @@ def _created(path: Path) -> Iterator[tuple[h5py.File, _Target]]:
 
 def read(
     path: Path, content: Opener | None = None
-) -> tuple[list[LazyTensor], dict[str, str], dict[str, str]]:
+) -> tuple[list[LazyTensor], dict[str, str], dict[str, str], str | None]:
     """Every dataset, the layer that each group of variables says it belongs to, and metadata.
+
+    Last comes what Keras says of the whole model, as JSON, where it does.
 
     `content` opens what is read in place of the file `path`, which it was found in.
 
@@ -107,7 +111,8 @@ def read(
             for key, shape, dtype in walk.datasets(file, "")
         ]
         metadata = _metadata(file)
-    return stored, walk.names, metadata
+        said = walk.text(file, MODEL_CONFIG, CONFIG_LIMIT) if MODEL_CONFIG in file.attrs else None
+    return stored, walk.names, metadata, said
 
 
 def _metadata(file: h5py.File) -> dict[str, str]:
@@ -192,20 +197,24 @@ class _Walk:
         if address in self.seen:
             raise FileError(self.path, f"{prefix} is in the file twice, through a link")
         self.seen.add(address)
-        if LAYER_NAME in group.attrs and isinstance(name := self.layer_name(group), str):
+        if LAYER_NAME in group.attrs and (name := self.text(group, LAYER_NAME)) is not None:
             self.names[prefix.rstrip("/")] = name
         for name in group:
             yield from self.member(group, name, f"{prefix}{name}")
 
-    def layer_name(self, group: h5py.Group) -> object:
-        """What Keras says the group's layer is called; None where that is no text."""
-        kind = h5py.check_string_dtype(group.attrs.get_id(LAYER_NAME).dtype)
-        if kind is None or kind.length is not None:  # Keras's are of variable length
+    def text(self, group: h5py.Group, attribute: str, limit: int = TEXT_LIMIT) -> str | None:
+        """An attribute of a group, of so many bytes at most; None where that is no text."""
+        kind = h5py.check_string_dtype(group.attrs.get_id(attribute).dtype)
+        if kind is None:
             return None
+        if kind.length is not None:
+            found = group.attrs[attribute]
+            return found.decode(errors="replace") if isinstance(found, bytes) else None
+        # Keras's are of variable length, which are read without the library.
         address = h5py.h5o.get_info(group.id).addr
         with self.content() if self.content else opened(self.path) as file:
             try:
-                return text_beside(file, address, LAYER_NAME)
+                return text_beside(file, address, attribute, limit)
             except ValueError as error:
                 raise FileError(
                     self.path, f"its texts are damaged ({error}); save the model again"

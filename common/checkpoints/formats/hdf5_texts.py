@@ -26,8 +26,10 @@ BLOCK_LIMIT = 2**20  # bytes of one
 TEXT_LIMIT = 2**16  # bytes
 
 
-def text_beside(file: BinaryIO, address: int, name: str) -> str | None:
+def text_beside(file: BinaryIO, address: int, name: str, limit: int = TEXT_LIMIT) -> str | None:
     """The text of an attribute of the object at an address, or None if it has no such attribute.
+
+    A text of more than `limit` bytes is not believed.
 
     Raises:
         ValueError: the bytes are not what they should be.
@@ -36,12 +38,12 @@ def text_beside(file: BinaryIO, address: int, name: str) -> str | None:
         found, value = _attribute(message)
         if found == name.encode():
             length, heap, number = PLACE.unpack(value[: PLACE.size].ljust(PLACE.size, b"\0"))
-            return _in_heap(file, heap, number, length).rstrip(b"\0").decode()
+            return _in_heap(file, heap, number, length, limit).rstrip(b"\0").decode()
     return None
 
 
-def _at(file: BinaryIO, start: int, size: int) -> bytes:
-    if not 0 <= size <= BLOCK_LIMIT:
+def _at(file: BinaryIO, start: int, size: int, limit: int = BLOCK_LIMIT) -> bytes:
+    if not 0 <= size <= limit:
         raise ValueError(f"{size} bytes are not plausible")
     try:
         file.seek(start)
@@ -103,7 +105,7 @@ def _attribute(message: bytes) -> tuple[bytes, bytes]:
     return name, message[start + sum(padded) :]
 
 
-def _in_heap(file: BinaryIO, start: int, number: int, length: int) -> bytes:
+def _in_heap(file: BinaryIO, start: int, number: int, length: int, limit: int) -> bytes:
     """The first bytes of an object in a heap."""
     if not length:
         return b""
@@ -116,7 +118,7 @@ def _in_heap(file: BinaryIO, start: int, number: int, length: int) -> bytes:
         at += OBJECT.size
         if not index or content > end - at:  # 0 is the free space behind all objects
             break
-        if index == number and length <= min(content, TEXT_LIMIT):
-            return _at(file, at, length)
+        if index == number and length <= min(content, limit):
+            return _at(file, at, length, limit)
         at += (content + 7) // 8 * 8
     raise ValueError("a text is not in its heap")

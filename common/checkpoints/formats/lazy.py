@@ -55,6 +55,10 @@ class LazyTensor:
         shape = tuple(self.shape[axis] for axis in axes)
         return replace(self, shape=shape, read=lambda: self.read().transpose(axes))
 
+    def reshaped(self, shape: tuple[int, ...]) -> LazyTensor:
+        """The same values in another shape."""
+        return replace(self, shape=shape, read=lambda: self.read().reshape(shape))
+
     def astype(self, dtype: str) -> LazyTensor:
         """The same in another type."""
         return replace(self, dtype=np.dtype(dtype), read=lambda: self.read().astype(dtype))

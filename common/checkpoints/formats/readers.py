@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
@@ -14,7 +15,17 @@ from safetensors import safe_open
 from ..._util.files import opened
 from ...errors import FileError, reading
 from ...weights.tensors_file import SAFETENSORS_DTYPES
-from . import hdf5, npz, onnx_file, tensor_bundle, torch_file, wrappers
+from . import (
+    distributed,
+    folders,
+    hdf5,
+    keras_config,
+    npz,
+    onnx_file,
+    tensor_bundle,
+    torch_file,
+    wrappers,
+)
 from .checkpoint import Checkpoint
 from .detect import (
     CHECKPOINT,
@@ -28,6 +39,7 @@ from .lazy import LazyTensor
 
 WHOLE_MODEL = "model_weights/"  # in a legacy .h5
 NAME_LIMIT = 4096  # characters; every name is looked at by every layout
+KERAS_CONFIG = "config.json"  # in a .keras archive
 EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
 
 
@@ -37,8 +49,8 @@ def read(path: str | Path, raw: bool = False) -> Checkpoint:
     Raises:
         RosettaError: the file is missing, damaged, of no known format or not plain data.
     """
-    path = Path(path)
-    found = READERS[detect(path)](path, raw)
+    format, place = folders.resolved(Path(path))
+    found = READERS[format](place, raw)
     longest = max(map(len, found.tensors), default=0)
     if longest > NAME_LIMIT:
         raise FileError(path, f"has a name of {longest:,} characters, which no tensor has")
@@ -58,8 +70,7 @@ def _read_safetensors(path: Path, raw: bool) -> Checkpoint:
         file = safe_open(path, framework="numpy", backend="pread")
         content = {key: _in_safetensors(path, file, key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
-    tensors, found, beside = wrappers.unwrap(content, raw)
-    return Checkpoint(path, "safetensors", tensors, metadata, found, beside=beside)
+    return Checkpoint(path, "safetensors", content, metadata)
 
 
 def _in_safetensors(path: Path, file: safe_open, key: str) -> LazyTensor:
@@ -78,21 +89,23 @@ def _in_safetensors(path: Path, file: safe_open, key: str) -> LazyTensor:
 
 def _read_torch(path: Path, raw: bool) -> Checkpoint:
     content, metadata = torch_file.read(path)
-    tensors, found, beside = wrappers.unwrap(content, raw)
-    if not tensors:
+    flat = wrappers.flatten(content)
+    if not flat.tensors:
         raise FileError(path, "holds no tensors; save a model's state_dict()")
-    return Checkpoint(path, PYTORCH_FILE, tensors, metadata, found, beside=beside)
+    return Checkpoint(path, PYTORCH_FILE, flat.tensors, metadata, tables=frozenset(flat.tables))
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
-    tensors, found, beside = wrappers.averages(tensor_bundle.read(path), raw)
-    return Checkpoint(path, CHECKPOINT, tensors, {}, found, beside=beside)
+    tensors, averaged, beside = wrappers.averages(tensor_bundle.read(path), raw)
+    around = (wrappers.SHADOW.strip("/"),) if averaged else ()
+    return Checkpoint(path, CHECKPOINT, tensors, {}, around, beside=beside, averaged=averaged)
 
 
 def _read_saved_model(path: Path, raw: bool) -> Checkpoint:
     """The variables of a SavedModel; its graph, which is a program, is not read."""
     content = tensor_bundle.read(path / "variables" / "variables")
-    return Checkpoint(path, SAVED_MODEL, _numbered(content))
+    model = keras_config.of_saved_model(path)
+    return Checkpoint(path, SAVED_MODEL, _numbered(content), model=model)
 
 
 def _numbered(content: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
@@ -104,7 +117,8 @@ def _numbered(content: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
 
 
 def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
-    stored, names, metadata = hdf5.read(path)
+    stored, names, metadata, config = hdf5.read(path)
+    model = None if config is None else keras_config.parsed(config)
     tensors = _by_key(stored)
     inside = {
         key.removeprefix(WHOLE_MODEL): tensor
@@ -115,13 +129,14 @@ def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
         beside = {
             key: "state of the training" for key in tensors if not key.startswith(WHOLE_MODEL)
         }
-        return Checkpoint(path, "h5", inside, metadata, ("saved model",), beside=beside)
+        around = ("saved model",)
+        return Checkpoint(path, "h5", inside, metadata, around, beside=beside, model=model)
     counted = any("vars" in key.split("/") for key in tensors)
     return Checkpoint(path, "weights.h5" if counted else "h5", tensors, metadata, (), names)
 
 
 def _read_keras(path: Path, raw: bool) -> Checkpoint:
-    """The weights of a .keras archive; its configuration, which is code to Keras, is not read."""
+    """The weights of a .keras archive; its configuration, which is code to Keras, is data here."""
     with (
         reading(path, "a .keras archive"),
         opened(path) as file,
@@ -131,12 +146,48 @@ def _read_keras(path: Path, raw: bool) -> Checkpoint:
         if member.file_size > member.compress_size:  # Keras stores it as it is
             raise FileError(path, "its weights are compressed; save the model again")
         content = archive.read(member)
-    stored, names, metadata = hdf5.read(path, lambda: io.BytesIO(content))
-    return Checkpoint(path, KERAS_ARCHIVE, _by_key(stored), metadata, (), names)
+        model = _keras_config(path, archive)
+    stored, names, metadata, _ = hdf5.read(path, lambda: io.BytesIO(content))
+    return Checkpoint(path, KERAS_ARCHIVE, _by_key(stored), metadata, (), names, model=model)
+
+
+def _keras_config(path: Path, archive: zipfile.ZipFile) -> Mapping[str, Any] | None:
+    """What an archive says of its model; nothing where it is larger than the archive claims."""
+    if KERAS_CONFIG not in archive.namelist():
+        return None
+    info = archive.getinfo(KERAS_CONFIG)
+    if info.file_size > min(path.stat().st_size, keras_config.LIMIT):
+        return None
+    return keras_config.parsed(archive.read(info))
 
 
 def _read_npz(path: Path, raw: bool) -> Checkpoint:
     return Checkpoint(path, "npz", npz.read(path))
+
+
+def _read_shards(path: Path, raw: bool) -> Checkpoint:
+    """The files that an index names, each with the tensors that it is said to have."""
+    tensors: dict[str, LazyTensor] = {}
+    kinds = set()
+    for part, keys in folders.shards(path).items():
+        found = READERS[detect(part)](part, raw)
+        kinds.add(found.format)
+        absent = [key for key in keys if key not in found.tensors]
+        if absent:
+            raise FileError(path, f"says that {part.name} has {absent[0]!a}, which it has not")
+        tensors |= {key: found.tensors[key] for key in keys}
+    if len(kinds) > 1 or not kinds <= {"safetensors", PYTORCH_FILE}:
+        raise FileError(path, "names files of other formats than safetensors or PyTorch's")
+    return Checkpoint(path, kinds.pop(), tensors)
+
+
+def _read_distributed(path: Path, raw: bool) -> Checkpoint:
+    """What `torch.distributed.checkpoint`, or Lightning by it, saved."""
+    tensors = distributed.read(path)
+    if not tensors:
+        raise FileError(path, "holds no tensors")
+    tables = frozenset(key.partition(".")[0] for key in tensors if "." in key)
+    return Checkpoint(path, PYTORCH_FILE, tensors, tables=tables)
 
 
 def _read_onnx(path: Path, raw: bool) -> Checkpoint:
@@ -154,4 +205,6 @@ READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     KERAS_ARCHIVE: _read_keras,
     "npz": _read_npz,
     "onnx": _read_onnx,
+    folders.SHARDED: _read_shards,
+    folders.DISTRIBUTED: _read_distributed,
 }

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +25,7 @@ from .torch_objects import DamagedError, Inert, RefusedError, Table, Tensor, kin
 from .torch_pickle import Unpickled
 from .torch_writing import LOCAL_HEADER, METADATA, write
 
-__all__ = ["METADATA", "read", "write"]
+__all__ = ["METADATA", "read", "read_tensor", "write"]
 
 WHAT = "a PyTorch file"
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -55,6 +55,20 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         if not isinstance(pickle.content, Table):
             raise FileError(path, f"holds a {kind_of(pickle.content)} and not a state dict")
         return _Walk(storages, pickle.operations).tables(pickle.content), _metadata(pickle.content)
+
+
+def read_tensor(path: Path, content: bytes, start: int) -> np.ndarray:
+    """The only tensor in a file of PyTorch's that is a part of another, from `start` on.
+
+    Raises:
+        RosettaError: damaged, or something else than a tensor.
+    """
+    with _reading(path):
+        storages, pickle = _zip(path, io.BytesIO(content))
+        if not isinstance(pickle.content, Tensor):
+            raise DamagedError("it holds something else than a tensor")
+        extents = {k: replace(e, start=e.start + start) for k, e in storages.extents.items()}
+        return replace(storages, extents=extents).lazy("a piece", pickle.content).read()
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def load(file: BinaryIO, size: int) -> Unpickled:
         RefusedError: it is more than plain data.
         DamagedError: it is no pickle, or contradicts itself.
     """
-    machine = _Machine(file, size)
+    machine = Machine(file, size)
     content = machine.run()
     return Unpickled(content, machine.storages, machine.operations)
 
@@ -74,7 +74,7 @@ def _key(value: object) -> str | None:
     return None
 
 
-class _Machine:
+class Machine:
     """A stack, the stacks below marks, and a memo; it reads one pickle."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -90,11 +90,15 @@ class _Machine:
         """Carry out operations until the last, and return what they leave."""
         while (code := self.take(1)) != pickle.STOP:
             self.spend(1)
-            operation = _OPERATIONS.get(code)
+            operation = self.operation(code)
             if operation is None:
                 raise RefusedError(f"a pickle has the operation {code!r}")
             operation(self)
         return self.pop()
+
+    def operation(self, code: bytes) -> Operation | None:
+        """What a byte of a pickle asks for; None where it is not known."""
+        return _OPERATIONS.get(code)
 
     def spend(self, operations: int) -> None:
         self.operations += operations
@@ -158,6 +162,9 @@ class _Machine:
             raise DamagedError("a pickle recalls what it has not put")
         self.push(self.memo[index])
 
+    def short_text(self) -> None:
+        self.text(_BYTE)
+
     def text(self, form: struct.Struct) -> None:
         try:
             self.push(self.take(self.number(form)).decode())
@@ -178,15 +185,23 @@ class _Machine:
             raise DamagedError("a pickle has a key without a value")
         table = self.top(Table)
         for name, value in zip(items[::2], items[1::2], strict=True):
-            if (key := _key(name)) is not None:
+            if (key := self.key(name)) is not None:
                 table[key] = value
+
+    def key(self, value: object) -> str | None:
+        """The text under which an entry is kept, if it is."""
+        return _key(value)
 
     def name(self) -> None:
         module, name = self.line(), self.line()
         module = "builtins" if module == "__builtin__" else module  # as Python 2 called it
-        if f"{module}.{name}" not in ALLOWED:
-            raise RefusedError(f"a pickle names {module}.{name}")
-        self.push(Global(f"{module}.{name}"))
+        self.refer_to(f"{module}.{name}")
+
+    def refer_to(self, name: str) -> None:
+        """Put a name of Python's, if it is one that may be named."""
+        if name not in ALLOWED:
+            raise RefusedError(f"a pickle names {name}")
+        self.push(Global(name))
 
     def refer(self) -> None:
         storage = storage_of(self.pop())
@@ -235,9 +250,10 @@ class _Machine:
         self.push(value)
 
 
-_OPERATIONS: dict[bytes, Callable[[_Machine], object]] = {
+Operation = Callable[[Any], object]
+_OPERATIONS: dict[bytes, Callable[[Machine], object]] = {
     pickle.PROTO: lambda m: m.take(1),
-    pickle.MARK: _Machine.mark,
+    pickle.MARK: Machine.mark,
     pickle.NONE: lambda m: m.push(None),
     pickle.NEWTRUE: lambda m: m.push(True),
     pickle.NEWFALSE: lambda m: m.push(False),
@@ -248,7 +264,7 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], object]] = {
     pickle.BININT: lambda m: m.push(m.number(_SIGNED)),
     pickle.BININT1: lambda m: m.push(m.number(_BYTE)),
     pickle.BININT2: lambda m: m.push(m.number(_SHORT)),
-    pickle.LONG1: _Machine.long,
+    pickle.LONG1: Machine.long,
     pickle.BINFLOAT: lambda m: m.push(m.number(_FLOAT)),
     pickle.BINUNICODE: lambda m: m.text(_UNSIGNED),
     pickle.SHORT_BINSTRING: lambda m: m.text(_BYTE),
@@ -264,9 +280,10 @@ _OPERATIONS: dict[bytes, Callable[[_Machine], object]] = {
     pickle.APPENDS: lambda m: m.append(m.pop_marked()),
     pickle.SETITEM: lambda m: m.set_items([m.pop(), m.pop()][::-1]),
     pickle.SETITEMS: lambda m: m.set_items(m.pop_marked()),
-    pickle.GLOBAL: _Machine.name,
-    pickle.BINPERSID: _Machine.refer,
-    pickle.REDUCE: _Machine.call,
-    pickle.NEWOBJ: _Machine.call,
-    pickle.BUILD: _Machine.build,
+    pickle.GLOBAL: Machine.name,
+    pickle.BINPERSID: Machine.refer,
+    # Looked up in the machine, which may be of a class that knows more.
+    pickle.REDUCE: lambda m: m.call(),
+    pickle.NEWOBJ: lambda m: m.call(),
+    pickle.BUILD: lambda m: m.build(),
 }

@@ -6,6 +6,7 @@ from .efficientnet_pytorch import EFFICIENTNET_PYTORCH
 from .kecam import KECAM
 from .keras_applications import KERAS_APPLICATIONS
 from .keras_hub import KERAS_HUB
+from .monai import MONAI
 from .qubvel import QUBVEL
 from .schema import Form, Key, Layout
 from .smp import SMP
@@ -34,6 +35,7 @@ LAYOUTS = (
     EFFICIENTNET_JAX,
     KECAM,
     SMP,
+    MONAI,
 )
 # A library has one name, and a layout for each architecture.
 LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))

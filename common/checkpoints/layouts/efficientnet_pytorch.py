@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...backends.registry import TORCH
 from ...network import TENSORFLOW
 from ...spec import PRESETS
@@ -27,6 +29,14 @@ NAMES = EfficientNetNames(
     classifier="_fc",
 )
 FORM = state_dict(NAMES)
+# zylo117's EfficientDet has a copy of the library, whose convolutions are inside modules that pad.
+PADDED = {
+    member: f"{name}.conv" if "_conv" in member or member.startswith("se_") else name
+    for member, name in NAMES.expanded.items()
+}
+FORM_OF_DETECTOR = state_dict(
+    replace(NAMES, stem_conv="_conv_stem.conv", head_conv="_conv_head.conv", expanded=PADDED)
+)
 
 EFFICIENTNET_PYTORCH = Layout(
     name="efficientnet-pytorch",
@@ -34,6 +44,7 @@ EFFICIENTNET_PYTORCH = Layout(
     presets=tuple(PRESETS),
     dialects=same_for(tuple(PRESETS), TENSORFLOW),
     forms={"safetensors": FORM, PYTORCH_FILE: FORM},
+    also_read={"safetensors": (FORM_OF_DETECTOR,), PYTORCH_FILE: (FORM_OF_DETECTOR,)},
     expects="RGB / 255, then ImageNet mean and deviation; advprop weights use 0.5 for both",
     framework=TORCH,
     notes=("from_name pads for the preset's own resolution; give image_size=None for any other",),

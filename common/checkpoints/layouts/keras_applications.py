@@ -128,17 +128,21 @@ OBJECTS = Form(
     ),
     ignored_why=COUNTED_WHY,
     marker=r"^layer_with_weights-0/(mean|variance|count)/",
+    shifted="layer_with_weights-{number}/",
 )
-# Keras 3's export: the list of variables, of which the normalization has the first two.
+# Keras 3's export: the list of variables, of which the normalization has the first two.  Keras 2
+# keeps a model inside another so.
+COPIES = r"^(_all_variables|trainable_variables|non_trainable_variables|_\w*variables)/"
 EXPORTED = Form(
     names=Roles(),
     path="variables/{number}",
     tensors=TENSORFLOW_TENSORS,
     orientation=TENSORFLOW_ORDER,
-    ignored=rf"^variables/[01]$|/{ATTRIBUTE}$",
+    ignored=rf"^variables/[01]$|{COPIES}",
     ignored_why="input normalization, seeds, and second copies of variables",
     marker=r"^variables/[01]$",
     first=2,
+    shifted="variables/{number}",
 )
 
 KERAS_APPLICATIONS = Layout(

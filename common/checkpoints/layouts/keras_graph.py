@@ -23,9 +23,10 @@ GLOROT = {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform"}  # Keras's
 DENSE_INITIALIZER = {"scale": 1 / 3, "mode": "fan_out", "distribution": "uniform"}
 
 
-def config(network: Network) -> Config:
-    """The functional model of a network, softmax included, as Keras 3 describes it."""
+def config(network: Network, activation: str = "softmax") -> Config:
+    """The functional model of a network as Keras 3 describes it, with what its classes end in."""
     graph = _graph(network)
+    graph.last = activation
     output = graph.build()
     return {
         "module": "keras.src.models.functional",
@@ -54,6 +55,7 @@ class _Graph(ABC):
         self.known = {layer.role: layer for layer in network.layers}
         self.layers: list[Config] = []
         self.shapes: dict[str, list[int]] = {}
+        self.last = "softmax"
 
     @abstractmethod
     def build(self) -> str:
@@ -68,14 +70,14 @@ class _Graph(ABC):
         )
 
     def classifier(self, x: str, classes: int, initializer: Config) -> str:
-        """Softmax and all, as keras.applications has it."""
+        """With softmax, as keras.applications has it, unless the weights have another ending."""
         return self.add(
             "Dense",
             self.names["classifier"],
             x,
             shape=[classes],
             units=classes,
-            activation="softmax",
+            activation=self.last,
             kernel_initializer=_initializer(initializer),
         )
 

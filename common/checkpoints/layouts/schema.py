@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -80,11 +80,23 @@ TENSORFLOW_TENSORS = Tensors(
 )
 
 
+# What stands in the place of each in a file.
+PLACEHOLDERS = {
+    "{P}": r"\w+",
+    "{L}": "[a-z]",
+    **dict.fromkeys(("{S}", "{S1}", "{B}", "{I}"), r"\d+"),
+}
+
+
 class LayerNames(Protocol):
     """How a file calls layers."""
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
+
+    @property
+    def territory(self) -> str | None:
+        """A pattern of the names that only layers of the network's blocks have, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +140,14 @@ class EfficientNetNames:
             for layer in network.layers
         }
 
+    @property
+    def territory(self) -> str:
+        """A pattern of the names that only layers of the network's blocks have."""
+        pattern = re.escape(self.block)
+        for placeholder, found in PLACEHOLDERS.items():
+            pattern = pattern.replace(re.escape(placeholder), found)
+        return pattern
+
 
 def _placeholders(block: MBConvBlock) -> dict[str, str | int]:
     stage = block.stage - TABLE_1[0].number
@@ -144,6 +164,8 @@ def _placeholders(block: MBConvBlock) -> dict[str, str | int]:
 @dataclass(frozen=True)
 class Roles:
     """The canonical roles themselves."""
+
+    territory: ClassVar[None] = None
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
@@ -167,6 +189,7 @@ class Counters:
     """
 
     backbone: str = ""
+    territory: ClassVar[None] = None
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
@@ -195,13 +218,17 @@ class Ordered:
 
     name: str  # a template of {number}
     first: int
+    territory: ClassVar[None] = None
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
-        return {
-            layer.role: self.name.format(number=number)
-            for number, layer in enumerate(network.layers, self.first)
-        }
+        names: dict[str, str] = {}
+        number = self.first - 1
+        for layer in network.layers:
+            if layer.kind != "pointwise_conv":  # it is of the layer before
+                number += 1
+            names[layer.role] = self.name.format(number=number)
+        return names
 
 
 @dataclass(frozen=True)
@@ -234,6 +261,10 @@ class Form:
     # Layers that Keras numbers through a session, by the first of their names: a file has them
     # from any number on, and this form from zero.
     numbered: tuple[str, ...] = ()
+    # A template of {number} that all keys begin with, where what is before the network takes
+    # numbers too: a file has the first kernel at any of them.
+    shifted: str | None = None
+    may_end_early: bool = False  # its library keeps networks without their head convolution too
 
     def keys(self, network: Network) -> dict[str, Key]:
         """Where each canonical tensor of a network is, by its name."""
@@ -252,9 +283,29 @@ class Form:
         """The key of the first kernel, by which a network inside another model is found."""
         return next(iter(self.keys(replace(network, blocks=())).values())).path
 
-    def renumbered(self, paths: Iterable[str]) -> dict[str, str]:
-        """All keys of a file, and what they are with the numbers of this form."""
-        names = {path: path for path in paths}
+    def stem_pattern(self, network: Network) -> re.Pattern[str] | None:
+        """What the key of the first kernel ends in, where it is not the same in every file."""
+        if self.shifted is None:
+            return None
+        head, tail = self._split(self.stem(network))
+        return re.compile(head + tail + "$")
+
+    def _split(self, path: str) -> tuple[str, str]:
+        """A pattern of the part of a path that has a number, and of the rest of it."""
+        shifted = re.escape(self.shifted or "").replace(re.escape("{number}"), r"(\d+)")
+        found = re.match(shifted, path)
+        return shifted, re.escape(path[found.end() if found else 0 :])
+
+    def is_fixed(self, path: str) -> bool:
+        """Whether a key is the same in every file: no number in it depends on other layers."""
+        layers = re.split(r"[/]", path)
+        return self.shifted is None and not any(
+            re.fullmatch(rf"{name}(_\d+)?", layer) for name in self.numbered for layer in layers
+        )
+
+    def renumbered(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+        """All keys below a prefix, and what they are with the numbers of this form."""
+        names = {path: path for path in shapes}
         for name in self.numbered:
             pattern = re.compile(rf"(?<![^/]){name}(?:_(\d+))?(?=/)")
             found = {int(n or 0) for path in names for n in pattern.findall(path)}
@@ -262,9 +313,35 @@ class Form:
             for path in names:
                 if places := pattern.search(path):
                     names[path] = pattern.sub(ranks[int(places.group(1) or 0)], path)
+        return names if self.shifted is None else self._unshifted(self.shifted, shapes)
+
+    def _unshifted(self, shifted: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+        """The first kernel, which is the first array of four axes, gets this form's number."""
+        pattern = re.compile(self._split("")[0])
+        numbers = {path: int(m[1]) for path in shapes if (m := pattern.match(path))}
+        kernels = [number for path, number in numbers.items() if len(shapes[path]) == 4]
+        if not kernels:
+            return {path: path for path in shapes}
+        first = self.names.first if isinstance(self.names, Ordered) else self.first
+        shift = first - min(kernels)
+        names = {}
+        for path in shapes:
+            number = numbers.get(path)
+            if number is None:
+                names[path] = path
+            elif number + shift < 0:
+                names[path] = f"before/{path}"
+            else:
+                names[path] = pattern.sub(shifted.format(number=number + shift), path, count=1)
         return names
 
-    def is_beside_another(self, paths: Iterable[str]) -> bool:
+    def owns(self, path: str) -> bool:
+        """Whether only a layer in one of the network's blocks can have this name."""
+        territory = self.names.territory
+        before = re.escape(self.path.partition("{")[0])
+        return bool(territory and re.match(before + territory, path))
+
+    def is_beside_another(self, paths: Collection[str]) -> bool:
         """Whether a file of these keys, as far as it has them, is of another network."""
         return self.another is not None and any(re.search(self.another[0], path) for path in paths)
 
@@ -289,6 +366,7 @@ def state_dict(names: LayerNames) -> Form:
     """The form of a PyTorch model's weights, whose names alone differ between libraries."""
     return Form(
         names=names,
+        may_end_early=isinstance(names, EfficientNetNames),
         path="{layer}.{tensor}",
         tensors=PYTORCH_TENSORS,
         orientation=PYTORCH_ORDER,

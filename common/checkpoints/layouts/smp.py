@@ -30,8 +30,6 @@ def _encoder(names: EfficientNetNames, dialect: Dialect) -> Form:
     )
     return replace(
         state_dict(inside),
-        ignored=rf"{REST}|(^|\.)num_batches_tracked$",
-        ignored_why="batch counters, and what follows the encoder",
         marker=REST,
         dialects=(dialect,),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...backends.registry import TORCH
 from ...network import TENSORFLOW
 from ..formats.detect import PYTORCH_FILE
@@ -28,7 +30,8 @@ NAMES = EfficientNetNames(
     classifier="classifier",
     headless_without="efficientnet.",  # EfficientNetModel's own names
 )
-FORM = state_dict(NAMES)
+# Its models without a classifier keep their head convolution.
+FORM = replace(state_dict(NAMES), may_end_early=False)
 
 TRANSFORMERS = Layout(
     name="transformers",

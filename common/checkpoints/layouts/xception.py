@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...backends.registry import KERAS, TORCH
 from ...images.normalization import INCEPTION
 from ...network import PYTORCH, TENSORFLOW, Layer, Network, Section
 from ...xception import XCEPTION, ResidualBlock, XceptionSpec
 from ..formats.detect import KERAS_ARCHIVE, PYTORCH_FILE
-from .keras_applications import COUNTED_TENSORS, LEGACY_TENSORS, NESTED_PATH
+from .keras_applications import ATTRIBUTE, COPIES, COUNTED_TENSORS, LEGACY_TENSORS, NESTED_PATH
 from .schema import (
     BY_NAME,
     TENSORFLOW_ORDER,
@@ -22,6 +23,8 @@ from .schema import (
     Counters,
     Form,
     Layout,
+    Ordered,
+    Roles,
     same_for,
     state_dict,
 )
@@ -55,6 +58,7 @@ class XceptionNames:
     head_pointwise: str
     head_bn: str
     classifier: str
+    territory: ClassVar[str] = r"block\d+[._]"
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role.
@@ -138,6 +142,24 @@ COUNTED = Form(
 )
 # The same file by the names that Keras writes beside its counters.
 NAMED = replace(COUNTED, names=KERAS_NAMES, path="layers/{layer}/vars/{tensor}", numbered=NUMBERED)
+OBJECTS = Form(
+    names=Ordered("layer_with_weights-{number}", first=0),
+    path=f"{{layer}}/{{tensor}}/{ATTRIBUTE}",
+    tensors=TENSORFLOW_TENSORS,
+    orientation=TENSORFLOW_ORDER,
+    ignored=r"^(save_counter|optimizer|keras_api)/|/\.OPTIMIZER_SLOT/",
+    ignored_why="state of the training",
+    shifted="layer_with_weights-{number}/",
+)
+EXPORTED = Form(
+    names=Roles(),
+    path="variables/{number}",
+    tensors=TENSORFLOW_TENSORS,
+    orientation=TENSORFLOW_ORDER,
+    ignored=COPIES,
+    ignored_why="second copies of variables",
+    shifted="variables/{number}",
+)
 EXPECTS = "RGB from -1 to 1: x / 127.5 - 1"
 
 KERAS_APPLICATIONS_XCEPTION = Layout(
@@ -153,6 +175,8 @@ KERAS_APPLICATIONS_XCEPTION = Layout(
     also_read={
         "h5": (LEGACY_OF_KERAS_3, LEGACY_NESTED, LEGACY_NESTED_OF_KERAS_3),
         BY_NAME: (NAMED,),
+        "tf-checkpoint": (OBJECTS,),
+        "saved-model": (OBJECTS, EXPORTED),
     },
 )
 KERAS_HUB_XCEPTION = Layout(
