@@ -18,7 +18,7 @@ CONFIG_LIMIT = 2**22  # bytes
 
 
 def neighbour(path: Path) -> dict[str, Any]:
-    """What a Hugging Face `config.json` beside a file, or in a folder, says; nothing without one."""
+    """What a Hugging Face `config.json` beside a file, or in a folder, says; or nothing."""
     try:
         folder = path if path.is_dir() else path.parent
         found = json.loads(content(folder / CONFIG_FILE, CONFIG_LIMIT))
