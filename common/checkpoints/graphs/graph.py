@@ -1,0 +1,54 @@
+"""A graph without the format that it was in: operations by ONNX's names, and their constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..formats.lazy import LazyTensor
+
+MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operations
+NODES_LIMIT = 1 << 16  # B7 with its paddings computed at run time has some 3,000
+
+
+class GraphError(ValueError):
+    """A graph is none that a network is read from; the text, a phrase, says why."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation; an input that is not given is "".
+
+    Attributes are whole numbers, floats, texts, tuples of them, and tensors.  `domain` is "" for
+    the operations of ONNX itself.
+    """
+
+    operation: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    domain: str = ""
+
+    @property
+    def title(self) -> str:
+        """The operation with its domain, as a message shows it."""
+        return f"{self.domain}.{self.operation}" if self.domain else self.operation
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operations, each after those whose values it takes, and the tensors that are stored.
+
+    A size of an input's shape is None where the file leaves it open.  `channels_last` says how
+    the operations have their maps: (N, H, W, C) in TFLite, (N, C, H, W) in ONNX.
+    """
+
+    producer: str
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, LazyTensor]
+    inputs: Mapping[str, tuple[int | None, ...]]
+    outputs: tuple[str, ...]
+    size: int  # bytes of the files, which bounds what is computed from constants
+    opset: int = 0
+    channels_last: bool = False

@@ -1,0 +1,92 @@
+"""Graphs that no weights can be read back from, each by its own name, and other networks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from .graph import Graph, GraphError, Node
+
+BLOCKED = "com.microsoft.nchwc"
+RANDOM = ("Random", "Bernoulli", "Multinomial")
+QUANTISED = ("QLinear", "QGemm", "QAttention", "QOrdered")
+INTEGER = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "MatMulNBits"}
+QDQ = {"QuantizeLinear", "DequantizeLinear"}
+
+_BLOCKED = (
+    "was optimised by onnxruntime for one kind of CPU, whose blocks the kernels were cut into; "
+    "port the file that it was made from, or optimise that without its layout (ORT_ENABLE_EXTENDED)"
+)
+_QUANTISED = (
+    "is quantised to integers ({}), from which the weights do not come back; port the file that "
+    "it was made from"
+)
+_TRAINING = (
+    "was exported in training mode ({}), where it drops parts at random and the export itself may "
+    "have moved its statistics; export it again after model.eval()"
+)
+
+
+def check(graph: Graph) -> None:
+    """Refuse what cannot be a network of ours whatever its layers are.
+
+    Raises:
+        GraphError: the graph is one of those.
+    """
+    for node in graph.nodes:
+        if node.domain == BLOCKED:
+            raise GraphError(_BLOCKED)
+        if node.operation in INTEGER | QDQ or node.operation.startswith(QUANTISED):
+            raise GraphError(_QUANTISED.format(node.operation))
+        if node.operation.startswith(RANDOM):
+            raise GraphError(_TRAINING.format(node.operation))
+        if node.operation == "BatchNormalization" and _trains(node):
+            raise GraphError(_TRAINING.format("training_mode of BatchNormalization"))
+        if node.operation == "Dropout" and _drops(graph, node):
+            raise GraphError(_TRAINING.format("training_mode of Dropout"))
+
+
+def _trains(node: Node) -> bool:
+    """Whether a batch norm takes the statistics of its batch."""
+    return bool(node.attributes.get("training_mode", 0)) or len(list(filter(None, node.outputs))) > 1
+
+
+def _drops(graph: Graph, node: Node) -> bool:
+    name = node.inputs[2] if len(node.inputs) > 2 else ""
+    given = graph.constants.get(name)
+    if given is None:
+        values = [
+            other.attributes.get("value")
+            for other in graph.nodes
+            if name and name in other.outputs and other.operation == "Constant"
+        ]
+        given = values[0] if values else None
+    return given is not None and bool(np.asarray(given.read()).any())
+
+
+def looks_like(graph: Graph) -> str | None:
+    """What a graph of another network looks like, by operations that tell; None if none does."""
+    counts = Counter(node.operation for node in graph.nodes)
+    kernels = [graph.constants[n].shape for node in graph.nodes for n in node.inputs[1:2]
+               if node.operation.endswith("Conv") and n in graph.constants]
+    wide = sum(shape[2:] == (3, 3) and shape[1] > 3 for shape in kernels if len(shape) == 4)
+    if counts["LayerNormalization"] > 2 or (counts["Softmax"] > 1 and counts["MatMul"] > 4):
+        return "a transformer"
+    if counts["HardSwish"] or counts["HardSigmoid"]:
+        return "MobileNetV3 (it has a hard swish)"
+    if counts["Split"] > 2 and counts["Concat"] > 2 and _depthwise(graph):
+        return "MixNet (it splits channels between kernels of several sizes)"
+    if (counts["Clip"] > 2 or counts["Relu6"]) and _depthwise(graph):
+        return "MobileNetV2 or EfficientNet-Lite (it has ReLU6 instead of swish)"
+    if counts["Sigmoid"] > 2 and _depthwise(graph) and wide > 1:
+        return "EfficientNetV2 (it has full 3 x 3 convolutions after the stem)"
+    if counts["Relu"] > 2 and _depthwise(graph):
+        return "MnasNet or another network of depthwise convolutions with ReLU"
+    if counts["Relu"] > 2 and counts["Add"] > 2 and any(s[2:] == (7, 7) for s in kernels[:1]):
+        return "a ResNet"
+    return None
+
+
+def _depthwise(graph: Graph) -> bool:
+    return any(int(node.attributes.get("group", 1)) > 1 for node in graph.nodes)

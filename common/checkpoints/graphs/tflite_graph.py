@@ -1,0 +1,4 @@
+"""x"""
+from pathlib import Path
+from .graph import Graph
+def read(path: Path) -> Graph: ...
