@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,15 +21,18 @@ from ..errors import (
 from ..images.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ..network import DIALECTS, IMAGENET_CLASSES, Dialect, Network
 from ..weights.canonical import check, fingerprint
-from ..weights.metadata import FORMAT, network_from
+from ..weights.metadata import FOLDED, FORMAT, network_from
 from .formats import Checkpoint, LazyTensor, read
 from .formats.detect import KERAS_ARCHIVE
 from .formats.wrappers import AVERAGED_PREFIX
+from .graphs.layout import layout_of_graph
+from .graphs.recover import FOLDED_MARK, GRAPHS, recover
 from .layouts import LAYOUTS, Form, Layout
 from .layouts.canonical import CANONICAL
 from .layouts.schema import BY_NAME
 from .stated import CONFIG_FILE, neighbour, stated_normalization
 
+TOLD = "the dialect that was given"
 LISTED = 4  # keys shown of each kind of mismatch
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
@@ -85,12 +88,8 @@ def match(path: str | Path, dialect: str | None = None, raw: bool = False) -> Ma
         RosettaError: the file cannot be read, or no layout explains it whole.
     """
     checkpoint = read(path, raw)
-    if checkpoint.format == "onnx" and checkpoint.metadata.get("format") != FORMAT:
-        raise FileError(
-            path,
-            "is another exporter's ONNX file, whose batch norms are folded into the "
-            "convolutions for good; port the checkpoint that it was exported from",
-        )
+    if checkpoint.format in GRAPHS:
+        return _of_graph(checkpoint, dialect)
     if checkpoint.metadata.get("format") == FORMAT:
         return _canonical(checkpoint, dialect)
     for kind, tensors in _views(checkpoint):
@@ -108,6 +107,13 @@ def match_with(path: str | Path, dialect: str | None) -> Match:
 def undecided(found: Match) -> DialectUndecidedError:
     """What to say of a file that leaves its dialect open."""
     possible = [dialect.name for dialect in found.possible]
+    if found.checkpoint.format in GRAPHS:
+        return DialectUndecidedError(
+            found.checkpoint.path,
+            "was exported for a size at which all dialects pad alike, so the graph does not say "
+            f"which one its weights need; choose {' or '.join(possible)}",
+            possible=possible,
+        )
     layouts = " and ".join(layout.name for layout in found.layouts)
     what = "have the same keys" if len(found.layouts) > 1 else "runs several dialects"
     return DialectUndecidedError(
@@ -311,6 +317,32 @@ def _canonical(checkpoint: Checkpoint, told: str | None) -> Match:
     )
 
 
+def _of_graph(checkpoint: Checkpoint, told: str | None) -> Match:
+    """A network in a graph; one of ours is canonical, if it computes what its metadata says."""
+    ours = checkpoint.metadata.get("format") == FORMAT
+    stated = network_from(checkpoint.path, checkpoint.metadata) if ours else None
+    found = recover(checkpoint.path, checkpoint.format, told, stated)
+    if ours and all(stored.key == name for name, stored in found.weights.items()):
+        return _canonical(checkpoint, told)
+    layout = layout_of_graph(found)
+    mark = {FOLDED: FOLDED_MARK} if found.folded else {}
+    return Match(
+        checkpoint=replace(checkpoint, metadata={**checkpoint.metadata, **mark}),
+        layouts=(layout,),
+        form=CANONICAL.forms_of("onnx")[0],
+        network=found.network,
+        possible=found.dialects,
+        dialect=found.dialect,
+        dialect_from=found.dialect and ("what the graph computes" if told is None else TOLD),
+        normalization=(
+            found.normalization or stated_normalization(checkpoint, found.network.in_channels)
+        ),
+        weights=found.weights,
+        dropped=dict.fromkeys(found.left, "constants of the graph"),
+        wrappers=checkpoint.wrappers,
+    )
+
+
 def _possible(found: list[_Found]) -> tuple[Dialect, ...]:
     dialects = [
         dialect
@@ -327,7 +359,7 @@ def _dialect(
     if told is not None and told not in DIALECTS:
         raise UsageError(f"unknown dialect {told!r}; choose from {', '.join(DIALECTS)}")
     if told is not None:
-        return DIALECTS[told], "the dialect that was given"
+        return DIALECTS[told], TOLD
     if len(possible) == 1:
         return possible[0], "the layout"
     architecture = neighbour(path).get("architecture")

@@ -23,7 +23,7 @@ from ..images.normalization import Normalization
 from ..network import Dialect, Network
 from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
-from ..weights.metadata import NORMALIZATION, UNFAITHFUL, metadata
+from ..weights.metadata import FOLDED, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
 from .formats.checkpoint import Content
 from .formats.detect import KERAS_ARCHIVE
@@ -138,7 +138,7 @@ def port(
         verdict=_verdict(outputs, mark, lost, None if faithful else layout),
         faithful=faithful,
         expects=_fed_with(layout, found),
-        notes=layout.notes,
+        notes=(*layout.notes, *_folded(found).values()),
     )
 
 
@@ -292,7 +292,10 @@ def _arranged(
     faithful = layout.runs(network.name, network.dialect)
     content = Content(
         tensors=tensors,
-        metadata=_file_metadata(layout, network, faithful, found.normalization),
+        metadata={
+            **_file_metadata(layout, network, faithful, found.normalization),
+            **_folded(found),
+        },
         layer_names=_layer_names(form, network),
         config=graph,
     )
@@ -318,6 +321,12 @@ def _file_metadata(
         return {**metadata(network), **stated}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
     return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
+
+
+def _folded(found: Match) -> dict[str, str]:
+    """The mark of weights whose batch norms were folded, which goes with them into any file."""
+    said = found.checkpoint.metadata.get(FOLDED)
+    return {} if said is None else {FOLDED: said}
 
 
 class _LostError(Exception):

@@ -69,20 +69,28 @@ def tensors(found: Found, epsilon: float) -> dict[str, LazyTensor]:
     if (factor != 1).any():
         kernel = scaled(kernel, factor)
     made = {weight: kernel}
+    bias = LazyTensor.of(_key_of_shift(found), shift.astype(np.float32))
     if norm is not None:
         scale, variance = identity(epsilon)
-        ones = np.ones(layer.out_channels, np.float32)
-        values = (ones * scale, shift.astype(np.float32), 0 * ones, ones * variance)
+        values = {"scale": scale, "mean": np.float32(0), "variance": variance}
         made |= {
-            f"{norm.role}.{name}": LazyTensor.of(f"{found.linear.weight.key} ({name})", array)
-            for name, array in zip(VECTORS, values, strict=True)
+            f"{norm.role}.{name}": LazyTensor.of(
+                f"{kernel.key} ({name})", np.full(layer.out_channels, value)
+            )
+            for name, value in values.items()
         }
+        made[f"{norm.role}.bias"] = bias
     elif layer.bias:
-        key = f"{found.linear.weight.key} (bias)"
-        made[f"{layer.role}.bias"] = LazyTensor.of(key, shift.astype(np.float32))
+        made[f"{layer.role}.bias"] = bias
     elif shift.any():
         raise Mismatch(f"{layer.role} has a bias, and should have none")
     return made
+
+
+def _key_of_shift(found: Found) -> str:
+    """The name in the file of what was added last, which is most of a bias."""
+    added = [step.tensors[0].key for step in found.steps if step.kind in ("add", "sub")]
+    return added[-1] if added else f"{found.linear.weight.key} (bias)"
 
 
 def _effective(found: Found) -> list[Step]:

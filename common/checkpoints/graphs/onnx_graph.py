@@ -92,7 +92,9 @@ class _Reading:
     def model(self, scanner: Scanner, size: int) -> None:
         for part in scanner.fields(0, size):
             if part.number in (PRODUCER, VERSION):
-                self.producer.append(shown(scanner.read(part, NAME_LIMIT)))
+                said = shown(scanner.read(part, NAME_LIMIT))
+                # tf2onnx adds what it knows of its commit to its version.
+                self.producer += [said] if part.number == PRODUCER else said.split()[:1]
             elif part.number == OPSETS:
                 entry = Message(scanner.read(part, NAME_LIMIT))
                 if onnx_file.text(entry, 1) in OWN_DOMAINS:

@@ -19,10 +19,8 @@ from .matching import Matched, Mismatch, match
 from .values import UNRESOLVED, Value, before
 from .walk import Walk
 
-FOLDED = "batch norms are folded; right for inference, not for training on"
+FOLDED_MARK = "batch norms are folded; right for inference, not for training on"
 OF_ONE = 0.05  # factors of an image below it are of values from 0 to 255, and not from 0 to 1
-LAYOUT = "graph of"  # and who exported it
-UNNAMED = "an unknown exporter"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Recovered:
     for a size at which they pad alike.  `normalization` is what the graph does to an image itself.
     """
 
-    layout: str
+    exporter: str
     network: Network
     dialects: tuple[Dialect, ...]
     dialect: Dialect | None
@@ -63,7 +61,7 @@ class Steps:
     unused: Mapping[str, tuple[int | None, ...]]  # inputs that nothing is computed from
 
 
-READERS: Mapping[str, Callable[[Path], Graph]] = {
+GRAPHS: Mapping[str, Callable[[Path], Graph]] = {
     "onnx": onnx_graph.read,
     "tflite": tflite_graph.read,
 }
@@ -80,14 +78,14 @@ def recover(
     Raises:
         RosettaError: the graph cannot be read, or is none of a network of ours.
     """
-    graph = READERS[format](path)
+    graph = GRAPHS[format](path)
     # Whatever a file can hold in its constants is met here for the first time.
     with reading(path, "a graph"):
         try:
             refusals.check(graph)
             walk = Walk(graph)
             matched, output, ending = _matched(path, walk, stated)
-            return _recovered(path, walk, matched, told, output, ending)
+            return _recovered(path, walk, matched, told, stated, output, ending)
         except (GraphError, Mismatch) as error:
             raise FileError(path, str(error)) from error
 
@@ -192,6 +190,7 @@ def _recovered(
     walk: Walk,
     matched: Matched,
     told: str | None,
+    stated: Network | None,
     output: str,
     ending: str | None,
 ) -> Recovered:
@@ -202,7 +201,7 @@ def _recovered(
     size = padding.size_of(shape, order)
     kept = [folding.is_kept(found) for found in matched.layers if found.norm is not None]
     rules = padding.rules(*_windows(matched, size))
-    possible = _dialects(_epsilon(matched), rules)
+    possible = _dialects(_epsilon(matched), rules, stated)
     dialect = _dialect(path, possible, rules, told)
     epsilon = (dialect or possible[0]).epsilon
     weights: dict[str, LazyTensor] = {}
@@ -210,9 +209,11 @@ def _recovered(
         weights |= folding.tensors(found, epsilon)
     network = matched.network
     factor, shift = folding.image_arithmetic(image.steps, network.in_channels)
-    used = {stored.key for stored in weights.values()}
+    used = {stored.key for stored in weights.values()} | {
+        tensor.key for found in matched.layers for step in found.steps for tensor in step.tensors
+    }
     return Recovered(
-        layout=f"{LAYOUT} {graph.producer or UNNAMED}",
+        exporter=graph.producer,
         network=network,
         dialects=possible,
         dialect=dialect,
@@ -276,8 +277,19 @@ def _epsilon(matched: Matched) -> float | None:
     return next(iter(found), None)
 
 
-def _dialects(epsilon: float | None, rules: tuple[str, ...]) -> tuple[Dialect, ...]:
-    """The dialects of padding rules and an epsilon; any epsilon does where norms are folded."""
+def _dialects(
+    epsilon: float | None, rules: tuple[str, ...], stated: Network | None
+) -> tuple[Dialect, ...]:
+    """The dialects of padding rules and an epsilon; any epsilon does where norms are folded.
+
+    Raises:
+        Mismatch: the one that a file says it has is none of them.
+    """
+    if stated is not None:
+        said = stated.dialect
+        if said.padding not in rules or epsilon not in (None, said.epsilon):
+            raise Mismatch(f"says that its dialect is {said.name}, and computes by another")
+        return (said,)
     known = tuple(
         dialect
         for dialect in DIALECTS.values()
@@ -296,10 +308,10 @@ def _dialect(
 ) -> Dialect | None:
     """The dialect of a graph, which is that of its padding if it was not told."""
     if told is None:
-        return possible[0] if len(rules) == 1 else None
+        return possible[0] if len(rules) == 1 or len(possible) == 1 else None
     if told not in DIALECTS:
         raise UsageError(f"unknown dialect {told!r}; choose from {', '.join(DIALECTS)}")
-    if DIALECTS[told] not in possible:
+    if told not in {dialect.name for dialect in possible}:
         names = " or ".join(dialect.name for dialect in possible)
         raise FileError(path, f"computes in the {names} dialect; give no other", argument="dialect")
     return DIALECTS[told]
