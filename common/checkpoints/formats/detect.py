@@ -33,6 +33,7 @@ PICKLE_SIGNATURE = b"\x80"
 ONNX_SIGNATURE = re.compile(
     rb"\x08[\x01-\x7f][\x12\x1a\x22\x2a\x32\x3a]"
 )  # ir_version, the next field
+TFLITE_SIGNATURE = b"TFL3"  # after the place of the first table
 TORCH_MEMBER = "data.pkl"
 KERAS_MEMBER = "model.weights.h5"
 # From the dtypes of safetensors to NumPy's, where a tensor can be a weight or a counter.
@@ -98,12 +99,14 @@ def detect(path: str | Path) -> str:
         return PYTORCH_FILE
     if head[8:9] == b"{":
         return "safetensors"
+    if head[4:8] == TFLITE_SIGNATURE:
+        return "tflite"
     if ONNX_SIGNATURE.match(head):
         return "onnx"
     raise FileError(
         path,
-        "is in no known format; choose a safetensors, PyTorch, Keras, TensorFlow, .npz "
-        "or ONNX file",
+        "is in no known format; choose a safetensors, PyTorch, Keras, TensorFlow, .npz, "
+        "ONNX or TensorFlow Lite file",
     )
 
 

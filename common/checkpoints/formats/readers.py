@@ -140,6 +140,11 @@ def _read_onnx(path: Path, raw: bool) -> Checkpoint:
     return Checkpoint(path, "onnx", tensors, metadata)
 
 
+def _read_tflite(path: Path, raw: bool) -> Checkpoint:
+    """Nothing yet: the tensors have no names that mean anything, so `graphs/` reads the graph."""
+    return Checkpoint(path, "tflite", {})
+
+
 READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     "safetensors": _read_safetensors,
     PYTORCH_FILE: _read_torch,
@@ -149,4 +154,5 @@ READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     KERAS_ARCHIVE: _read_keras,
     "npz": _read_npz,
     "onnx": _read_onnx,
+    "tflite": _read_tflite,
 }

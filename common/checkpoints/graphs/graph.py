@@ -49,6 +49,4 @@ class Graph:
     constants: Mapping[str, LazyTensor]
     inputs: Mapping[str, tuple[int | None, ...]]
     outputs: tuple[str, ...]
-    size: int  # bytes of the files, which bounds what is computed from constants
-    opset: int = 0
     channels_last: bool = False

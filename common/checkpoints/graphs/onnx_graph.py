@@ -29,7 +29,7 @@ from ..formats.protobuf_wire import (
 from .graph import NODES_LIMIT, Graph, GraphError, Node
 
 # Of ModelProto, of GraphProto, of NodeProto, of AttributeProto and of ValueInfoProto.
-PRODUCER, VERSION, GRAPH, OPSETS, FUNCTIONS = 2, 3, 7, 8, 25
+PRODUCER, VERSION, GRAPH, FUNCTIONS = 2, 3, 7, 25
 NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12
 READS, GIVES, OPERATION, ATTRIBUTE, DOMAIN = 1, 2, 4, 5, 7
 NAME, FLOAT, INT, TEXT, TENSOR, SUBGRAPH, FLOATS, INTS = 1, 2, 3, 4, 5, 6, 7, 8
@@ -64,17 +64,7 @@ def read(path: Path) -> Graph:
         constants=found.tensors,
         inputs=given,
         outputs=tuple(found.outputs),
-        size=size + sum(tensor_bytes(tensor) for tensor in found.tensors.values()),
-        opset=found.opset,
     )
-
-
-def tensor_bytes(tensor: LazyTensor) -> int:
-    """What the values of a tensor take."""
-    count = tensor.dtype.itemsize
-    for axis in tensor.shape:
-        count *= axis
-    return count
 
 
 @dataclass
@@ -83,7 +73,6 @@ class _Reading:
 
     path: Path
     producer: list[str] = field(default_factory=list)
-    opset: int = 0
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[str, LazyTensor] = field(default_factory=dict)
     inputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
@@ -95,10 +84,6 @@ class _Reading:
                 said = shown(scanner.read(part, NAME_LIMIT))
                 # tf2onnx adds what it knows of its commit to its version.
                 self.producer += [said] if part.number == PRODUCER else said.split()[:1]
-            elif part.number == OPSETS:
-                entry = Message(scanner.read(part, NAME_LIMIT))
-                if onnx_file.text(entry, 1) in OWN_DOMAINS:
-                    self.opset = entry.number(2)
             elif part.number == FUNCTIONS:
                 raise GraphError("has functions of its own, which are not read; export it without")
             elif part.number == GRAPH:

@@ -219,7 +219,7 @@ def _recovered(
         dialect=dialect,
         normalization=_normalization(factor, shift) if image.steps else None,
         weights={name: weights[name] for name in network.tensors},
-        left=tuple(key for key in graph.constants if key not in used),
+        left=tuple(c.key for c in graph.constants.values() if c.key not in used),
         folded=not all(kept),
         steps=Steps(
             image=image.name,
