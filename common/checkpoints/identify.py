@@ -33,6 +33,7 @@ from .layouts.schema import BY_NAME
 from .stated import CONFIG_FILE, neighbour, stated_normalization
 
 TOLD = "the dialect that was given"
+GRAPH_SAYS = "what the graph computes"
 LISTED = 4  # keys shown of each kind of mismatch
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
@@ -333,7 +334,7 @@ def _of_graph(checkpoint: Checkpoint, told: str | None) -> Match:
         network=found.network,
         possible=found.dialects,
         dialect=found.dialect,
-        dialect_from=found.dialect and ("what the graph computes" if told is None else TOLD),
+        dialect_from=None if found.dialect is None else GRAPH_SAYS if told is None else TOLD,
         normalization=(
             found.normalization or stated_normalization(checkpoint, found.network.in_channels)
         ),

@@ -100,7 +100,10 @@ def port(
     if found.dialect is None:
         raise undecided(found)
     layout, format = _target(destination, to, found)
+    if dialect is None:
+        found = _suited(found, layout, raw)
     network = _target_network(found, drop_head, classes)
+    assert found.dialect is not None
     faithful = layout.runs(network.name, found.dialect)
     if not faithful and not force:
         raise _unfaithful(found, layout, network, raw, run)
@@ -184,6 +187,17 @@ def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
     if layout is None:
         raise FileError(found.checkpoint.path, f"{to} has no {preset}; choose a layout that does")
     return layout, _format(destination, to, layout.forms)
+
+
+def _suited(found: Match, layout: Layout, raw: bool) -> Match:
+    """Weights without an epsilon of their own, as folded ones are, in the target's dialect.
+
+    They are the same function in each of the dialects that a graph can have.
+    """
+    fitting = [d.name for d in found.possible if layout.runs(found.network.name, d)]
+    if found.dialect is None or found.dialect.name in fitting or not fitting:
+        return found
+    return match(found.checkpoint.path, fitting[0], raw) if _folded(found) else found
 
 
 def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:

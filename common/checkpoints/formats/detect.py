@@ -35,6 +35,7 @@ ONNX_SIGNATURE = re.compile(
 )  # ir_version, the next field
 TFLITE_SIGNATURE = b"TFL3"  # after the place of the first table
 TORCH_MEMBER = "data.pkl"
+OLD_EXPORT = "serialized_exported_program.json"  # of torch.export, before PyTorch 2.8
 KERAS_MEMBER = "model.weights.h5"
 # From the dtypes of safetensors to NumPy's, where a tensor can be a weight or a counter.
 SAFETENSORS_DTYPES = {
@@ -116,6 +117,8 @@ def _zip_format(path: Path) -> str:
     if KERAS_MEMBER in names:
         return KERAS_ARCHIVE
     if any(name.rpartition("/")[2] == TORCH_MEMBER for name in names):
+        return PYTORCH_FILE
+    if any(name.endswith("_weights_config.json") or name == OLD_EXPORT for name in names):
         return PYTORCH_FILE
     if names and all(name.endswith(".npy") for name in names):
         return "npz"

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from ..._util.files import opened
 from ...errors import FileError, reading
-from . import hdf5, npz, onnx_file, tensor_bundle, torch_file, wrappers
+from . import hdf5, npz, onnx_file, tensor_bundle, torch_file, torch_programs, wrappers
 from .checkpoint import Checkpoint
 from .detect import (
     CHECKPOINT,
@@ -76,6 +76,7 @@ def _read_torch(path: Path, raw: bool) -> Checkpoint:
     tensors, found, beside = wrappers.unwrap(content, raw)
     if not tensors:
         raise FileError(path, "holds no tensors; save a model's state_dict()")
+    found += tuple(said for key, said in metadata.items() if key == torch_programs.PROGRAM)
     return Checkpoint(path, PYTORCH_FILE, tensors, metadata, found, beside=beside)
 
 

@@ -65,9 +65,8 @@ class Constants:
 
         None where they are neither given nor constant.
         """
-        given = node.attributes.get(attribute)
-        if given is not None:
-            return [int(number) for number in (given if isinstance(given, tuple) else (given,))]
+        if attribute in node.attributes:
+            return list(node.integers(attribute))
         name = node.inputs[position] if len(node.inputs) > position else ""
         return [int(n) for n in self.array(name).ravel()] if name in self.tensors else None
 
@@ -135,13 +134,13 @@ class Constants:
         if node.operation == "CastLike":
             like = self.tensors.get(node.inputs[1]) if len(node.inputs) > 1 else None
             return tensor if like is None else tensor.astype(like.dtype.name)
-        kind = TYPES.get(int(node.attributes.get("to", 0)))
+        kind = TYPES.get(node.integer("to"))
         return None if kind is None else tensor.astype(kind[0].name)
 
     def _moved(self, node: Node, tensor: LazyTensor) -> LazyTensor | None:
         shape = tensor.shape
         if node.operation == "Transpose":
-            axes = node.attributes.get("perm", tuple(reversed(range(len(shape)))))
+            axes = node.integers("perm", tuple(reversed(range(len(shape)))))
             if sorted(axes) != list(range(len(shape))):
                 raise GraphError("turns a constant by axes that it does not have")
             return tensor.transposed(axes)
@@ -155,7 +154,7 @@ class Constants:
     def _shape(self, node: Node, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape that a node gives a constant; None if that is not constant itself."""
         if node.operation == "Flatten":
-            axis = int(node.attributes.get("axis", 1))
+            axis = node.integer("axis", 1)
             return (math.prod(shape[:axis]), math.prod(shape[axis:]))
         name = "shape" if node.operation == "Reshape" else "axes"
         numbers = self.numbers(node, 1, name)
@@ -182,8 +181,10 @@ class Constants:
             wanted.insert(axis, 1)
         return tuple(wanted)
 
-    def _elementwise(self, node: Node, tensors: list[LazyTensor]) -> LazyTensor:
+    def _elementwise(self, node: Node, tensors: list[LazyTensor]) -> LazyTensor | None:
         """One that is computed when it is read, of no more values than the larger of its inputs."""
+        if any(tensor.dtype.kind not in "iuf" for tensor in tensors):
+            return None
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
         if math.prod(shape) > max(SMALL, *(math.prod(tensor.shape) for tensor in tensors)):
             raise GraphError("multiplies constants into one that is larger than each of them")
@@ -202,7 +203,7 @@ class Constants:
     def _small(self, node: Node) -> LazyTensor | None:
         if node.operation == "Shape":
             shape = self.tensors[node.inputs[0]].shape
-            first, last = node.attributes.get("start", 0), node.attributes.get("end")
+            first, last = node.integer("start"), node.integer("end", len(shape))
             return LazyTensor.of(node.outputs[0], np.array(shape[first:last], np.int64))
         wanted = _SIZES[node.operation](node, self.array)
         self.left -= wanted
@@ -244,9 +245,8 @@ def _slices(node: Node, read: Read) -> Array:
     names = ("starts", "ends", "axes", "steps")
     given: dict[str, list[int]] = {}
     for position, name in enumerate(names, 1):
-        value = node.attributes.get(name)
-        if value is not None:
-            given[name] = list(value)
+        if name in node.attributes:
+            given[name] = list(node.integers(name))
         elif len(node.inputs) > position and node.inputs[position]:
             given[name] = _target(node, read, position)
     count = len(given["starts"])
@@ -269,11 +269,11 @@ _SIZES: Mapping[str, Callable[[Node, Read], int]] = {
 _FUNCTIONS: Mapping[str, Callable[[Node, Read], Array]] = {
     "ConstantOfShape": _filled,
     "Concat": lambda node, read: np.concatenate(
-        [read(name) for name in node.inputs], int(node.attributes["axis"])
+        [read(name) for name in node.inputs], node.integer("axis")
     ),
     "Slice": _slices,
     "Expand": lambda node, read: np.broadcast_to(read(node.inputs[0]), _expanded(node, read)),
     "Gather": lambda node, read: np.take(
-        read(node.inputs[0]), read(node.inputs[1]), int(node.attributes.get("axis", 0))
+        read(node.inputs[0]), read(node.inputs[1]), node.integer("axis")
     ),
 }

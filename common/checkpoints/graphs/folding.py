@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..formats.lazy import LazyTensor
 from .constants import reshaped
-from .matching import Found, Mismatch
+from .matching import Found, MismatchError
 from .values import Step
 
 Vector = NDArray[np.float64]
@@ -52,7 +52,7 @@ def tensors(found: Found, epsilon: float) -> dict[str, LazyTensor]:
     """The canonical tensors of a layer and of its batch norm, which has an epsilon.
 
     Raises:
-        Mismatch: there is arithmetic after the layer that a network does not have there.
+        MismatchError: there is arithmetic after the layer that a network does not have there.
     """
     layer, norm = found.layer, found.norm
     weight = f"{layer.role}.weight"
@@ -83,7 +83,7 @@ def tensors(found: Found, epsilon: float) -> dict[str, LazyTensor]:
     elif layer.bias:
         made[f"{layer.role}.bias"] = bias
     elif shift.any():
-        raise Mismatch(f"{layer.role} has a bias, and should have none")
+        raise MismatchError(f"{layer.role} has a bias, and should have none")
     return made
 
 
@@ -134,10 +134,10 @@ def image_arithmetic(steps: Sequence[Step], channels: int) -> tuple[Vector, Vect
     """Factor and shift, channel by channel, of what is done to an image in front of a network.
 
     Raises:
-        Mismatch: it is not done channel by channel.
+        MismatchError: it is not done channel by channel.
     """
     for step in steps:
         if any(np.size(tensor) not in (1, channels) for tensor in step.tensors):
-            raise Mismatch("the image is changed in front of the network, place by place")
+            raise MismatchError("the image is changed in front of the network, place by place")
     with np.errstate(all="ignore"):
         return _composed(steps, channels)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ..formats.lazy import LazyTensor
 
 MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operations
+Kind = TypeVar("Kind")
 NODES_LIMIT = 1 << 16  # B7 with its paddings computed at run time has some 3,000
 
 
@@ -29,6 +30,46 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     domain: str = ""
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """An attribute that is a whole number.
+
+        Raises:
+            GraphError: it is something else.
+        """
+        value = self.attributes.get(name)
+        return default if value is None else self._checked(name, value, int)
+
+    def number(self, name: str, default: float) -> float:
+        """An attribute that is a number.
+
+        Raises:
+            GraphError: it is something else.
+        """
+        value = self.attributes.get(name)
+        return default if value is None else float(self._checked(name, value, (int, float)))
+
+    def integers(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """An attribute that is a list of whole numbers.
+
+        Raises:
+            GraphError: it is something else.
+        """
+        value = self._checked(name, self.attributes.get(name, default), tuple)
+        return tuple(self._checked(name, number, int) for number in value)
+
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute that is a text.
+
+        Raises:
+            GraphError: it is something else.
+        """
+        return self._checked(name, self.attributes.get(name, default), str)
+
+    def _checked(self, name: str, value: Any, kind: type[Kind] | tuple[type[Kind], ...]) -> Kind:
+        if not isinstance(value, kind):
+            raise GraphError(f"has a {self.title} whose {name} makes no sense")
+        return value
 
     @property
     def title(self) -> str:

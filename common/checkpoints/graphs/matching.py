@@ -24,7 +24,7 @@ from ...network import (
 from .values import Linear, Step, Value, Window
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """A graph does not compute a network; the text says where, and what is there instead."""
 
 
@@ -74,7 +74,7 @@ class Matching:
         """What operations are computed from, of which a value is the result.
 
         Raises:
-            Mismatch: it is the result of others.
+            MismatchError: it is the result of others.
         """
         norm: Layer | None = None
         for operation in reversed(tuple(operations)):
@@ -95,15 +95,15 @@ class Matching:
         """What an operation of a kind takes, if a value is the result of one and of nothing else.
 
         Raises:
-            Mismatch: it is not.
+            MismatchError: it is not.
         """
         if value.kind != kind or value.steps:
             raise self.mismatch(what, value)
         return value.of[0]
 
-    def mismatch(self, what: str, value: Value) -> Mismatch:
+    def mismatch(self, what: str, value: Value) -> MismatchError:
         after = " with arithmetic after it" if value.steps and value.kind != "linear" else ""
-        return Mismatch(f"{self.section.role} should be {what}, and is {value}{after}")
+        return MismatchError(f"{self.section.role} should be {what}, and is {value}{after}")
 
     def layer(self, layer: Layer, norm: Layer | None, value: Value) -> Value:
         """What a layer takes."""
@@ -117,11 +117,13 @@ class Matching:
             raise self.mismatch(f"a layer of ({shown})", value)
         if linear.strides != (layer.stride, layer.stride):
             strides = " x ".join(map(str, linear.strides))
-            raise Mismatch(f"{layer.role} should have the stride {layer.stride}, and has {strides}")
+            raise MismatchError(
+                f"{layer.role} should have the stride {layer.stride}, and has {strides}"
+            )
         if layer.kernel > 1:
             self.window(layer.role, layer.kernel, layer.stride, layer.padded, linear)
         elif linear.pads not in ((0, 0, 0, 0), "same"):
-            raise Mismatch(f"{layer.role} has a border, and should have none")
+            raise MismatchError(f"{layer.role} has a border, and should have none")
         self.matched.layers.append(Found(layer, linear, value.steps, norm))
         return value.of[0]
 
@@ -135,7 +137,7 @@ class Matching:
         """The map of which a value is the means."""
         before = self.expected(value, "mean", "made from means")
         if not value.is_pooled:
-            raise Mismatch("the features are means over a part of each map")
+            raise MismatchError("the features are means over a part of each map")
         return before
 
     def pooled(self, pool: MaxPool, value: Value) -> Value:
@@ -144,7 +146,7 @@ class Matching:
         before = self.expected(value, "max", "a pooling by the largest value")
         kernel, stride = (pool.kernel, pool.kernel), (pool.stride, pool.stride)
         if window is None or (window.kernel, window.strides) != (kernel, stride):
-            raise Mismatch(f"{self.section.role} has a pooling of another size or stride")
+            raise MismatchError(f"{self.section.role} has a pooling of another size or stride")
         self.window(f"{self.section.role} pooling", pool.kernel, pool.stride, True, window)
         return before
 
@@ -159,7 +161,7 @@ class Matching:
         )
         mean = self.layer(gate.reduce, None, squeezed)
         if not mean.is_pooled or not self.expected(mean, "mean", "a gate by means").same(weighed):
-            raise Mismatch(f"{self.section.role} is weighed by the means of another map")
+            raise MismatchError(f"{self.section.role} is weighed by the means of another map")
         return weighed
 
     def whole(self, value: Value) -> Value:
@@ -170,16 +172,16 @@ class Matching:
         if value.kind != "sum" or value.steps:
             raise self.mismatch("a sum", value)
         kept = len(self.matched.layers), len(self.matched.windows)
-        failures: list[tuple[int, Mismatch]] = []
+        failures: list[tuple[int, MismatchError]] = []
         for path, shortcut in (value.of, value.of[::-1]):
             try:
                 # From the end: the layers of the shortcut are the last of the section.
                 beside = self.back(section.shortcut, shortcut)
                 before = self.back(section.path, path)
                 if not before.same(beside):
-                    raise Mismatch(f"{section.role} adds what is not its own input")
+                    raise MismatchError(f"{section.role} adds what is not its own input")
                 return before
-            except Mismatch as failure:
+            except MismatchError as failure:
                 failures.append((len(self.matched.layers), failure))
                 del self.matched.layers[kept[0] :], self.matched.windows[kept[1] :]
         raise max(failures, key=lambda pair: pair[0])[1]
@@ -198,7 +200,7 @@ def match(network: Network, value: Value, progress: list[int] | None = None) -> 
     The first of `progress` becomes how many layers were found, whatever comes of it.
 
     Raises:
-        Mismatch: the value is not the output of the network.
+        MismatchError: the value is not the output of the network.
     """
     matched = Matched(network)
     try:
@@ -210,7 +212,7 @@ def match(network: Network, value: Value, progress: list[int] | None = None) -> 
             if section is network.classifier:
                 value = matching.means(value)
         if value.kind != "input":
-            raise Mismatch(f"{network.sections[0].role} is of {value}, and not of the image")
+            raise MismatchError(f"{network.sections[0].role} is of {value}, and not of the image")
     finally:
         if progress is not None:
             progress[:] = [len(matched.layers)]

@@ -10,7 +10,7 @@ import io
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...errors import FileError, reading
 from ..formats import onnx_file
@@ -123,7 +123,7 @@ class _Reading:
 
     def attribute(self, scanner: Scanner, place: Field) -> tuple[str, Any]:
         """The name and the value of an attribute, by the only field of values that it has."""
-        name, value = "", None
+        name, value = "", cast(Any, None)
         floats: list[float] = []
         ints: list[int] = []
         for part in scanner.fields(*place.content()):

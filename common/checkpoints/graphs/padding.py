@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ...network import Padding, Size, same_padding, symmetric_padding
-from .matching import Mismatch, Strided
+from .matching import MismatchError, Strided
 from .values import Window
 
-RULES = ("same", "symmetric")
+Rule = Literal["same", "symmetric"]
+RULES: tuple[Rule, ...] = ("same", "symmetric")
 
 
-def rules(windows: Sequence[Strided], known: bool) -> tuple[str, ...]:
+def rules(windows: Sequence[Strided], known: bool) -> tuple[Rule, ...]:
     """The rules that explain the border of every window: two at sizes where both pad alike.
 
     `known` says whether the sizes of the windows' maps are those of the graph.
 
     Raises:
-        Mismatch: no rule does.
+        MismatchError: no rule does.
     """
-    possible = set(RULES)
+    possible: set[Rule] = set(RULES)
     for window in windows:
         fitting = _fitting(window, known)
         if not fitting:
-            raise Mismatch(f"{window.role} has a border that no padding rule gives it")
+            raise MismatchError(f"{window.role} has a border that no padding rule gives it")
         possible &= fitting
         if not possible:
-            raise Mismatch(f"{window.role} is padded by another rule than the layers after it")
+            raise MismatchError(f"{window.role} is padded by another rule than the layers after it")
     if len(possible) > 1 and not known and any(window.stride > 1 for window in windows):
         # The same numbers at any size are what the rule of one size is not.
         possible = {"symmetric"}
     return tuple(rule for rule in RULES if rule in possible)
 
 
-def _fitting(strided: Strided, known: bool) -> set[str]:
+def _fitting(strided: Strided, known: bool) -> set[Rule]:
     window, kernel, stride = strided.window, strided.kernel, strided.stride
     if not strided.padded:
         return set(RULES) if window.pads == (0, 0, 0, 0) else set()
@@ -42,16 +44,16 @@ def _fitting(strided: Strided, known: bool) -> set[str]:
         alike = known and all(same_padding(n, kernel, stride) == symmetric for n in strided.size)
         return set(RULES) if stride == 1 or alike else {"same"}
     top, left, bottom, right = window.pads
-    found = ((top, bottom), (left, right))
+    found: tuple[Padding, ...] = ((top, bottom), (left, right))
     if isinstance(window, Window) and window.ceil:
         if not known:
             return set()
         # What is rounded up is a border of the places that the last window lacks.
-        found = tuple(  # type: ignore[assignment]
+        found = tuple(
             (pads[0], pads[1] + -(size + sum(pads) - kernel) % stride)
             for pads, size in zip(found, strided.size, strict=True)
         )
-    fitting = {"symmetric"} if found == (symmetric, symmetric) else set()
+    fitting: set[Rule] = {"symmetric"} if found == (symmetric, symmetric) else set()
     if all(_same(pads, n, strided, known) for pads, n in zip(found, strided.size, strict=True)):
         fitting.add("same")
     return fitting
@@ -66,4 +68,3 @@ def size_of(shape: Sequence[int | None], order: Sequence[int]) -> Size | None:
     """Height and width of an image, by the places of its axes N, C, H, W; None where open."""
     height, width = (shape[axis] for axis in order[2:])
     return None if height is None or width is None else (height, width)
-

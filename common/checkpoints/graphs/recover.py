@@ -15,11 +15,14 @@ from ...network import DIALECTS, Dialect, Network
 from ..formats.lazy import LazyTensor
 from . import folding, onnx_graph, padding, refusals, tflite_graph
 from .graph import Graph, GraphError
-from .matching import Matched, Mismatch, match
+from .matching import Matched, MismatchError, Strided, match
+from .operations import walked
+from .padding import Rule
 from .values import UNRESOLVED, Value, before
 from .walk import Walk
 
 FOLDED_MARK = "batch norms are folded; right for inference, not for training on"
+OUTPUTS_LIMIT = 256  # that a network is looked for in; L2 with all its blocks has some 120
 OF_ONE = 0.05  # factors of an image below it are of values from 0 to 255, and not from 0 to 1
 
 
@@ -83,39 +86,30 @@ def recover(
     with reading(path, "a graph"):
         try:
             refusals.check(graph)
-            walk = Walk(graph)
+            walk = walked(graph)
             matched, output, ending = _matched(path, walk, stated)
             return _recovered(path, walk, matched, told, stated, output, ending)
-        except (GraphError, Mismatch) as error:
+        except (GraphError, MismatchError) as error:
             raise FileError(path, str(error)) from error
 
 
 # ------------------------------------------------------------------ the network
 
 
-def _candidates(value: Value, stated: Network | None) -> Iterator[Network]:
+def _candidates(value: Value, channels: set[int], stated: Network | None) -> Iterator[Network]:
     """Networks of the classes and channels of a graph, whose output is a value."""
-    classes = None
-    if value.linear is not None and value.kind == "linear":
-        classes = value.linear.weight.shape[0]
-    channels = {
-        found.linear.weight.shape[1]
-        for found in before(value)
-        if found.linear is not None and found.of[0].kind == "input"
-    }
     if stated is not None:
         yield stated
-        return
-    if classes == 0 or len(channels) != 1 or not all(channels):
-        return
-    (in_channels,) = channels
-    for preset in PRESETS:
-        yield resolve(preset, num_classes=classes, in_channels=in_channels)
+    elif len(channels) == 1:
+        classes = value.channels if value.kind == "linear" else None
+        for preset in PRESETS:
+            try:
+                yield resolve(preset, num_classes=classes, in_channels=min(channels))
+            except UsageError as error:
+                raise GraphError(f"is of no network that is known here: {error}") from error
 
 
-def _matched(
-    path: Path, walk: Walk, stated: Network | None
-) -> tuple[Matched, str, str | None]:
+def _matched(path: Path, walk: Walk, stated: Network | None) -> tuple[Matched, str, str | None]:
     """The network in a graph, its output, and what it ends in.
 
     Raises:
@@ -123,15 +117,20 @@ def _matched(
         GraphError: the graph computes more than one network.
     """
     best: tuple[int, str, str] = (-1, "", "")
-    for name in reversed(walk.graph.outputs):
+    channels = {
+        value.linear.weight.shape[1]
+        for value in before(walk.values.values())
+        if value.linear is not None and value.of[0].kind == "input"
+    }
+    for name in walk.graph.outputs[::-1][:OUTPUTS_LIMIT]:
         value, ending = _logits(walk.values.get(name))
         if value is None:
             continue
-        for network in _candidates(value, stated):
+        for network in _candidates(value, channels, stated):
             progress: list[int] = []
             try:
                 matched = match(network, value, progress)
-            except Mismatch as mismatch:
+            except MismatchError as mismatch:
                 best = max(best, (progress[0], network.name, str(mismatch)))
                 continue
             _check_rest(walk, matched)
@@ -156,8 +155,7 @@ def _check_rest(walk: Walk, matched: Matched) -> None:
     outputs = [walk.values[name] for name in walk.graph.outputs if name in walk.values]
     others = {
         str(value): None
-        for output in outputs
-        for value in before(output)
+        for value in before(outputs)
         if value.linear is not None and id(value.linear) not in taken
     }
     if others:
@@ -238,24 +236,22 @@ def _recovered(
 def _order(graph: Graph, axes: str) -> list[int]:
     """The places of the axes N, C, H, W in the image that a graph is given."""
     if sorted(axes) != list(UNRESOLVED):
-        raise Mismatch("takes an image of other axes than those of a batch of maps")
+        raise MismatchError("takes an image of other axes than those of a batch of maps")
     order = [UNRESOLVED.index(axis) for axis in axes]
     return [order[0], order[3], order[1], order[2]] if graph.channels_last else order
 
 
-def _windows(matched: Matched, size: tuple[int, int] | None) -> tuple[list[padding.Strided], bool]:
+def _windows(matched: Matched, size: tuple[int, int] | None) -> tuple[list[Strided], bool]:
     """The windows of a network, over the maps that it has at a size if that is known."""
     if size is None:
         return matched.windows, False
     try:
         network = changed(matched.network, resolution=size)
     except UsageError as error:
-        raise Mismatch(f"is made for images of {size[0]} x {size[1]} pixels: {error}") from error
-    sizes = {
-        place.role: section.input_size
-        for section in network.maps
-        for place in (*section.layers, section)
-    }
+        height, width = size
+        raise MismatchError(f"is made for images of {height} x {width} pixels: {error}") from error
+    sizes = {section.role: section.input_size for section in network.maps}
+    sizes |= {layer.role: s.input_size for s in network.maps for layer in s.layers}
     return [
         replace(window, size=sizes[window.role.removesuffix(" pooling")])
         for window in matched.windows
@@ -273,22 +269,22 @@ def _epsilon(matched: Matched) -> float | None:
     }
     if len(found) > 1:
         said = " and ".join(f"{epsilon:g}" for epsilon in sorted(found))
-        raise Mismatch(f"has batch norms of different epsilons, {said}")
+        raise MismatchError(f"has batch norms of different epsilons, {said}")
     return next(iter(found), None)
 
 
 def _dialects(
-    epsilon: float | None, rules: tuple[str, ...], stated: Network | None
+    epsilon: float | None, rules: tuple[Rule, ...], stated: Network | None
 ) -> tuple[Dialect, ...]:
     """The dialects of padding rules and an epsilon; any epsilon does where norms are folded.
 
     Raises:
-        Mismatch: the one that a file says it has is none of them.
+        MismatchError: the one that a file says it has is none of them.
     """
     if stated is not None:
         said = stated.dialect
         if said.padding not in rules or epsilon not in (None, said.epsilon):
-            raise Mismatch(f"says that its dialect is {said.name}, and computes by another")
+            raise MismatchError(f"says that its dialect is {said.name}, and computes by another")
         return (said,)
     known = tuple(
         dialect
@@ -298,13 +294,12 @@ def _dialects(
     if known or epsilon is None:
         return known
     return tuple(
-        Dialect(f"{rule} padding, epsilon {epsilon:g}", rule, epsilon, 0.99)  # type: ignore[arg-type]
-        for rule in rules
+        Dialect(f"{rule} padding, epsilon {epsilon:g}", rule, epsilon, 0.99) for rule in rules
     )
 
 
 def _dialect(
-    path: Path, possible: tuple[Dialect, ...], rules: tuple[str, ...], told: str | None
+    path: Path, possible: tuple[Dialect, ...], rules: tuple[Rule, ...], told: str | None
 ) -> Dialect | None:
     """The dialect of a graph, which is that of its padding if it was not told."""
     if told is None:
@@ -317,9 +312,7 @@ def _dialect(
     return DIALECTS[told]
 
 
-def _normalization(
-    factor: folding.Vector, shift: folding.Vector
-) -> Normalization | None:
+def _normalization(factor: folding.Vector, shift: folding.Vector) -> Normalization | None:
     """What an image is normalised by in a graph, on a scale of 0 to 1."""
     if not (np.isfinite(factor).all() and np.isfinite(shift).all() and (factor > 0).all()):
         return None
@@ -330,5 +323,3 @@ def _normalization(
         tuple(float(f"{value:.7g}") + 0.0 for value in mean),
         tuple(float(f"{value:.7g}") for value in std),
     )
-
-

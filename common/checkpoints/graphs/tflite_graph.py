@@ -292,15 +292,11 @@ class _Reading:
         inputs[1] = turned
 
 
-def _number(
-    options: Table | None, field: int, kind: struct.Struct = U8, default: int = 0
-) -> int:
+def _number(options: Table | None, field: int, kind: struct.Struct = U8, default: int = 0) -> int:
     return default if options is None else options.number(field, kind, default)
 
 
-def _load(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], start: int
-) -> NDArray[Any]:
+def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], start: int) -> NDArray[Any]:
     """The values of a tensor, which were within the file when it was opened.
 
     Raises:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from ..formats.lazy import LazyTensor
 
 # Zeros above, left, below and right of a map; or by a rule, of which the numbers are not known:
 # TensorFlow's, stated by its name, or one that is computed as the graph runs.
 SAME, COMPUTED = "same", "computed"
-Pads = tuple[int, int, int, int] | Literal["same", "computed"]
+Pads = tuple[int, ...] | str
 NO_PADS = (0, 0, 0, 0)
 
 # An axis is N, C, H or W, or 1 where a map was pooled; those of an image are letters until a
@@ -115,10 +114,10 @@ WORDS = {
 }
 
 
-def before(value: Value) -> Iterator[Value]:
-    """A value and all that it is computed from, each once."""
+def before(values: Iterable[Value]) -> Iterator[Value]:
+    """Values and all that they are computed from, each once."""
     seen: set[int] = set()
-    waiting = [value]
+    waiting = list(values)
     while waiting:
         found = waiting.pop()
         if found.identity not in seen:
