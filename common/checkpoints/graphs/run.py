@@ -5,6 +5,7 @@ onnxruntime and TensorFlow's interpreter compute in float32, whatever the weight
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,9 @@ def _dtype(name: str) -> str:
 def _tflite(path: Path, steps: Steps) -> Callable[[Array], Array]:
     with needs("running a TensorFlow Lite graph"):
         import tensorflow
-    # In its threads a file may be read while it is run: by its content, not by its name.
-    interpreter = tensorflow.lite.Interpreter(model_content=path.read_bytes(), num_threads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of where the interpreter will be found in years to come
+        interpreter = tensorflow.lite.Interpreter(model_path=str(path), num_threads=1)
     image, output = int(steps.image), int(steps.output)
 
     def run(images: Array) -> Array:
