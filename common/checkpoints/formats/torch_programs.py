@@ -63,7 +63,7 @@ def listed(content: bytes, sizes: Mapping[str, int]) -> dict[str, Tensor]:
 
 def _tensor(entry: Any, sizes: Mapping[str, int]) -> Tensor:
     try:
-        said, member = entry["tensor_meta"], entry["path_name"]
+        said, member = entry["tensor_meta"], str(entry["path_name"])
         shape, strides = (_numbers(said[name]) for name in ("sizes", "strides"))
         (offset,) = _numbers([said["storage_offset"]])
         kind = NUMBERED.get(said["dtype"])

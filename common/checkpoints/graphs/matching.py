@@ -21,7 +21,7 @@ from ...network import (
     Section,
     Size,
 )
-from .values import Linear, Step, Value, Window
+from .values import Linear, Step, Value, Window, before
 
 
 class MismatchError(Exception):
@@ -103,6 +103,10 @@ class Matching:
 
     def mismatch(self, what: str, value: Value) -> MismatchError:
         after = " with arithmetic after it" if value.steps and value.kind != "linear" else ""
+        # The first that is not known is what made those after it unknown.
+        unknown = [v for v in before([value]) if v.kind == "other"] if value.kind == "other" else []
+        first = min(unknown, key=lambda v: v.identity, default=value)
+        after += f" after another kind of {first}" if first is not value else ""
         return MismatchError(f"{self.section.role} should be {what}, and is {value}{after}")
 
     def layer(self, layer: Layer, norm: Layer | None, value: Value) -> Value:

@@ -76,7 +76,7 @@ FOLDED = (
     *("script-timm-xception", "dynamo-torchvision", "dynamo-timm-tf", "tf2onnx-keras"),
     *("tf2onnx-18-keras", "tf2onnx-softmax-keras", "tf2onnx-keras-xception", "keras-keras"),
     *("tflite-function-keras", "tflite-softmax-keras", "tflite-keras-xception"),
-    *("onnxruntime-BASIC-torchvision"),
+    "onnxruntime-BASIC-torchvision",
     *("onnxruntime-EXTENDED-torchvision", "onnxruntime-EXTENDED-timm-xception"),
     *("onnxruntime-BASIC-own", "onnxruntime-EXTENDED-own"),
 )
