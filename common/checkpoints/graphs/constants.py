@@ -57,7 +57,7 @@ class Constants:
         """
         found = self.tensors[name]
         if math.prod(found.shape) > SMALL:
-            raise GraphError(f"uses the {math.prod(found.shape)} values of {found.key} as an axis")
+            raise GraphError(f"uses a constant of {math.prod(found.shape)} values as an axis")
         return found.read()
 
     def numbers(self, node: Node, position: int, attribute: str) -> list[int] | None:
@@ -148,7 +148,7 @@ class Constants:
         if wanted is None:
             return None
         if math.prod(wanted) != math.prod(shape) or min(wanted, default=1) < 0:
-            raise GraphError(f"gives the constant {tensor.key} a shape that it cannot have")
+            raise GraphError(f"gives a constant of {shape} the shape {wanted}")
         return reshaped(tensor, wanted)
 
     def _shape(self, node: Node, shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..formats.lazy import LazyTensor
+from ..formats.protobuf_wire import shown
 
 MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operations
 Kind = TypeVar("Kind")
@@ -74,7 +75,8 @@ class Node:
     @property
     def title(self) -> str:
         """The operation with its domain, as a message shows it."""
-        return f"{self.domain}.{self.operation}" if self.domain else self.operation
+        name = f"{self.domain}.{self.operation}" if self.domain else self.operation
+        return shown(name.encode())
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ...errors import FileError, UnknownLayoutError, UsageError, reading
 from ...images.normalization import Normalization
 from ...network import DIALECTS, Dialect, Network
 from ..formats.lazy import LazyTensor
+from ..formats.protobuf_wire import shown
 from . import folding, onnx_graph, padding, refusals, tflite_graph
 from .graph import Graph, GraphError
 from .matching import Matched, MismatchError, Strided, match
@@ -284,7 +285,9 @@ def _dialects(
     if stated is not None:
         said = stated.dialect
         if said.padding not in rules or epsilon not in (None, said.epsilon):
-            raise MismatchError(f"says that its dialect is {said.name}, and computes by another")
+            raise MismatchError(
+                f"says that its dialect is {shown(said.name.encode())}, and computes by another"
+            )
         return (said,)
     known = tuple(
         dialect

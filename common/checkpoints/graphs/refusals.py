@@ -43,9 +43,9 @@ def check(graph: Graph) -> None:
         if node.domain == BLOCKED:
             raise GraphError(_BLOCKED)
         if node.operation in INTEGER | QDQ or node.operation.startswith(QUANTISED):
-            raise GraphError(_QUANTISED.format(node.operation))
+            raise GraphError(_QUANTISED.format(node.title))
         if node.operation.startswith(RANDOM):
-            raise GraphError(_TRAINING.format(node.operation))
+            raise GraphError(_TRAINING.format(node.title))
         if node.operation == "BatchNormalization" and _trains(node):
             raise GraphError(_TRAINING.format("training_mode of BatchNormalization"))
         if node.operation == "Dropout" and _drops(given, node):
