@@ -27,6 +27,7 @@ from ..weights.metadata import FOLDED, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
 from .formats.checkpoint import Content
 from .formats.detect import KERAS_ARCHIVE
+from .graphs.recover import GRAPHS
 from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
@@ -382,6 +383,7 @@ def _run_both(
         FileRun(destination, found.layouts[0].framework, ours),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
         None if dtype is None else original,
+        graph=found.checkpoint.path if found.checkpoint.format in GRAPHS else None,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FileError, RosettaError, needs, reason
-from .recover import Steps, recover
+from .recover import Steps
 
 Array = NDArray[Any]
 ERRORS_ONLY = 3  # onnxruntime's severity
@@ -49,15 +49,6 @@ def run_graph(path: Path, format: str, steps: Steps, images: Array) -> Array:
     except Exception as error:  # neither runtime has exceptions of its own that share a base
         raise FileError(path, f"cannot be run ({reason(error)})") from error
     return _logits(steps, np.concatenate(outputs)[: len(given)])
-
-
-def graph_steps(path: Path, format: str) -> Steps:
-    """How a graph takes images and gives logits.
-
-    Raises:
-        RosettaError: it is of no network of ours.
-    """
-    return recover(path, format).steps
 
 
 def centred(logits: Array) -> Array:
@@ -137,6 +128,8 @@ def _tflite(path: Path, steps: Steps) -> Callable[[Array], Array]:
     return run
 
 
+# What runs the graphs of a format.
+RUNTIMES = {"onnx": "onnxruntime", "tflite": "TensorFlow Lite"}
 RUNNERS: Mapping[str, Callable[[Path, Steps], Callable[[Array], Array]]] = {
     "onnx": _onnx,
     "tflite": _tflite,
