@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import FileError
 
@@ -35,7 +35,7 @@ def _mode(path: str | Path) -> int:
         return 0
 
 
-def opened(path: str | Path) -> BinaryIO:
+def opened(path: str | Path) -> BufferedReader:
     """A regular file, open for reading.
 
     A pipe, which would be waited for, a device, which may have no end, and a folder are refused,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from ..._util.files import opened
 from ...errors import FileError, reading
 from ..formats import onnx_file
 from ..formats.lazy import LazyTensor
@@ -51,7 +52,7 @@ def read(path: Path) -> Graph:
             are not read.
     """
     found = _Reading(path)
-    with reading(path, onnx_file.WHAT), path.open("rb") as file:
+    with reading(path, onnx_file.WHAT), opened(path) as file:
         size = file.seek(0, io.SEEK_END)
         try:
             found.model(Scanner(file), size)

@@ -19,6 +19,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._util.files import opened
 from ...errors import FileError, reading
 from ..formats.flatbuffer import I32, U8, U32, U64, Buffer, FlatError, Table
 from ..formats.lazy import LazyTensor
@@ -95,7 +96,7 @@ def read(path: Path) -> Graph:
         DamagedFileError: its bytes are no model.
         FileError: it has no weights, or other ones than floats.
     """
-    with reading(path, WHAT), path.open("rb") as file:
+    with reading(path, WHAT), opened(path) as file:
         size = file.seek(0, io.SEEK_END)
         try:
             return _Reading(path, Buffer(file, size)).graph()
@@ -303,7 +304,7 @@ def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], start: int) 
         DamagedFileError: the file is gone, or was cut since.
     """
     content = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
-    with reading(path, WHAT), path.open("rb") as file:
+    with reading(path, WHAT), opened(path) as file:
         file.seek(start)
         if file.readinto(content.data) != content.size:
             raise FlatError("it ends early")
