@@ -64,6 +64,7 @@ SLOW = {
     *("tf2onnx-keras-xception", "keras-keras", "tflite-half-keras", "tflite-keras-xception"),
     *("tflite-softmax-keras", "script-timm-xception", "onnxruntime-EXTENDED-timm-xception"),
     *("script-preserve-torchvision", "onnxruntime-EXTENDED-own", "own-xception"),
+    *("dynamo-unfolded-torchvision", "own-endpoints"),
 }
 INTACT = (
     *("script-unfolded-torchvision", "script-preserve-torchvision", "script-unfolded-timm-tf"),

@@ -14,8 +14,9 @@ import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.weights import canonical
+from efficientnet_rosetta.common.weights.calibration import calibrated
 from parity_tests.peers import operators
-from parity_tests.support import run, small, weights_of
+from parity_tests.support import run, small
 
 operators.declare()
 
@@ -28,6 +29,12 @@ OPSET = 17
 EVAL, PRESERVE, TRAINING = (
     getattr(torch.onnx.TrainingMode, name) for name in ("EVAL", "PRESERVE", "TRAINING")
 )
+
+
+@lru_cache(maxsize=6)
+def weights_of(network: Network) -> canonical.Weights:
+    """Calibrated weights, made once for all tests here; do not change them in place."""
+    return calibrated(network)
 
 
 def source(library: str, classes: int | None = CLASSES) -> Network:

@@ -18,8 +18,8 @@ from parity_tests.checkpoints.graphs.exporters import (
     SLOW,
     library_of,
 )
-from parity_tests.checkpoints.graphs.exporting import error, logits, source
-from parity_tests.support import images_for, weights_of
+from parity_tests.checkpoints.graphs.exporting import error, logits, source, weights_of
+from parity_tests.support import images_for
 
 # What the exporters' folding in float32 costs: up to 1.2e-5 of these networks.
 FOLDING = 4e-5

@@ -188,6 +188,28 @@ def test_exchanged_kernels_show_in_what_is_computed(exports, tmp_path):
     assert error(graph, logits(network, right.weights, images)) > 1e-2
 
 
+def test_zeros_that_are_added_where_a_batch_norm_follows(exports, tmp_path):
+    """PyTorch's exporter by torch.export, if told not to optimise, computes them at every size."""
+
+    def biased(model):
+        store(model, "nothing", np.zeros(1, np.float32))
+        conv = nodes(model, "Conv")[4]
+        norm = next(n for n in nodes(model, "BatchNormalization") if n.input[0] == conv.output[0])
+        new = [
+            helper.make_node("Shape", [norm.input[3]], ["count"]),
+            helper.make_node("Expand", ["nothing", "count"], ["zeros"]),
+            helper.make_node("CastLike", ["zeros", conv.input[0]], ["bias"]),
+            helper.make_node("Conv", [*conv.input, "bias"], conv.output),
+        ]
+        new[-1].attribute.extend(conv.attribute)
+        replace_node(model, conv, *new)
+
+    path = changed(exports[UNFOLDED], tmp_path / "x.onnx", biased)
+    assert match(path).weights.keys() == match(exports[UNFOLDED]).weights.keys()
+    assert fingerprint(match(path).weights) == fingerprint(match(exports[UNFOLDED]).weights)
+    assert rosetta.inspect(path).mark is None
+
+
 def test_names_decide_nothing(exports, tmp_path):
     """The names of a graph of ours on other tensors are not believed."""
 
@@ -274,7 +296,9 @@ def test_layers_beside_the_network_are_named(exports, tmp_path):
         rosetta.inspect(path)
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(1, 3), (37, 4), (2, 1)])
+@pytest.mark.parametrize(
+    ("classes", "channels"), [(1, 4), pytest.param(37, 1, marks=pytest.mark.slow)]
+)
 def test_any_number_of_classes_and_channels(tmp_path, classes, channels):
     weights = tmp_path / "w.safetensors"
     network = resolve("b0", resolution=64, num_classes=classes, in_channels=channels)

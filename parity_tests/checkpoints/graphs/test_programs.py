@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -15,8 +16,13 @@ from efficientnet_rosetta.common.checkpoints.formats import torch_programs
 from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.errors import DamagedFileError, FileError, RosettaError
 from efficientnet_rosetta.common.weights.canonical import fingerprint
-from parity_tests.checkpoints.graphs.exporting import CLASSES, image, source, torch_model
-from parity_tests.support import weights_of
+from parity_tests.checkpoints.graphs.exporting import (
+    CLASSES,
+    image,
+    source,
+    torch_model,
+    weights_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +30,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("programs")
 
 
+@lru_cache(maxsize=1)
 def exported(folder):
     model = torch_model("timm-tf", folder, CLASSES)
     program = torch.export.export(model, (image(source("timm-tf")),))
@@ -32,12 +39,14 @@ def exported(folder):
     return path
 
 
+@lru_cache(maxsize=1)
 def traced(folder):
     model = torch_model("timm-tf", folder, CLASSES)
     torch.jit.trace(model, image(source("timm-tf"))).save(folder / "traced.pt")
     return folder / "traced.pt"
 
 
+@lru_cache(maxsize=1)
 def scripted(folder):
     """A model inside of another, as whoever adds a softmax has it."""
     model = torch.nn.Sequential(torch_model("torchvision", folder, CLASSES), torch.nn.Softmax(1))
@@ -52,7 +61,7 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__wrapped__.__name__)
 def test_weights_beside_a_program_are_those_of_the_model(folder, make):
     path = make(folder)
     library = "torchvision" if make is scripted else "timm-tf"

@@ -18,8 +18,8 @@ from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.checkpoints.run_files import FileRun, run_here, verdict_on
 from efficientnet_rosetta.common.errors import FileError, MissingDependencyError
 from efficientnet_rosetta.common.weights import canonical
-from parity_tests.checkpoints.graphs.exporting import error, files, logits, source
-from parity_tests.support import images_for, rosetta_process, weights_of
+from parity_tests.checkpoints.graphs.exporting import error, files, logits, source, weights_of
+from parity_tests.support import images_for, rosetta_process
 
 FOLDED, UNFOLDED = "script-torchvision", "script-unfolded-torchvision"
 
