@@ -15,6 +15,7 @@ from .formats import LazyTensor
 from .recognition import Reading
 from .stated import CONFIG_FILE, checked, neighbour
 
+TOLD = "the dialect that was given"
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
 FILE_NAMES = {
@@ -41,7 +42,7 @@ def dialect_of(
     if told is not None and told not in DIALECTS:
         raise UsageError(f"unknown dialect {told!r}; choose from {', '.join(DIALECTS)}")
     if told is not None:
-        return DIALECTS[told], "the dialect that was given"
+        return DIALECTS[told], TOLD
     if len(possible) == 1:
         return possible[0], "the layout"
     architecture = neighbour(path).get("architecture")

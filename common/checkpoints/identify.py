@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..architectures import changed
@@ -11,11 +11,13 @@ from ..errors import DialectUndecidedError, FileError, WeightsError
 from ..images.normalization import Normalization
 from ..network import Dialect, Network
 from ..weights.canonical import check
-from ..weights.metadata import ACTIVATION, FORMAT, network_from
+from ..weights.metadata import ACTIVATION, FOLDED, FORMAT, network_from
 from .choosing import Choice, choose
-from .evidence import constants, dialect_of, possible_dialects
+from .evidence import TOLD, constants, dialect_of, possible_dialects
 from .formats import Checkpoint, LazyTensor, read
 from .formats.wrappers import AVERAGED_MODEL_COUNTER, around
+from .graphs.layout import layout_of_graph
+from .graphs.recover import FOLDED_MARK, GRAPHS, recover
 from .heads import REST, Head, judge, refused
 from .layouts import Form, Layout
 from .layouts.canonical import CANONICAL
@@ -24,6 +26,8 @@ from .stated import stated_normalization
 from .unexplained import unexplained
 
 __all__ = ["Match", "match", "match_with", "undecided"]
+
+GRAPH_SAYS = "what the graph computes"
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,8 @@ def match(
             and does not say which is meant.
     """
     checkpoint = read(path, raw)
-    if checkpoint.format == "onnx" and checkpoint.metadata.get("format") != FORMAT:
-        raise FileError(
-            path,
-            "is another exporter's ONNX file, whose batch norms are folded into the "
-            "convolutions for good; port the checkpoint that it was exported from",
-        )
+    if checkpoint.format in GRAPHS:
+        return _of_graph(checkpoint, dialect)
     if checkpoint.metadata.get("format") == FORMAT:
         return _canonical(checkpoint, dialect)
     for kind, tensors in views(checkpoint):
@@ -124,6 +124,13 @@ def match_with(path: str | Path, dialect: str | None, network: str | None = None
 def undecided(found: Match) -> DialectUndecidedError:
     """What to say of a file that leaves its dialect open."""
     possible = [dialect.name for dialect in found.possible]
+    if found.checkpoint.format in GRAPHS:
+        return DialectUndecidedError(
+            found.checkpoint.path,
+            "was exported for a size at which all dialects pad alike, so the graph does not say "
+            f"which one its weights need; choose {' or '.join(possible)}",
+            possible=possible,
+        )
     layouts = " and ".join(layout.name for layout in found.layouts)
     what = "have the same keys" if len(found.layouts) > 1 else "runs several dialects"
     return DialectUndecidedError(
@@ -210,4 +217,32 @@ def _canonical(checkpoint: Checkpoint, told: str | None) -> Match:
         dropped={**dropped, **checkpoint.beside},
         wrappers=checkpoint.wrappers,
         head=Head(activation=checkpoint.metadata.get(ACTIVATION)),
+    )
+
+
+def _of_graph(checkpoint: Checkpoint, told: str | None) -> Match:
+    """A network in a graph; one of ours is canonical, if it computes what its metadata says."""
+    ours = checkpoint.metadata.get("format") == FORMAT
+    stated = network_from(checkpoint.path, checkpoint.metadata) if ours else None
+    found = recover(checkpoint.path, checkpoint.format, told, stated)
+    if ours and all(stored.key == name for name, stored in found.weights.items()):
+        return _canonical(checkpoint, told)
+    layout = layout_of_graph(found)
+    mark = {FOLDED: FOLDED_MARK} if found.folded else {}
+    return Match(
+        checkpoint=replace(checkpoint, metadata={**checkpoint.metadata, **mark}),
+        layouts=(layout,),
+        form=CANONICAL.forms_of("onnx")[0],
+        network=found.network,
+        possible=found.dialects,
+        dialect=found.dialect,
+        dialect_from=None if found.dialect is None else GRAPH_SAYS if told is None else TOLD,
+        normalization=(
+            found.normalization or stated_normalization(checkpoint, found.network.in_channels)
+        ),
+        weights=found.weights,
+        stored={name: stored.key for name, stored in found.weights.items()},
+        dropped=dict.fromkeys(found.left, "constants of the graph"),
+        wrappers=checkpoint.wrappers,
+        head=Head(activation=found.steps.ending),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from .._util.result import Result
 from ..counting import count
 from ..weights.canonical import fingerprint, unusable
-from ..weights.metadata import UNFAITHFUL
+from ..weights.metadata import FOLDED, UNFAITHFUL
 from .identify import Match, match
 
 
@@ -35,7 +35,7 @@ class Inspection(Result):
     keys: dict[str, str] = field(
         repr=False
     )  # the canonical name of every key, or why it holds no weights
-    mark: str | None  # of a file that was forced on a library with another dialect
+    mark: str | None  # of a file that was forced on another dialect, or lost its batch norms
     unusable: dict[str, str]  # tensors with which nothing can be computed, by canonical name
     head: dict[str, tuple[int, ...]]  # shapes of what has weights and is not of the network
     head_problem: str | None  # what keeps the only dense layer from being the classifier
@@ -84,7 +84,7 @@ def inspection(found: Match) -> Inspection:
         parameters=_parameters(found),
         fingerprint=fingerprint(found.weights),
         keys={**roles, **found.dropped},
-        mark=found.checkpoint.metadata.get(UNFAITHFUL),
+        mark=mark_of(found),
         unusable=unusable(found.weights),
         head=dict(found.head.rest),
         head_problem=found.head.problem,
@@ -103,6 +103,12 @@ def _parameters(found: Match) -> int:
         n: s.shape for n, s in found.weights.items() if not n.endswith((".mean", ".variance"))
     }
     return sum(math.prod(shape) for shape in shapes.values())
+
+
+def mark_of(found: Match) -> str | None:
+    """What whoever uses the weights of a file has to know, if its metadata says so."""
+    said = (found.checkpoint.metadata.get(key) for key in (UNFAITHFUL, FOLDED))
+    return "; ".join(filter(None, said)) or None
 
 
 def expectations(found: Match) -> tuple[str, ...]:

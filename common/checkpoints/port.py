@@ -22,10 +22,11 @@ from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
 from ..network import Dialect, Network
 from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
-from ..weights.metadata import ACTIVATION, NORMALIZATION, UNFAITHFUL, metadata
+from ..weights.metadata import ACTIVATION, FOLDED, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
 from .formats.checkpoint import Content
 from .formats.detect import KERAS_ARCHIVE
+from .graphs.recover import GRAPHS
 from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
@@ -106,7 +107,10 @@ def port(
     if found.dialect is None:
         raise undecided(found)
     layout, format = _target(destination, to, found)
+    if dialect is None:
+        found = _suited(found, layout, raw)
     target = _target_network(found, drop_head, classes)
+    assert found.dialect is not None
     faithful = layout.runs(target.name, found.dialect)
     runs = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, network)
     if not faithful and not force:
@@ -145,7 +149,12 @@ def port(
         verdict=_verdict(outputs, mark, lost, None if faithful else layout),
         faithful=faithful,
         expects=_fed_with(layout, found),
-        notes=(*layout.notes, *found.head.notes, *_activation_note(layout, target, found)),
+        notes=(
+            *layout.notes,
+            *found.head.notes,
+            *_activation_note(layout, target, found),
+            *_folded(found).values(),
+        ),
     )
 
 
@@ -196,6 +205,17 @@ def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
         names = ", ".join(dict.fromkeys(other.name for other in known if other.holds(preset)))
         found.refuse_ending(f"{to} has whole networks only; choose from {names}")
     return layout, kind
+
+
+def _suited(found: Match, layout: Layout, raw: bool) -> Match:
+    """Weights without an epsilon of their own, as folded ones are, in the target's dialect.
+
+    They are the same function in each of the dialects that a graph can have.
+    """
+    fitting = [d.name for d in found.possible if layout.runs(found.network.name, d)]
+    if found.dialect is None or found.dialect.name in fitting or not fitting:
+        return found
+    return match(found.checkpoint.path, fitting[0], raw) if _folded(found) else found
 
 
 def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
@@ -322,7 +342,7 @@ def _arranged(
     faithful = layout.runs(network.name, network.dialect)
     content = Content(
         tensors=tensors,
-        metadata=_file_metadata(layout, network, faithful, found),
+        metadata={**_file_metadata(layout, network, faithful, found), **_folded(found)},
         layer_names=_layer_names(form, network),
         config=graph,
     )
@@ -352,6 +372,12 @@ def _file_metadata(
         return {**metadata(network), **stated}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
     return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
+
+
+def _folded(found: Match) -> dict[str, str]:
+    """The mark of weights whose batch norms were folded, which goes with them into any file."""
+    said = found.checkpoint.metadata.get(FOLDED)
+    return {} if said is None else {FOLDED: said}
 
 
 class _LostError(Exception):
@@ -389,6 +415,7 @@ def _run_both(
         FileRun(destination, found.layouts[0].framework, ours),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
         None if dtype is None else original,
+        graph=found.checkpoint.path if found.checkpoint.format in GRAPHS else None,
     )
 
 

@@ -22,6 +22,7 @@ from ..backends.judgement import DIFFERS, NOT_RUN, PROVED, Verdict
 from ..backends.registry import installed_backend
 from ..errors import RosettaError
 from ..network import Dialect, Network
+from .graph_runs import GraphOutputs, compared_with_graph
 from .identify import match
 
 PRECISION = "float64"
@@ -55,6 +56,7 @@ class Outputs:
     difference: str  # the first operation that differs, in words; empty where they agree
     calibrated: bool  # run with calibrated weights: the files' own magnify any rounding too much
     narrowing: float | None = None  # by how much rounding the weights changes the outputs
+    graph: GraphOutputs | None = None  # of the graph that the weights are out of, if they are
 
     @property
     def agree(self) -> bool:
@@ -78,30 +80,51 @@ def verdict_on(outputs: Outputs | NotRun, fingerprint: str) -> Verdict:
         return Verdict(NOT_RUN, outputs.reason)
     if not outputs.agree:
         return Verdict(DIFFERS, outputs.difference)
+    graph = outputs.graph
+    if graph is not None and graph.difference:
+        return Verdict(DIFFERS, f"{graph.difference}, which runs the graph, from what was found")
+    if graph is not None and graph.reason:
+        return Verdict(NOT_RUN, f"the graph itself was not run: {graph.reason}")
     names = dict.fromkeys(outputs.frameworks)
     both = " and ".join(names)
     runs = f"{both} compute" if len(names) > 1 else f"{both} computes"
-    return Verdict(PROVED, f"the weights are the same ({fingerprint[:16]}), and {runs} the same")
+    also = "" if graph is None else f", as {graph.runtime} does with the graph itself"
+    return Verdict(
+        PROVED, f"the weights are the same ({fingerprint[:16]}), and {runs} the same{also}"
+    )
 
 
 def compare_runs(
-    first: FileRun, second: FileRun, original: FileRun | None = None
+    first: FileRun,
+    second: FileRun,
+    original: FileRun | None = None,
+    *,
+    graph: Path | None = None,
 ) -> Outputs | NotRun:
     """Run two files on the same images, in a process of its own.
 
     They may be one file, which two libraries run.  With an `original`, which the first was made of
-    by rounding its weights, it is also measured how far that moves the outputs.
+    by rounding its weights, it is also measured how far that moves the outputs.  A `graph`, which
+    the weights are out of, is run too, and compared with the network that was found in it.
     """
     given = (first, second) if original is None else (first, second, original)
     runs = [{**asdict(run), "path": str(run.path.absolute())} for run in given]
-    done = run_module(__name__, json.dumps(runs))
+    said = {"runs": runs, "graph": None if graph is None else str(graph.absolute())}
+    done = run_module(__name__, json.dumps(said))
     if done.returncode != 0:
         return NotRun(last_line(done))
     found = json.loads(done.stdout.splitlines()[-1])
-    return Outputs(**{**found, "frameworks": tuple(found["frameworks"])})
+    known = found["graph"] and GraphOutputs(**found["graph"])
+    return Outputs(**{**found, "frameworks": tuple(found["frameworks"]), "graph": known})
 
 
-def run_here(first: FileRun, second: FileRun, original: FileRun | None = None) -> Outputs:
+def run_here(
+    first: FileRun,
+    second: FileRun,
+    original: FileRun | None = None,
+    *,
+    graph: Path | None = None,
+) -> Outputs:
     """Run two files in this process, as `compare_runs` does in another.
 
     Raises:
@@ -126,7 +149,10 @@ def run_here(first: FileRun, second: FileRun, original: FileRun | None = None) -
     narrowing = None
     if original is not None and not found.difference:
         narrowing = moved(models[0], _loaded(original)[1], images)
-    return _outputs(models, found, sum(map(len, images)), narrowing)
+    outputs = _outputs(models, found, sum(map(len, images)), narrowing)
+    if graph is None or found.difference:
+        return outputs
+    return replace(outputs, graph=compared_with_graph(graph, first.dialect, models))
 
 
 def _outputs(
@@ -159,12 +185,14 @@ def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
 def main() -> None:
     """Read the runs from the command line, and print their comparison."""
     gc.disable()  # looking for cycles is a quarter of what it takes to import the frameworks
+    said = json.loads(sys.argv[1])
     runs = [
         FileRun(**{**run, "path": Path(run["path"]), "dialect": Dialect(**run["dialect"])})
-        for run in json.loads(sys.argv[1])
+        for run in said["runs"]
     ]
+    graph = said["graph"] and Path(said["graph"])
     try:
-        outputs = run_here(*runs)
+        outputs = run_here(*runs, graph=graph)
     except MemoryError as error:
         sys.exit(f"there is not enough memory ({error or 'no details'})")
     except RosettaError as error:

@@ -239,6 +239,14 @@ def _outputs_lines(outputs: Outputs | NotRun, sides: tuple[str, str]) -> Iterato
         f"error {outputs.error:.1e} of their size, of which rounding explains "
         f"{outputs.tolerance:.0e}"
     )
+    if outputs.graph is not None and not outputs.graph.reason:
+        graph = outputs.graph
+        yield (
+            f"graph: {graph.endpoint} of the graph ({graph.runtime}) and of the network found in "
+            f"it on {graph.images} images of {graph.pixels} pixels in float32 "
+            f"{'DIFFER' if graph.difference else 'agree'}: largest error {graph.error:.1e} of "
+            f"their size, of which rounding explains {graph.tolerance:.0e}"
+        )
     if outputs.narrowing:
         yield (
             "note: rounding the weights changes the outputs by up to "

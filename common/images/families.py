@@ -24,6 +24,9 @@ from .fitting import (
 )
 from .normalization import IMAGENET, INCEPTION, RAW, Normalization, check_normalization
 
+# What the layouts of graphs begin with, which are called after what exported them.
+GRAPH = "graph of "
+
 # ------------------------------------------------------------------ families of weights
 
 
@@ -238,6 +241,8 @@ def family_of(
     Raises:
         RosettaError: no such layout, or no normalization of RGB.
     """
+    if layouts and layouts[0].startswith(GRAPH):  # of which nothing is known but the network
+        layouts = [OFFICIAL.layout]
     of_layout = [
         family
         for family in FAMILIES.values()

@@ -18,7 +18,13 @@ from efficientnet_rosetta.common.checkpoints.layouts import layout_of
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.weights.canonical import save
+from parity_tests.peers import operators
 from parity_tests.support import exported, small, weights_of
+
+operators.declare()
+
+import timm  # noqa: E402
+import torchvision  # noqa: E402
 
 Make = Callable[[Path], None]
 MINE = "def run(images):\n    return images.mean((2, 3))\n"
@@ -110,6 +116,23 @@ def whole_graph(path: Path) -> None:
     path.write_bytes(exported("torch", resolve("b0"), False).source)
 
 
+def foreign_graph(path: Path) -> None:
+    """B0 of torchvision, by PyTorch's exporter, which folds batch norms."""
+    checkpoint("torchvision", dialect="pytorch")(path.with_suffix(".pth"))
+    model = torchvision.models.efficientnet_b0()
+    model.load_state_dict(torch.load(path.with_suffix(".pth"), weights_only=True))
+    image = torch.zeros(1, 3, 224, 224)
+    torch.onnx.export(model.eval(), image, str(path), dynamo=False, opset_version=17)
+
+
+def exported_program(path: Path) -> None:
+    """B0 of timm, by torch.export."""
+    checkpoint("timm-tf")(path.with_suffix(".pth"))
+    model = timm.create_model("tf_efficientnet_b0")
+    model.load_state_dict(torch.load(path.with_suffix(".pth"), weights_only=True))
+    torch.export.save(torch.export.export(model.eval(), (torch.zeros(1, 3, 224, 224),)), path)
+
+
 def saved_model(path: Path) -> None:
     """B0 of keras.applications, as a server would run it."""
     keras.applications.EfficientNetB0(weights=None).export(path, verbose=False)
@@ -163,6 +186,8 @@ FILES: dict[str, dict[str, Make]] = {
         "finetuned.ckpt": lightning,
         "best.safetensors": canonical,
         "exported.onnx": whole_graph,
+        "torchvision_b0.onnx": foreign_graph,
+        "tf_efficientnet_b0.pt2": exported_program,
         "saved_model": saved_model,
     },
     "use/ci.md": {

@@ -33,7 +33,9 @@ PICKLE_SIGNATURE = b"\x80"
 ONNX_SIGNATURE = re.compile(
     rb"\x08[\x01-\x7f][\x12\x1a\x22\x2a\x32\x3a]"
 )  # ir_version, the next field
+TFLITE_SIGNATURE = b"TFL3"  # after the place of the first table
 TORCH_MEMBER = "data.pkl"
+OLD_EXPORT = "serialized_exported_program.json"  # of torch.export, before PyTorch 2.8
 KERAS_MEMBER = "model.weights.h5"
 
 
@@ -86,12 +88,14 @@ def detect(path: str | Path) -> str:
         return PYTORCH_FILE
     if head[8:9] == b"{":
         return "safetensors"
+    if head[4:8] == TFLITE_SIGNATURE:
+        return "tflite"
     if ONNX_SIGNATURE.match(head):
         return "onnx"
     raise FileError(
         path,
-        "is in no known format; choose a safetensors, PyTorch, Keras, TensorFlow, .npz "
-        "or ONNX file",
+        "is in no known format; choose a safetensors, PyTorch, Keras, TensorFlow, .npz, "
+        "ONNX or TensorFlow Lite file",
     )
 
 
@@ -101,6 +105,8 @@ def _zip_format(path: Path) -> str:
     if KERAS_MEMBER in names:
         return KERAS_ARCHIVE
     if any(name.rpartition("/")[2] == TORCH_MEMBER for name in names):
+        return PYTORCH_FILE
+    if any(name.endswith("_weights_config.json") or name == OLD_EXPORT for name in names):
         return PYTORCH_FILE
     if names and all(name.endswith(".npy") for name in names):
         return "npz"

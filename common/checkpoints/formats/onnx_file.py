@@ -1,4 +1,4 @@
-"""The weights and the metadata of an ONNX file, without the package onnx: a graph is not looked at.
+"""The weights and the metadata of an ONNX file, without the package onnx: what `graphs/` builds on.
 
 The messages and the numbers of their fields are those of onnx.proto3, and so are the types.  Values
 are little-endian in a file, which is also how this module expects the machine to have them.
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from ..._util.files import opened
 from ...errors import FileError, reading
+from . import onnx_external
 from .lazy import LazyTensor
 from .protobuf_wire import (
+    BYTES,
     FIXED32,
     FIXED64,
     VARINT,
@@ -88,7 +90,7 @@ def read(path: str | Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     Raises:
         DamagedFileError: damaged, or larger than a file of weights can be; the same from a tensor
             whose values are not as many as its shape says.
-        FileError: a tensor is in another file, or in segments.
+        FileError: a tensor is in a file that is not beside this one, or in segments.
     """
     path = Path(path)
     tensors: dict[str, LazyTensor] = {}
@@ -100,23 +102,29 @@ def read(path: str | Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
             if part.number == METADATA:
                 entry = Message(scanner.read(part, left))
                 left -= part.size
-                metadata[_text(entry, 1)] = _text(entry, 2)
+                metadata[text(entry, 1)] = text(entry, 2)
             elif part.number == GRAPH:  # given in several parts, they count as one
                 graphs += 1
                 for inner in scanner.fields(*part.content()):
                     if inner.number == INITIALIZER:
-                        _add(path, tensors, _Initializer.of(scanner, inner))
+                        add(path, tensors, scanner, inner)
         if not graphs:
             raise WireError("it has no graph")
     return tensors, metadata
 
 
-def _text(entry: Message, number: int) -> str:
+def text(entry: Message, number: int) -> str:
+    """A text of a message: the last that was given for a field, or none."""
     content = b"".join(entry.contents(number)[-1:])
-    return _decoded(content, "a text of its metadata")
+    return decoded(content, "a text of its metadata")
 
 
-def _decoded(content: bytes, what: str) -> str:
+def decoded(content: bytes, what: str) -> str:
+    """A text.
+
+    Raises:
+        WireError: it is not UTF-8.
+    """
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -132,6 +140,7 @@ class _Initializer:
     shape: list[int] = field(default_factory=list)
     values: dict[int, list[Field]] = field(default_factory=dict)  # by the number of their field
     external: bool = False
+    entries: dict[str, str] = field(default_factory=dict)  # where the values are, if external
     segmented: bool = False
 
     @classmethod
@@ -166,6 +175,8 @@ class _Initializer:
         elif part.number == SEGMENT:
             self.segmented = True
         elif part.number == EXTERNAL_DATA:
+            entry = Message(scanner.read(part, NAME_LIMIT))
+            self.entries[text(entry, 1)] = text(entry, 2)
             self.external = True
         elif part.number == DATA_LOCATION:
             self.external |= part.signed() == EXTERNAL
@@ -181,37 +192,51 @@ def _dims(scanner: Scanner, part: Field) -> list[int]:
     return sizes
 
 
-def _add(path: Path, tensors: dict[str, LazyTensor], found: _Initializer) -> None:
-    """Put a tensor to the others, once what it says is found to be possible.
+def add(path: Path, tensors: dict[str, LazyTensor], scanner: Scanner, place: Field) -> None:
+    """Put the tensor that is in a field to the others, unless it can be no weight.
 
     Raises:
-        FileError: its values are not in the file, or in segments.
+        FileError: its values are not in the file or beside it, or in segments.
         WireError: its name, its type, its shape or its size cannot be.
     """
-    key, name = _decoded(found.name, "the name of a tensor"), shown(found.name)
-    if found.external:
-        raise FileError(
-            path,
-            f"{name} is kept in another file, which is not followed; save the model in one file",
-        )
+    found = tensor(path, scanner, place)
+    if found is None:
+        return
+    if found.key in tensors:
+        raise WireError(f"two of its tensors have the name {shown(found.key.encode())}")
+    if len(tensors) == TENSORS_LIMIT:
+        raise WireError(f"it has more than {TENSORS_LIMIT} tensors")
+    tensors[found.key] = found
+
+
+def tensor(path: Path, scanner: Scanner, place: Field) -> LazyTensor | None:
+    """The tensor that is in a field, once what it says is found to be possible.
+
+    Nothing of texts and of numbers of less than 8 bits.
+
+    Raises:
+        FileError: its values are not in the file or beside it, or in segments.
+        WireError: its name, its type, its shape or its size cannot be.
+    """
+    found = _Initializer.of(scanner, place)
+    key, name = decoded(found.name, "the name of a tensor"), shown(found.name)
     if found.segmented:
         raise FileError(path, f"{name} is kept in segments; save it in one piece")
     if found.type in LEFT_OUT:
-        return
+        return None
     if found.type not in TYPES:
         raise WireError(f"{name} has the type {found.type}, which does not exist")
-    if key in tensors:
-        raise WireError(f"two of its tensors have the name {name}")
-    if len(tensors) == TENSORS_LIMIT:
-        raise WireError(f"it has more than {TENSORS_LIMIT} tensors")
     dtype, number = TYPES[found.type]
-    if RAW in found.values:
+    file, parts = path, found.values.get(RAW if RAW in found.values else number, [])
+    if RAW in found.values or found.external:
         number = RAW
-    parts = found.values.get(number, [])
+    if found.external:
+        file, extent = onnx_external.find(path, name, found.entries)
+        parts = [Field(RAW, BYTES, *extent, 0)]
     _check_size(name, found.shape, dtype, number, sum(part.size for part in parts))
     shape = tuple(found.shape)
-    load = partial(_load, path, name, shape, dtype, number in VARINTS, parts)
-    tensors[key] = LazyTensor(key, shape, dtype, load)
+    load = partial(_load, file, name, shape, dtype, number in VARINTS, parts)
+    return LazyTensor(key, shape, dtype, load)
 
 
 def _check_size(name: str, shape: list[int], dtype: np.dtype[Any], number: int, size: int) -> None:

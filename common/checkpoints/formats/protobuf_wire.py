@@ -215,11 +215,15 @@ class Scanner:
         Raises:
             WireError: it holds a number, or more bytes than `limit`.
         """
-        start, end = field.content()
-        if end - start > limit:
-            raise WireError(f"field {field.number} of a message has {end - start} bytes")
-        self._file.seek(start)
-        return self._file.read(end - start)
+        field.content()
+        if field.size > limit:
+            raise WireError(f"field {field.number} of a message has {field.size} bytes")
+        return self.bytes_of(field)
+
+    def bytes_of(self, field: Field) -> bytes:
+        """The bytes of the value of a field of any kind, however many they are."""
+        self._file.seek(field.start)
+        return self._file.read(field.size)
 
 
 def unpacked(content: NDArray[np.uint8], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -24,6 +24,7 @@ from . import (
     onnx_file,
     tensor_bundle,
     torch_file,
+    torch_programs,
     wrappers,
 )
 from .checkpoint import Checkpoint
@@ -92,7 +93,10 @@ def _read_torch(path: Path, raw: bool) -> Checkpoint:
     flat = wrappers.flatten(content)
     if not flat.tensors:
         raise FileError(path, "holds no tensors; save a model's state_dict()")
-    return Checkpoint(path, PYTORCH_FILE, flat.tensors, metadata, tables=frozenset(flat.tables))
+    program = tuple(said for key, said in metadata.items() if key == torch_programs.PROGRAM)
+    return Checkpoint(
+        path, PYTORCH_FILE, flat.tensors, metadata, program, tables=frozenset(flat.tables)
+    )
 
 
 def _read_checkpoint(path: Path, raw: bool) -> Checkpoint:
@@ -196,6 +200,11 @@ def _read_onnx(path: Path, raw: bool) -> Checkpoint:
     return Checkpoint(path, "onnx", tensors, metadata)
 
 
+def _read_tflite(path: Path, raw: bool) -> Checkpoint:
+    """Nothing yet: the tensors have no names that mean anything, so `graphs/` reads the graph."""
+    return Checkpoint(path, "tflite", {})
+
+
 READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     "safetensors": _read_safetensors,
     PYTORCH_FILE: _read_torch,
@@ -207,4 +216,5 @@ READERS: dict[str, Callable[[Path, bool], Checkpoint]] = {
     "onnx": _read_onnx,
     folders.SHARDED: _read_shards,
     folders.DISTRIBUTED: _read_distributed,
+    "tflite": _read_tflite,
 }

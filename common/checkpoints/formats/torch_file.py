@@ -19,9 +19,18 @@ import numpy as np
 
 from ..._util.files import opened
 from ...errors import FileError, reading
-from . import torch_pickle
+from . import torch_pickle, torch_programs
+from .detect import OLD_EXPORT
 from .lazy import LazyTensor
-from .torch_objects import DamagedError, Inert, RefusedError, Table, Tensor, kind_of
+from .torch_objects import (
+    DamagedError,
+    Inert,
+    RefusedError,
+    Scripted,
+    Table,
+    Tensor,
+    kind_of,
+)
 from .torch_pickle import Unpickled
 from .torch_writing import LOCAL_HEADER, METADATA, write
 
@@ -45,13 +54,17 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     The tensors are of the shapes that they have in PyTorch, and are read when they are asked for.
 
     Raises:
-        RosettaError: damaged, or a pickled or scripted module rather than its weights.
+        RosettaError: damaged, or a pickled or frozen module rather than its weights.
     """
     path = Path(path)
     with _reading(path), opened(path) as file:
         legacy = file.read(len(ZIP_SIGNATURE)) != ZIP_SIGNATURE
         file.seek(0)
+        if not legacy and (exported := _exported(path, file)) is not None:
+            return exported, {torch_programs.PROGRAM: torch_programs.EXPORTED}
         storages, pickle = _legacy(path, file) if legacy else _zip(path, file)
+        if isinstance(pickle.content, Scripted):
+            return _scripted(path, storages, pickle)
         if not isinstance(pickle.content, Table):
             raise FileError(path, f"holds a {kind_of(pickle.content)} and not a state dict")
         return _Walk(storages, pickle.operations).tables(pickle.content), _metadata(pickle.content)
@@ -276,12 +289,6 @@ def _zip(path: Path, file: BinaryIO) -> tuple[_Storages, Unpickled]:
     members = _members(file)
     checked = any(info.CRC for info in members.values())
     root = next(iter(members), "").partition("/")[0]
-    if f"{root}/constants.pkl" in members:
-        raise FileError(
-            path,
-            "is a TorchScript program, which is not run; ask its owner to save "
-            "torch.jit.load(...).state_dict()",
-        )
 
     def extent(name: str) -> _Extent:
         return _extent(path, file, members[name], checked)
@@ -298,10 +305,56 @@ def _zip(path: Path, file: BinaryIO) -> tuple[_Storages, Unpickled]:
     order = content(f"{root}/byteorder") if f"{root}/byteorder" in members else b"little"
     if order not in (b"little", b"big"):
         raise DamagedError("its byte order is neither little nor big")
-    pickle = torch_pickle.load(io.BytesIO(raw), len(raw))
+    scripted = f"{root}/constants.pkl" in members
+    pickle = torch_pickle.load(io.BytesIO(raw), len(raw), scripted)
     names = {key: f"{root}/data/{key}" for key in pickle.storages}
     extents = {key: extent(name) for key, name in names.items() if name in members}
     return _Storages(path, extents, order.decode() != sys.byteorder), pickle
+
+
+def _scripted(
+    path: Path, storages: _Storages, pickle: Unpickled
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parameters and buffers of a TorchScript module, under the names of its state dict."""
+    walk = _Walk(storages, pickle.operations)
+    content = torch_programs.flat(walk.tables(pickle.content))
+    if not content:
+        raise FileError(
+            path,
+            "is a frozen TorchScript program, whose weights are constants without names in it; "
+            "ask its owner for one that was not frozen, or for an ONNX file",
+        )
+    return content, {torch_programs.PROGRAM: torch_programs.SCRIPTED}
+
+
+def _exported(path: Path, file: BinaryIO) -> dict[str, Any] | None:
+    """The weights of an archive of `torch.export` by name; None of any other."""
+    members = _members(file)
+    config = next(filter(torch_programs.CONFIG.match, members), None)
+    if config is None:
+        if OLD_EXPORT in members:
+            raise FileError(
+                path,
+                "was written by torch.export of an old PyTorch; load it and save it again "
+                "with PyTorch 2.8 or newer",
+            )
+        return None
+    checked = any(info.CRC for info in members.values())
+    place = _extent(path, file, members[config], checked)
+    if place.size > torch_programs.CONFIG_LIMIT:
+        raise DamagedError("its list of weights is implausibly long")
+    _compare(file, place, _shown(config))
+    file.seek(place.start)
+    content = file.read(place.size)
+    folder = config.rpartition("/")[0] + "/"
+    extents = {
+        name.removeprefix(folder): _extent(path, file, info, checked)
+        for name, info in members.items()
+        if name.startswith(folder)
+    }
+    tensors = torch_programs.listed(content, {name: e.size for name, e in extents.items()})
+    storages = _Storages(path, extents)
+    return {name: storages.lazy(name, tensor) for name, tensor in tensors.items()}
 
 
 def _members(file: BinaryIO) -> dict[str, zipfile.ZipInfo]:

@@ -80,6 +80,12 @@ class Table(dict[str, Any]):
     attributes: Table
 
 
+class Scripted(Table):
+    """A module of a TorchScript archive: its attributes, of which the code is not looked at."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """A range of the bytes that the file keeps under a key."""
@@ -229,6 +235,10 @@ _NAMED = {
     *(f"{device}{name}Tensor" for device in _DEVICES for name in _ELEMENTS),
     *(f"{device}sparse.{name}Tensor" for device in _DEVICES for name in _ELEMENTS),
 }
+# What a TorchScript archive may name beside: the classes of its own program, below a module of
+# their own, and functions that mark what kind of list or of object something is.
+SCRIPT = "__torch__"
+SCRIPT_MARKS = "torch.jit._pickle."
 ALLOWED = frozenset({*TENSORS, *TABLES, SIZE, *DROPPED, *_NAMED})
 
 

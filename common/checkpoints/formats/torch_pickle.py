@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 from .torch_objects import (
     ALLOWED,
     DROPPED,
+    SCRIPT,
+    SCRIPT_MARKS,
     SIZE,
     TABLES,
     TENSORS,
@@ -24,6 +26,7 @@ from .torch_objects import (
     Global,
     Inert,
     RefusedError,
+    Scripted,
     Storage,
     Table,
     kind_of,
@@ -49,14 +52,16 @@ class Unpickled:
     operations: int
 
 
-def load(file: BinaryIO, size: int) -> Unpickled:
+def load(file: BinaryIO, size: int, scripted: bool = False) -> Unpickled:
     """Read the pickle that begins where a file of `size` bytes stands; it stands after it then.
+
+    `scripted` is for one of TorchScript, whose objects of classes of its own become tables.
 
     Raises:
         RefusedError: it is more than plain data.
         DamagedError: it is no pickle, or contradicts itself.
     """
-    machine = Machine(file, size)
+    machine = Machine(file, size, scripted)
     content = machine.run()
     return Unpickled(content, machine.storages, machine.operations)
 
@@ -77,8 +82,9 @@ def _key(value: object) -> str | None:
 class Machine:
     """A stack, the stacks below marks, and a memo; it reads one pickle."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, scripted: bool) -> None:
         self.file = file
+        self.scripted = scripted
         self.size = size
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
@@ -199,9 +205,13 @@ class Machine:
 
     def refer_to(self, name: str) -> None:
         """Put a name of Python's, if it is one that may be named."""
-        if name not in ALLOWED:
+        if name not in ALLOWED and not self.of_script(name):
             raise RefusedError(f"a pickle names {name}")
         self.push(Global(name))
+
+    def of_script(self, name: str) -> bool:
+        """Whether a name is one of those that only TorchScript's archives may have."""
+        return self.scripted and name.startswith((f"{SCRIPT}.", SCRIPT_MARKS))
 
     def refer(self) -> None:
         storage = storage_of(self.pop())
@@ -218,6 +228,9 @@ class Machine:
             self.push(Inert(DROPPED[function.name]))
         elif function.name in TABLES:
             self.push(self.table(arguments))
+        elif self.of_script(function.name):
+            script = function.name.startswith(f"{SCRIPT}.")
+            self.push(Scripted() if script else Inert("object of TorchScript"))
         elif function.name == SIZE and arguments:
             self.push(arguments[0])
         else:
@@ -243,7 +256,10 @@ class Machine:
     def build(self) -> None:
         """Set attributes: a dictionary keeps them, for its metadata, and others do not."""
         state, value = self.pop(), self.pop()
-        if isinstance(value, Table) and isinstance(state, Table):
+        if isinstance(value, Scripted) and isinstance(state, Table):
+            self.spend(len(state))  # the same state may be given many times
+            value.update(state)
+        elif isinstance(value, Table) and isinstance(state, Table):
             value.attributes = state
         elif not isinstance(value, Inert):
             raise RefusedError(f"a pickle sets attributes of a {kind_of(value)}")

@@ -1,6 +1,7 @@
 """An ONNX file that is damaged, or that claims what it has not, ends in one line."""
 
 import math
+import os
 import tracemalloc
 
 import numpy as np
@@ -134,15 +135,67 @@ def test_models_that_cannot_be_are_refused(content, reason, tmp_path):
     assert reason in line(path)
 
 
-@pytest.mark.parametrize("location", [{"key": "location"}, None])
-def test_values_in_another_file_are_not_followed(location, tmp_path):
-    model = model_of(numpy_helper.from_array(np.ones(3), "a\n\x1b"))
-    if location:
-        model.graph.initializer[0].external_data.add(**location, value="/etc/passwd")
-    else:
-        model.graph.initializer[0].data_location = 1
-    message = line(saved(tmp_path / "x.onnx", model), FileError)
-    assert r"x.onnx: a\n\x1b is kept in another file, which is not followed; save" in message
+def external(path, **entries):
+    """A file whose only tensor, of three doubles, is said to be elsewhere."""
+    model = model_of(numpy_helper.from_array(np.arange(3.0), "a\n\x1b"))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = 1
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    return saved(path, model)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({}, r"a\n\x1b is in '', which is not a file beside the model"),
+        ({"location": "/etc/passwd"}, "which is not a file beside the model"),
+        ({"location": "../x.data"}, "which is not a file beside the model"),
+        ({"location": "y/../../x.data"}, "which is not a file beside the model"),
+        ({"location": "..\\x.data"}, "which is not a file beside the model"),
+        ({"location": "no.data"}, "the weights are in no.data, which is not beside it"),
+        ({"location": "folder"}, "which is not a regular file of its folder"),
+        ({"location": "pipe"}, "which is not a regular file of its folder"),
+        ({"location": "link"}, "which is not a regular file of its folder"),
+        ({"location": "x.data", "offset": "1", "length": "24"}, "ends before it"),
+        ({"location": "x.data", "offset": "32"}, "ends before it"),
+        ({"location": "x.data", "length": "25"}, "ends before it"),
+    ],
+)
+def test_values_in_another_file_are_not_followed_out_of_the_folder(entries, message, tmp_path):
+    folder = tmp_path / "inside"
+    (folder / "folder").mkdir(parents=True)
+    os.mkfifo(folder / "pipe")
+    (tmp_path / "outside.data").write_bytes(bytes(24))
+    (folder / "link").symlink_to(tmp_path / "outside.data")
+    (folder / "x.data").write_bytes(np.arange(3.0).tobytes())
+    assert message in line(external(folder / "x.onnx", **entries), FileError)
+
+
+@pytest.mark.parametrize(
+    "entries", [{"offset": "-1"}, {"offset": "1e3"}, {"offset": "9" * 30}, {"length": "23"}]
+)
+def test_places_in_another_file_that_make_no_sense(entries, tmp_path):
+    (tmp_path / "x.data").write_bytes(bytes(24))
+    line(external(tmp_path / "x.onnx", location="x.data", **entries))
+
+
+def test_values_in_a_file_beside_the_model_are_read(tmp_path):
+    """So they are where a cache keeps both files elsewhere, under other names."""
+    content = bytes(8) + np.arange(3.0).tobytes()
+    (tmp_path / "x.data").write_bytes(content)
+    path = external(tmp_path / "x.onnx", location="x.data", offset="8", length="24")
+    (array,) = read_all(path).values()
+    assert array.tolist() == [0, 1, 2]
+    blobs, shown = tmp_path / "blobs", tmp_path / "shown"
+    blobs.mkdir()
+    shown.mkdir()
+    for name, blob in (("x.onnx", "1a"), ("x.data", "2b")):
+        (tmp_path / name).rename(blobs / blob)
+        (shown / name).symlink_to(blobs / blob)
+    (array,) = read_all(shown / "x.onnx").values()
+    assert array.tolist() == [0, 1, 2]
 
 
 def test_segments_are_refused(tmp_path):

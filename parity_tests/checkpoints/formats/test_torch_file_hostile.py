@@ -84,9 +84,10 @@ def test_a_pickled_module_says_what_to_ask_for(save):
     refused(save(torch.nn.Linear(2, 2)), r"save model.state_dict\(\)")
 
 
-def test_torchscript_says_what_to_ask_for(tmp_path):
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "script.pt")
-    refused(tmp_path / "script.pt", "is a TorchScript program, which is not run")
+def test_a_frozen_program_says_what_to_ask_for(tmp_path):
+    frozen = torch.jit.freeze(torch.jit.script(torch.nn.Linear(2, 2).eval()))
+    frozen.save(tmp_path / "script.pt")
+    refused(tmp_path / "script.pt", "is a frozen TorchScript program")
 
 
 @pytest.mark.parametrize(

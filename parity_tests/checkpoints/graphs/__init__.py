@@ -1,0 +1,1 @@
+"""Graphs that exporters make of our networks, and what is read back from them."""
