@@ -58,7 +58,7 @@ def numbered_by_stage(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def zylo117(path: Path, images: np.ndarray) -> np.ndarray:
-    """zylo117's EfficientDet: its convolutions have a `conv` inside, and nothing ends the network."""
+    """zylo117's EfficientDet: a convolution has a `conv` inside, and there is no last one."""
     model = lukemelas()
     modules = dict(model.named_modules())
     state = {}

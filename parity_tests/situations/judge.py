@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from parity_tests.situations import targets
 from parity_tests.situations.making import Make, images
@@ -131,3 +133,17 @@ def _error(situation: Situation, result: Path, given: np.ndarray, truth: np.ndar
     error = float(np.abs(ours - truth).max() / np.sqrt(np.square(truth, dtype=np.float64).mean()))
     assert error < LIMIT, error
     return error
+
+
+def proof(path: Path, result: Path, situation: Situation) -> str:
+    """Port as a person types it, and what the command ends in.
+
+    Raises:
+        AssertionError: the port is not proved.
+    """
+    options = situation.options_shown.split()
+    if situation.dialect:
+        options += ["--dialect", situation.dialect]
+    done = CliRunner().invoke(app, ["port", str(path), str(result), "--to", situation.to, *options])
+    assert done.exit_code == 0, done.output
+    return done.stdout.splitlines()[-1]
