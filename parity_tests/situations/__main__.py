@@ -17,8 +17,8 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from parity_tests.situations.judge import Situation, judged, proof  # noqa: E402
-from parity_tests.situations.table import GROUPS  # noqa: E402
+from parity_tests.situations.judge import Situation, judged, proof
+from parity_tests.situations.table import GROUPS
 
 RESULT = Path(__file__).parents[2] / "docs" / "results" / "situations.json"
 LIBRARIES = (
