@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-HEAD = ("What people have", "Layout", "Network", "Classes", "Head", "Port to", "Verdict")
-PROVED = "proved"
+HEAD = ("What people have", "Layout", "Classes", "Head", "Port to", "Verdict")
 
 
 def rows_of(found: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
@@ -21,19 +20,17 @@ def rows_of(found: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
     """One situation, in the order of HEAD."""
     if not row["layout"]:
-        return (_have(row), "-", "-", "-", "-", "-", f"refused: {_plain(row['refusal'])}")
-    classes = "none" if row["classes"] is None else str(row["classes"])
-    to = " ".join(f"`{part}`" for part in (row["to"], row["options"]) if part)
-    verdict = row["ending"]
+        return (_have(row), "-", "-", "-", "-", f"refused: {_plain(row['refusal'])}")
+    ending = row["ending"].partition(":")[0]
+    verdict = f"{ending}, largest error {row['error']:.0e}"
     if row["refusal"]:
         verdict += f"; refused without `{row['options']}`"
     return (
         _have(row),
-        f"`{row['layout']}`",
-        row["preset"],
-        classes,
+        f"`{row['layout']}`, {row['preset']}",
+        "none" if row["classes"] is None else str(row["classes"]),
         row["head"],
-        to,
+        " ".join(f"`{part}`" for part in (row["to"], row["options"]) if part),
         verdict,
     )
 

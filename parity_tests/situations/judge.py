@@ -21,6 +21,7 @@ from parity_tests.situations.making import Make, images
 # Of float32: the largest error over the root mean square of what is right.  A mistake in padding,
 # epsilon or any tensor is a hundred times larger (pitfalls are measured in docs/results).
 LIMIT = 1e-3
+PROVED = "proved"  # how the last line of `rosetta port` begins
 
 
 @dataclass(frozen=True)
@@ -146,4 +147,6 @@ def proof(path: Path, result: Path, situation: Situation) -> str:
         options += ["--dialect", situation.dialect]
     done = CliRunner().invoke(app, ["port", str(path), str(result), "--to", situation.to, *options])
     assert done.exit_code == 0, done.output
-    return done.stdout.splitlines()[-1]
+    ending = done.stdout.splitlines()[-1]
+    assert ending.startswith(PROVED), ending
+    return ending

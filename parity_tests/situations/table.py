@@ -681,7 +681,7 @@ GROUPS = {
         ),
         Situation(
             "onnx-keras",
-            "ONNX of keras.applications' B0, tf2onnx",
+            'ONNX of keras.applications\' B0, `model.export(format="onnx")`',
             "google/cameratrapai#5",
             graphs.keras_onnx,
             "model.onnx",
