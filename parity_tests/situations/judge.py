@@ -22,6 +22,7 @@ from parity_tests.situations.making import Make, images
 # Of float32: the largest error over the root mean square of what is right.  A mistake in padding,
 # epsilon or any tensor is a hundred times larger (pitfalls are measured in docs/results).
 LIMIT = 1e-3
+CHOOSING = ("raw", "network")  # options that say which weights of a file are meant
 PROVED = "proved"  # how the last line of `rosetta port` begins
 
 
@@ -39,6 +40,7 @@ class Situation:
     preset: str = "b0"
     classes: int | None = None
     channels: int = 3
+    maps: bool = False  # it ends before its last convolution
     head: str = ""  # what stands behind the features, for the page
     # What `port` must do.
     to: str = ""  # nothing, where it must refuse
@@ -83,9 +85,8 @@ def judged(situation: Situation, folder: Path, prove: Callable[..., str] | None 
     truth = situation.make(path, given)
     if not situation.layout:
         return Found(refusal=_refusal(situation, lambda: rosetta.inspect(path)))
-    found = rosetta.inspect(
-        path, dialect=situation.dialect, raw=situation.options.get("raw", False)
-    )
+    chosen = {name: situation.options[name] for name in CHOOSING if name in situation.options}
+    found = rosetta.inspect(path, dialect=situation.dialect, **chosen)
     # The name of a graph's layout ends in the version of its exporter.
     names = {re.sub(r" \d[\d.+a-z]*$", "", name) for name in found.layouts}
     assert situation.layout in names, found.layouts
@@ -133,7 +134,9 @@ def _error(situation: Situation, result: Path, given: np.ndarray, truth: np.ndar
         num_classes=None if headless else situation.classes,
         in_channels=situation.channels,
     )
-    ours = targets.run(situation.to, result, network, given * np.float32(situation.scale))
+    ours = targets.run(
+        situation.to, result, network, given * np.float32(situation.scale), situation.maps
+    )
     assert ours.shape == truth.shape
     error = float(np.abs(ours - truth).max() / np.sqrt(np.square(truth, dtype=np.float64).mean()))
     assert error < LIMIT, error

@@ -82,7 +82,7 @@ GROUPS = {
             head="two dense layers",
             to="timm",
             options=DROP,
-            refused=("classifier.0", "classifier.3", "drop"),
+            refused=("classifier.0", "classifier.3", "leave them out"),
         ),
         Situation(
             "torchvision-module",
@@ -284,7 +284,7 @@ GROUPS = {
             dialect="tensorflow",
             to="efficientnet-pytorch",
             options=DROP,
-            refused=("bn", "fc", "drop"),
+            refused=("bn", "fc", "leave them out"),
         ),
         Situation(
             "timm-multitask",
@@ -297,7 +297,7 @@ GROUPS = {
             dialect="tensorflow",
             to="efficientnet-pytorch",
             options=DROP,
-            refused=("age", "sex", "drop"),
+            refused=("age", "sex", "leave them out"),
         ),
         Situation(
             "fastai",
@@ -310,7 +310,7 @@ GROUPS = {
             dialect="pytorch",
             to="torchvision",
             options=DROP,
-            refused=("1.4", "drop"),
+            refused=("1.4", "leave them out"),
         ),
         Situation(
             "timm-siamese",
@@ -318,6 +318,11 @@ GROUPS = {
             "",
             from_timm.siamese,
             "siamese.pth",
+            "timm",
+            head="joins both",
+            dialect="pytorch",
+            to="torchvision",
+            options={"network": "other"},
             refused=("2 networks", "backbone", "other"),
         ),
         Situation(
@@ -326,7 +331,11 @@ GROUPS = {
             "",
             from_timm.only_maps,
             "backbone.pth",
-            refused=("b0", "last convolution"),
+            "timm-tf",
+            maps=True,
+            head="none",
+            dialect="tensorflow",
+            to="efficientnet-pytorch",
         ),
         Situation(
             "timm-npz",
@@ -368,8 +377,14 @@ GROUPS = {
             "effdet's EfficientDet",
             "huggingface/pytorch-image-models#1349",
             from_timm.efficientdet,
-            "efficientdet_d0.pth",
-            refused=("b0", "last convolution"),
+            "tf_efficientdet_d0.pth",
+            "timm-tf",
+            maps=True,
+            head="a detector",
+            dialect="tensorflow",
+            to="efficientnet-pytorch",
+            options=DROP,
+            refused=("fpn", "class_net", "leave them out"),
         ),
         Situation(
             "zylo117",
@@ -377,7 +392,12 @@ GROUPS = {
             "zylo117/Yet-Another-EfficientDet-Pytorch#222",
             from_others.zylo117,
             "efficientdet-d0.pth",
-            refused=("b0", "last convolution"),
+            "efficientnet-pytorch",
+            maps=True,
+            head="a detector",
+            to="timm-tf",
+            options=DROP,
+            refused=("bifpn", "regressor", "leave them out"),
         ),
         Situation(
             "transformers-trainer",
@@ -443,7 +463,7 @@ GROUPS = {
             head="a decoder",
             to="timm-tf",
             options=DROP,
-            refused=("decoder", "drop"),
+            refused=("decoder", "leave them out"),
         ),
         Situation(
             "smp-universal",
@@ -451,7 +471,13 @@ GROUPS = {
             "",
             from_others.segmentation("tu-tf_efficientnet_b0"),
             "unet.pth",
-            refused=("b0", "last convolution"),
+            "timm-tf",
+            maps=True,
+            head="a decoder",
+            dialect="tensorflow",
+            to="efficientnet-pytorch",
+            options=DROP,
+            refused=("decoder", "leave them out"),
         ),
         Situation(
             "face-forensics",
@@ -495,7 +521,7 @@ GROUPS = {
                 head=NORM,
                 to="timm-tf",
                 options=DROP,
-                refused=("batch_normalization", "drop"),
+                refused=("batch_normalization", "leave them out"),
                 slow=True,
             )
             for suffix in (".h5", ".weights.h5", ".keras", "")
@@ -605,7 +631,7 @@ GROUPS = {
                 head=NORM,
                 to="timm-tf",
                 options=DROP,
-                refused=("batch_normalization", "drop"),
+                refused=("batch_normalization", "leave them out"),
                 slow=True,
             )
             for file, made, what in (
@@ -793,7 +819,7 @@ GROUPS = {
             "TorchDSP/torchsig#239",
             from_timm.one_dimension,
             "signal.pt",
-            refused=("shape",),
+            refused=("one dimension",),
         ),
     ),
 }

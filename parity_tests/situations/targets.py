@@ -93,8 +93,32 @@ def _canonical(path: Path, network: Network, images: np.ndarray) -> np.ndarray:
     return backend.run(model, images)
 
 
-def run(layout: str, path: Path, network: Network, images: np.ndarray) -> np.ndarray:
-    """The outputs of a library that loaded a file of its layout."""
+def _timm_maps(path: Path, network: Network, images: np.ndarray) -> np.ndarray:
+    model = timm.create_model(f"tf_efficientnet_{network.name}", features_only=True)
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return outputs(lambda x: model(x)[-1].mean((2, 3)), images)
+
+
+def _lukemelas_maps(path: Path, network: Network, images: np.ndarray) -> np.ndarray:
+    model = EfficientNet.from_name(
+        f"efficientnet-{network.name}", include_top=False, image_size=SIDE
+    )
+    missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True), strict=False)
+    assert not unexpected
+    assert {key.partition(".")[0] for key in missing} == {"_conv_head", "_bn1"}
+    model.eval()
+    return outputs(lambda x: model.extract_endpoints(x)["reduction_5"].mean((2, 3)), images)
+
+
+def run(
+    layout: str, path: Path, network: Network, images: np.ndarray, maps: bool = False
+) -> np.ndarray:
+    """The outputs of a library that loaded a file of its layout.
+
+    Of `maps`, the means over the last one, of a network that ends before its last convolution.
+    """
+    if maps:
+        return MAPS[layout](path, network, images)
     if layout == "timm" and network.name == "xception":
         return _xception(path, network, images)
     return RUNS[layout](path, network, images)
@@ -108,3 +132,4 @@ RUNS: dict[str, Run] = {
     "efficientnet-pytorch": _lukemelas,
     "canonical": _canonical,
 }
+MAPS: dict[str, Run] = {"timm-tf": _timm_maps, "efficientnet-pytorch": _lukemelas_maps}
