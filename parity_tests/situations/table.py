@@ -322,7 +322,7 @@ GROUPS = {
             head="joins both",
             dialect="pytorch",
             to="torchvision",
-            options={"network": "other"},
+            options={"network": "other", **DROP},
             refused=("2 networks", "backbone", "other"),
         ),
         Situation(
@@ -521,7 +521,7 @@ GROUPS = {
                 head=NORM,
                 to="timm-tf",
                 options=DROP,
-                refused=("batch_normalization", "leave them out"),
+                refused=("batch_normalization" if suffix else "variables", "leave them out"),
                 slow=True,
             )
             for suffix in (".h5", ".weights.h5", ".keras", "")
