@@ -631,15 +631,20 @@ GROUPS = {
                 head=NORM,
                 to="timm-tf",
                 options=DROP,
-                refused=("batch_normalization", "leave them out"),
+                refused=(named, "leave them out"),
                 slow=True,
             )
-            for file, made, what in (
-                ("model.h5", "model.h5", "whole `.h5`"),
-                ("model.weights.h5", "model.weights.h5", "`.weights.h5`"),
-                ("model.keras", "model.keras", "`.keras`"),
-                ("saved", "saved", "SavedModel"),
-                ("checkpoint", "checkpoint", "TensorFlow checkpoint by its folder"),
+            for file, made, what, named in (
+                ("model.h5", "model.h5", "whole `.h5`", "batch_normalization"),
+                ("model.weights.h5", "model.weights.h5", "`.weights.h5`", "batch_normalization"),
+                ("model.keras", "model.keras", "`.keras`", "batch_normalization"),
+                ("saved", "saved", "SavedModel", "layer_with_weights"),
+                (
+                    "checkpoint",
+                    "checkpoint",
+                    "TensorFlow checkpoint by its folder",
+                    "layer_with_weights",
+                ),
             )
         ),
         *(
