@@ -598,7 +598,7 @@ GROUPS = {
                 f"keras2-example-{file}",
                 f"keras.io's fine-tuned B0 without its batch norm, Keras 2, {what}",
                 thread,
-                keras2.saved("example", made),
+                keras2.saved("example", file),
                 file,
                 "keras-applications",
                 classes=4,
@@ -606,14 +606,13 @@ GROUPS = {
                 to="timm-tf",
                 slow=True,
             )
-            for file, made, what, thread in (
-                ("model.h5", "model.h5", "whole `.h5`", "keras-team/keras#21529"),
-                ("weights.h5", "weights.h5", "weights `.h5`", "tensorflow/tensorflow#47262"),
-                ("model.weights.h5", "model.weights.h5", "`.weights.h5`", ""),
-                ("model.keras", "model.keras", "`.keras`", ""),
-                ("saved", "saved", "SavedModel", "keras-team/keras#18709"),
+            for file, what, thread in (
+                ("model.h5", "whole `.h5`", "keras-team/keras#21529"),
+                ("weights.h5", "weights `.h5`", "tensorflow/tensorflow#47262"),
+                ("model.weights.h5", "`.weights.h5`", ""),
+                ("model.keras", "`.keras`", ""),
+                ("saved", "SavedModel", "keras-team/keras#18709"),
                 (
-                    "checkpoint",
                     "checkpoint",
                     "TensorFlow checkpoint by its folder",
                     "mrdbourke/tensorflow-deep-learning#544",
@@ -625,7 +624,7 @@ GROUPS = {
                 f"keras2-example-norm-{file}",
                 f"keras.io's fine-tuned B0, Keras 2, {what}",
                 "keras-team/keras#14373",
-                keras2.saved("example with norm", made),
+                keras2.saved("example with norm", file),
                 file,
                 "keras-applications",
                 head=NORM,
@@ -634,13 +633,12 @@ GROUPS = {
                 refused=(named, "leave them out"),
                 slow=True,
             )
-            for file, made, what, named in (
-                ("model.h5", "model.h5", "whole `.h5`", "batch_normalization"),
-                ("model.weights.h5", "model.weights.h5", "`.weights.h5`", "batch_normalization"),
-                ("model.keras", "model.keras", "`.keras`", "batch_normalization"),
-                ("saved", "saved", "SavedModel", "layer_with_weights"),
+            for file, what, named in (
+                ("model.h5", "whole `.h5`", "batch_normalization"),
+                ("model.weights.h5", "`.weights.h5`", "batch_normalization"),
+                ("model.keras", "`.keras`", "batch_normalization"),
+                ("saved", "SavedModel", "layer_with_weights"),
                 (
-                    "checkpoint",
                     "checkpoint",
                     "TensorFlow checkpoint by its folder",
                     "layer_with_weights",
