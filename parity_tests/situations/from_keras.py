@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import keras
 import numpy as np
 from keras import layers
 
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from parity_tests.situations.making import SIDE, awake_keras, pixels
 
 CLASSES = 4
@@ -42,6 +45,29 @@ def nested(channels: int = 3, classes: int = CLASSES) -> keras.Model:
         layers.Dense(classes, activation=activation),
     ]
     return awake_keras(keras.Sequential([backbone, *head]), channels)
+
+
+@cache
+def published() -> keras.Model:
+    """A model on `weights="imagenet"`, whose file keeps deviations in the place of variances.
+
+    The file is made here, and stands where the library would have downloaded it.
+    """
+    shape = (SIDE, SIDE, 3)
+    inside = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=shape)
+    awake_keras(inside)
+    norm = next(layer for layer in inside.layers if isinstance(layer, layers.Normalization))
+    *_, count = norm.get_weights()
+    norm.set_weights([np.array(IMAGENET_MEAN), np.array(IMAGENET_STD), count])
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/efficientnetb0_notop.weights.h5"
+        inside.save_weights(path)
+        with patch(
+            "keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: path
+        ):
+            backbone = keras.applications.EfficientNetB0(include_top=False, input_shape=shape)
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(CLASSES, activation="softmax")]
+    return keras.Sequential([backbone, *head])
 
 
 @cache
@@ -108,6 +134,14 @@ def binary(path: Path, images: np.ndarray) -> np.ndarray:
     """A nested backbone and one sigmoid."""
     save(nested(3, 1), path)
     return logits(nested(3, 1), images)
+
+
+def imagenet(path: Path, images: np.ndarray) -> np.ndarray:
+    """The published normalization: it takes pixels, of which the convolution sees these images."""
+    model = published()
+    save(model, path)
+    mean, std = (np.reshape(value, (3, 1, 1)) for value in (IMAGENET_MEAN, IMAGENET_STD))
+    return logits(model, images * std + mean)
 
 
 def xception_flat(path: Path, images: np.ndarray) -> np.ndarray:

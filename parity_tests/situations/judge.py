@@ -48,6 +48,7 @@ class Situation:
     options: Mapping[str, Any] = field(default_factory=dict)
     refused: tuple[str, ...] = ()  # words of the refusal: of the file, or of a port without options
     scale: float = 1  # that an exporter folded into the first kernel: of the images for the result
+    limit: float = LIMIT
     slow: bool = False
 
     @property
@@ -139,7 +140,7 @@ def _error(situation: Situation, result: Path, given: np.ndarray, truth: np.ndar
     )
     assert ours.shape == truth.shape
     error = float(np.abs(ours - truth).max() / np.sqrt(np.square(truth, dtype=np.float64).mean()))
-    assert error < LIMIT, error
+    assert error < situation.limit, error
     return error
 
 

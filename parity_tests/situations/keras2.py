@@ -45,8 +45,8 @@ def saved(kind: str, name: str) -> Make:
     def make(path: Path, given: np.ndarray) -> np.ndarray:
         folder, _ = _made(kind)
         assert (given == np.load(folder / "images.npy")).all()
-        if (folder / name).is_dir():
-            shutil.copytree(folder / name, path)
+        if (folder / name).is_dir():  # of which a file may be asked for
+            shutil.copytree(folder / name, path if path.name == name else path.parent)
         else:
             shutil.copy(folder / name, path)
         return np.load(folder / "outputs.npy")

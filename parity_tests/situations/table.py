@@ -13,7 +13,7 @@ from parity_tests.situations import (
     graphs,
     keras2,
 )
-from parity_tests.situations.judge import Situation
+from parity_tests.situations.judge import LIMIT, Situation
 
 DROP = {"drop_head": True}
 DENSE = "one dense layer"
@@ -554,6 +554,21 @@ GROUPS = {
             to="timm-tf",
             slow=True,
         ),
+        *(
+            Situation(
+                f"keras3-imagenet{suffix}",
+                f'keras.applications\' B0 of `weights="imagenet"`, fine-tuned, `{suffix}`',
+                "keras-team/keras#21692",
+                from_keras.imagenet,
+                f"model{suffix}",
+                "keras-applications",
+                classes=4,
+                head=DENSE,
+                to="timm-tf",
+                slow=True,
+            )
+            for suffix in (".h5", ".weights.h5", ".keras")
+        ),
         Situation(
             "keras3-binary",
             "keras.applications' B0 and one sigmoid",
@@ -618,6 +633,21 @@ GROUPS = {
                     "mrdbourke/tensorflow-deep-learning#544",
                 ),
             )
+        ),
+        *(
+            Situation(
+                f"keras2-checkpoint-{what}",
+                f"The same checkpoint by its {what}",
+                "mrdbourke/tensorflow-deep-learning#544",
+                keras2.saved("example", "checkpoint"),
+                f"checkpoint/{file}",
+                "keras-applications",
+                classes=4,
+                head=DENSE,
+                to="timm-tf",
+                slow=True,
+            )
+            for file, what in (("cp.ckpt.index", "index"), ("cp.ckpt", "prefix"))
         ),
         *(
             Situation(
@@ -773,10 +803,16 @@ GROUPS = {
                 classes=4,
                 head=DENSE,
                 to="timm-tf",
+                options=options,
                 scale=255,
+                limit=limit,
                 slow=True,
             )
-            for kind in ("float32",)
+            # What is rounded to float16 computes something else than what it was made from.
+            for kind, options, limit in (
+                ("float32", {}, LIMIT),
+                ("float16", {"dtype": "float32"}, 5e-2),
+            )
         ),
         Situation(
             "tflite-integers",
