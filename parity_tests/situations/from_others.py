@@ -135,7 +135,7 @@ def older_shards(path: Path, images: np.ndarray) -> np.ndarray:
 def without_head(path: Path, images: np.ndarray) -> np.ndarray:
     """`EfficientNetModel`, whose names lack a prefix."""
     model = huggingface()
-    bare = EfficientNetModel(model.config)
+    bare = EfficientNetModel(model.config).eval()
     bare.load_state_dict(model.efficientnet.state_dict())
     bare.save_pretrained(path)
     return outputs(lambda x: bare(x).pooler_output, images)

@@ -16,6 +16,7 @@ from parity_tests.situations import (
 from parity_tests.situations.judge import LIMIT, Situation
 
 DROP = {"drop_head": True}
+OUT = "out to keep the network and its features"  # what may be left
 DENSE = "one dense layer"
 NORM = "batch norm, dense layer"
 
@@ -82,7 +83,7 @@ GROUPS = {
             head="two dense layers",
             to="timm",
             options=DROP,
-            refused=("classifier.0", "classifier.3", "leave them out"),
+            refused=("classifier.0", "classifier.3", OUT),
         ),
         Situation(
             "torchvision-module",
@@ -284,7 +285,7 @@ GROUPS = {
             dialect="tensorflow",
             to="efficientnet-pytorch",
             options=DROP,
-            refused=("bn", "fc", "leave them out"),
+            refused=("bn", "fc", OUT),
         ),
         Situation(
             "timm-multitask",
@@ -297,7 +298,7 @@ GROUPS = {
             dialect="tensorflow",
             to="efficientnet-pytorch",
             options=DROP,
-            refused=("age", "sex", "leave them out"),
+            refused=("age", "sex", OUT),
         ),
         Situation(
             "fastai",
@@ -310,7 +311,7 @@ GROUPS = {
             dialect="pytorch",
             to="torchvision",
             options=DROP,
-            refused=("1.4", "leave them out"),
+            refused=("1.4", OUT),
         ),
         Situation(
             "timm-siamese",
@@ -384,7 +385,7 @@ GROUPS = {
             dialect="tensorflow",
             to="efficientnet-pytorch",
             options=DROP,
-            refused=("fpn", "class_net", "leave them out"),
+            refused=("fpn", "class_net", OUT),
         ),
         Situation(
             "zylo117",
@@ -397,7 +398,7 @@ GROUPS = {
             head="a detector",
             to="timm-tf",
             options=DROP,
-            refused=("bifpn", "regressor", "leave them out"),
+            refused=("bifpn", "regressor", OUT),
         ),
         Situation(
             "transformers-trainer",
@@ -463,7 +464,7 @@ GROUPS = {
             head="a decoder",
             to="timm-tf",
             options=DROP,
-            refused=("decoder", "leave them out"),
+            refused=("decoder", OUT),
         ),
         Situation(
             "smp-universal",
@@ -477,7 +478,7 @@ GROUPS = {
             dialect="tensorflow",
             to="efficientnet-pytorch",
             options=DROP,
-            refused=("decoder", "leave them out"),
+            refused=("decoder", OUT),
         ),
         Situation(
             "face-forensics",
@@ -521,7 +522,7 @@ GROUPS = {
                 head=NORM,
                 to="timm-tf",
                 options=DROP,
-                refused=("batch_normalization" if suffix else "variables", "leave them out"),
+                refused=("batch_normalization" if suffix else "variables", OUT),
                 slow=True,
             )
             for suffix in (".h5", ".weights.h5", ".keras", "")
@@ -660,7 +661,7 @@ GROUPS = {
                 head=NORM,
                 to="timm-tf",
                 options=DROP,
-                refused=(named, "leave them out"),
+                refused=(named, OUT),
                 slow=True,
             )
             for file, what, named in (
