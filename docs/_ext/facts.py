@@ -104,6 +104,7 @@ def _measured() -> Iterator[tuple[str, str]]:
     yield from _claims()
     yield from _verdicts()
     yield from _parity()
+    yield from _situations()
     yield from _trainings()
 
 
@@ -384,6 +385,16 @@ def _parity() -> Iterator[tuple[str, str]]:
     yield "rounding.stem", f"{max(stems):.0e}"
     for package in ("torch", "keras", "tensorflow", "onnxruntime", "numpy", "python"):
         yield f"parity.{package}", found["environment"][package]
+
+
+def _situations() -> Iterator[tuple[str, str]]:
+    """`python -m parity_tests.situations`"""
+    rows = result("situations")["situations"]
+    ported = [row for row in rows if row["layout"]]
+    yield "situations", str(len(rows))
+    yield "situations.ported", str(len(ported))
+    yield "situations.refused", str(len(rows) - len(ported))
+    yield "situations.error", f"{max(row['error'] for row in ported):.0e}"
 
 
 def _trainings() -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ import typer.main
 import paper_map
 import public_api
 import scaled
+import situations
 from charts import Axis, Curve, decades, lines
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
@@ -350,6 +351,15 @@ def parity() -> str:
     return table(
         ("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", "Verdict"), rows, "numbers"
     )
+
+
+@generated("situations")
+def table_of_situations() -> str:
+    """Every kind of file that was tried, below the library that it comes from."""
+    parts = []
+    for group, rows in situations.rows_of(result("situations")).items():
+        parts += [f"### {group}", table(situations.HEAD, rows, "situations")]
+    return "\n\n".join(parts)
 
 
 @generated("cost of training")

@@ -19,6 +19,9 @@ from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.peers import operators
+from parity_tests.situations import from_others, from_timm, from_torchvision
+from parity_tests.situations.making import Make as MakeSituation
+from parity_tests.situations.making import images as of_situation
 from parity_tests.support import exported, small, weights_of
 
 operators.declare()
@@ -87,6 +90,15 @@ def lightning(path: Path) -> None:
     keys = layout_of("timm-tf").forms["torch"].keys(network)
     state = {f"net.{k.path}": torch.tensor(weights_of(network)[n]) for n, k in keys.items()}
     torch.save({"epoch": 3, "state_dict": state, "callbacks": {}}, path)
+
+
+def situation(make: MakeSituation, channels: int = 3) -> Make:
+    """A file as a library writes it, of networks that people describe."""
+
+    def made(path: Path) -> None:
+        make(path, of_situation(channels))
+
+    return made
 
 
 def official(path: Path) -> None:
@@ -184,6 +196,12 @@ FILES: dict[str, dict[str, Make]] = {
         "kecam_b0.h5": hdf5,
         "smp_encoder.pth": segmentation,
         "finetuned.ckpt": lightning,
+        "rgbn.pth": situation(from_timm.four_channels, 4),
+        "embedder.pth": situation(from_timm.metric_learning),
+        "model_best.pth.tar": situation(from_timm.trained),
+        "checkpoint-500": situation(from_others.trainer),
+        "sharded": situation(from_others.shards),
+        "step-7": situation(from_torchvision.distributed),
         "best.safetensors": canonical,
         "exported.onnx": whole_graph,
         "torchvision_b0.onnx": foreign_graph,
