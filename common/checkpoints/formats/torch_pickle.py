@@ -82,7 +82,7 @@ def _key(value: object) -> str | None:
 class Machine:
     """A stack, the stacks below marks, and a memo; it reads one pickle."""
 
-    def __init__(self, file: BinaryIO, size: int, scripted: bool) -> None:
+    def __init__(self, file: BinaryIO, size: int, scripted: bool = False) -> None:
         self.file = file
         self.scripted = scripted
         self.size = size
