@@ -103,14 +103,29 @@ def spread_of(value: np.ndarray) -> float:
 
     0 only if all values are.
     """
-    size = float(np.sqrt(np.mean(np.square(value, dtype=np.float64))))
-    return max(float(np.std(value, dtype=np.float64)), NEARLY_CONSTANT * size)
+    finite = np.asarray(value, np.float64)[np.isfinite(value)]
+    if not finite.size:
+        return 0.0
+    size = float(np.sqrt(np.mean(np.square(finite))))
+    return max(float(np.std(finite)), NEARLY_CONSTANT * size)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
-    """second - first in the shape of the first, whichever of them keeps channels last."""
-    found = [turned.astype(np.float64) - first for turned in _orientations(second, first.shape)]
+    """second - first in the shape of the first, whichever of them keeps channels last.
+
+    Where both are infinite in the same way, or no numbers, the difference is 0.
+    """
+    found = [_gap(first, turned) for turned in _orientations(second, first.shape)]
     return min(found, key=lambda gap: float(np.abs(gap).mean()), default=None)
+
+
+def _gap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    wide = second.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap: np.ndarray = wide - first
+    if not np.isfinite(gap).all():
+        gap[(wide == first) | (np.isnan(wide) & np.isnan(first))] = 0
+    return gap
 
 
 def _orientations(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:

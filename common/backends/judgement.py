@@ -23,11 +23,13 @@ import numpy as np
 from ..weights.canonical import Weights
 
 Values = Mapping[str, np.ndarray]  # "features", and "logits" where there is a classifier: (N, ...)
-Ending = Literal["proved", "differs", "weights proved, outputs not run"]
+Ending = Literal["proved", "differs", "weights proved, outputs not run", "outputs not compared"]
 
 PROVED: Ending = "proved"
 DIFFERS: Ending = "differs"
 NOT_RUN: Ending = "weights proved, outputs not run"
+# The same where there are no weights to be proved: rounding explains any difference.
+NOT_COMPARED: Ending = "outputs not compared"
 
 NOISE = 2.0**-40  # relative, of weights and images
 FLOOR = {"float64": 1e-11, "float32": 1e-5}  # relative to the scale: what is always allowed

@@ -19,7 +19,15 @@ from ..architectures import PRESETS, resolve
 from ..errors import UsageError, needs
 from ..network import TENSORFLOW
 from .command import app, say
-from .options import DIFFERS, DialectOption, JsonFile, PresetArgument, SizeOption, pixels
+from .options import (
+    DIFFERS,
+    DialectOption,
+    JsonFile,
+    PresetArgument,
+    SizeOption,
+    end,
+    pixels,
+)
 
 if TYPE_CHECKING:
     from ..backends.comparison import Comparison
@@ -81,7 +89,8 @@ def parity(
     """Run the same weights in PyTorch, in Keras and in onnxruntime on both exports, and compare.
 
     Errors are differences from PyTorch in float64, divided by the standard deviation of the values.
-    Exit status: 0 if all agree, 1 if any differs, 2 if the input cannot be used.
+    The last line says what is proved.  Exit status: 0 if all agree, 1 if any differs, 2 if the
+    input cannot be used.
     """
     from .._util.atomic import replacing
 
@@ -109,9 +118,10 @@ def parity(
         )
         for write, path in files:
             path.write_text(write(found), encoding="utf-8")
-    for line in _closing_lines(found, full):
-        say(line)
-    raise typer.Exit(0 if found.agrees else DIFFERS)
+    claims = [claim for held in found.claims.values() for claim in held]
+    if claims:
+        say(f"{sum(claim.holds for claim in claims)} of {len(claims)} claims hold")
+    end(found.verdict)
 
 
 def _variants(keras_backends: list[str] | None) -> list[tuple[str, str]]:
@@ -167,29 +177,6 @@ def _run_parity(stack: ExitStack, presets: list[str] | None, **options: Any) -> 
         command=shlex.join(["rosetta", *sys.argv[1:]]),
         **options,
     )
-
-
-def _closing_lines(found: ParityReport, full: bool) -> Iterator[str]:
-    from ..backends.registry import REFERENCE
-
-    agree = sum(result.agrees for result in found.results)
-    yield (
-        f"{agree} of {len(found.results)} agree with {REFERENCE} in float64; errors are in "
-        f"standard deviations of the values, and {_tolerances(found.results)} is allowed"
-    )
-    if full:
-        claims = [claim for held in found.claims.values() for claim in held]
-        yield f"{sum(claim.holds for claim in claims)} of {len(claims)} claims hold"
-
-
-def _tolerances(results: tuple[NetworkResult, ...]) -> str:
-    """The tolerance of all runs, or of each where they differ."""
-    found = {
-        run.runner: f"{run.tolerance.limit:.0e}" for result in results for run in result.comparisons
-    }
-    if len(set(found.values())) == 1:
-        return next(iter(found.values()))
-    return ", ".join(f"{tolerance} for {runner}" for runner, tolerance in found.items())
 
 
 def _row(*cells: str) -> str:

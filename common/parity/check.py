@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .._util.result import Result
 from ..architectures import PRESETS, resolve
+from ..backends.align import operation_sentences
 from ..backends.comparison import TOLERANCES
+from ..backends.judgement import DIFFERS, PROVED, Verdict
 from ..backends.process import ProcessBackend
+from ..backends.registry import REFERENCE
 from ..errors import UsageError
 from ..images.decode import PHOTOGRAPH
 from ..network import TENSORFLOW, Network
@@ -53,6 +56,33 @@ class ParityReport(Result):
         """All runs are within their tolerance, and all claims hold."""
         held = all(claim.holds for found in self.claims.values() for claim in found)
         return held and all(result.agrees for result in self.results)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the runs ended in: they all agree, or which of them differs first, and where."""
+        agree = sum(result.agrees for result in self.results)
+        said = (
+            f"{agree} of {len(self.results)} agree with {REFERENCE} in float64; errors are in "
+            f"standard deviations of the values, and {_tolerances(self.results)} is allowed"
+        )
+        if self.agrees:
+            return Verdict(PROVED, said)
+        return Verdict(DIFFERS, f"{said}; {next(self._wrong())}")
+
+    def _wrong(self) -> Iterator[str]:
+        """The runs that differ, and where, and the claims that are broken."""
+        for result in self.results:
+            for compared in result.comparisons:
+                if not compared.agrees:
+                    found = result.diagnoses[compared.runner]
+                    where = found.growth.endpoint
+                    if found.divergence is not None:
+                        where = operation_sentences(found.divergence)[0]
+                    yield f"first in {compared.runner} of {result.network.name}: {where}"
+        for preset, claims in self.claims.items():
+            for claim in claims:
+                if not claim.holds:
+                    yield f"first in {claim.backend} of {preset}: {claim.name}, {claim.what}"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data, as `rosetta parity --json` writes it."""
@@ -111,6 +141,16 @@ def parity(
         if full:
             claims[network.name] = tuple(_told(network, seed, watcher))
     return ParityReport(tuple(results), settings, claims, command)
+
+
+def _tolerances(results: Sequence[NetworkResult]) -> str:
+    """The tolerance of all runs, or of each where they differ."""
+    found = {
+        run.runner: f"{run.tolerance.limit:.0e}" for result in results for run in result.comparisons
+    }
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return ", ".join(f"{tolerance} for {runner}" for runner, tolerance in found.items())
 
 
 def _told(network: Network, seed: int, watcher: Watcher) -> list[Claim]:

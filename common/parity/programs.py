@@ -159,6 +159,7 @@ class CheckpointProgram:
         self.network = changed(self.match.network, dialect=asdict(found))
         framework, backend = installed_backend(self.match.layouts[0].framework)
         self.backend = require(backend, Tracer, framework)
+        self.dtype = "float32"
         self.ends: dict[str, str] = {}  # the last operation of each section
         self.name = path
         self.kind = f"{self.network.name}, {found.name} dialect, in {framework}"
@@ -196,7 +197,7 @@ class CheckpointProgram:
     def _model(self) -> Any:
         stored = self.match.weights
         weights = {name: np.asarray(stored[name], np.float32) for name in self.network.tensors}
-        return loaded(self.backend, self.network, weights)
+        return loaded(self.backend, self.network, weights, self.dtype)
 
     def _trace(self, endpoints: Sequence[str], value: np.ndarray) -> Trace:
         model, found = self._model(), Trace()
