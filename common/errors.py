@@ -104,8 +104,8 @@ class DialectUndecidedError(FileError):
 class UnfaithfulError(FileError):
     """The target library would compute something else with these weights.
 
-    `cost` is the largest change of an output on a photograph, in standard deviations of that
-    output; None where the networks could not be run.
+    `cost` is the largest change of the features or logits on test images, in units of their size;
+    None where the networks could not be run.
     """
 
     def __init__(self, path: str | Path, problem: str, *, cost: float | None):

@@ -3,6 +3,7 @@
 rosetta parity b0 b1 b2 b3 b4 b5 b6 --full --size 64 --json docs/results/claims-b0-b6.json
 rosetta parity b8 b7 --full --size 64 --json docs/results/claims-b7-b8.json
 rosetta mutants --json docs/results/mutants.json
+python -m efficientnet_rosetta.parity_tests.mutations.verdicts docs/results/verdicts.json
 python docs/claims.py
 """
 
@@ -47,6 +48,22 @@ have noticed.
 """
 
 
+COUNTS = ("cases", "wrong")
+VERDICTS = """
+## False alarms, and misses
+
+`rosetta port` ends in a verdict ([what it says](use/verdict.md)). It is wrong if it differs where
+nothing is wrong, or if a mistake is made and nothing differs. Programs are compared in float64 on
+{sizes} pixels.
+
+Without a mistake, PyTorch against Keras: {heads} random heads of 1, 2, 3 and 5 classes, and every
+preset, L2 narrower than it is, with weights of every kind below. With one: every mistake above that
+shows in inference, made in PyTorch's program, with the same weights of the preset that the mistake
+is of, and every mistake in carrying weights, made while a file is written.
+
+"""
+
+
 def main() -> None:
     """Write the page."""
     (HERE / "claims.md").write_text(page())
@@ -57,7 +74,8 @@ def page() -> str:
     files = sorted((HERE / "results").glob("claims-*.json"))
     runs = [json.loads(file.read_text()) for file in files]
     mutants = json.loads((HERE / "results" / "mutants.json").read_text())["mistakes"]
-    return HEAD + _claims(runs) + MUTANTS + _mutants(mutants)
+    verdicts = json.loads((HERE / "results" / "verdicts.json").read_text())
+    return HEAD + _claims(runs) + MUTANTS + _mutants(mutants) + _verdicts(verdicts)
 
 
 def _claims(runs: list[dict]) -> str:
@@ -117,6 +135,25 @@ def _mutants(found: list[dict]) -> str:
     return (
         f"{caught} of {len(found)} are caught. Shapes would have shown {shapes} of them, default "
         f"initialisation {default}.\n\n{_table(rows)}"
+    )
+
+
+def _verdicts(found: dict) -> str:
+    sizes = " and ".join(" x ".join(map(str, size)) for size in found["sizes"])
+    sides = found["networks"]["by weights"], found["mistakes in programs"]["by weights"]
+    rows = [["weights", "networks", "false alarms", "mistakes", "missed"]]
+    for kind in sides[0]:
+        cells = [
+            str(side[kind][count]) if kind in side else "-" for side in sides for count in COUNTS
+        ]
+        rows.append([kind, *cells])
+    totals = [str(found[p][c]) for p in ("networks", "mistakes in programs") for c in COUNTS]
+    rows.append(["all", *totals])
+    heads, files = found["heads"], found["mistakes in files"]
+    return (
+        VERDICTS.format(sizes=sizes, heads=heads["cases"])
+        + f"Of the heads, {heads['wrong']} were false alarms; of {files['cases']} mistakes in "
+        f"files, {files['wrong']} were missed.\n\n{_table(rows)}"
     )
 
 

@@ -27,13 +27,13 @@ SIGNATURES = {
     "load": "(path, *, dialect=None, raw=False, resolution=None, dtype='float32')",
     "inspect": "(path, dialect=None, raw=False)",
     "port": "(source, destination, to, *, dialect=None, dtype=None, drop_head=False, classes=None, "
-    "raw=False, force=False, verify=True, run=True)",
-    "verify": "(first, second, *, dialect=None, run=True)",
+    "raw=False, force=False, verify=True, run=True, progress)",
+    "verify": "(first, second, *, dialect=None, run=True, progress)",
     "export": "(preset, output, backend=None, *, weights=None, endpoints=False, opset=18, "
     "dialect=None, resolution=None)",
     "parity": "(presets, *, image=None, dialect='tensorflow', dtype='float32', resolution=None, "
     "batch=1, seed=0, variants=(), full=False, watcher, command='')",
-    "compare": "(first, second, *, input=None, dialect=None, tolerance=0.0001, after=None)",
+    "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
     "train": "(data=None, *, backend=None, preset=None, width=None, depth=None, "
     "middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, classes=None, "
     "image_size=None, batch=None, epochs=None, precision=None, seed=None, held_out=None, "
@@ -47,7 +47,7 @@ SIGNATURES = {
     "calibrated": "(network, seed=0)",
     "fingerprint": "(weights)",
 }
-LONG = {"presets", "watcher"}  # whose defaults are too long to be written here
+LONG = {"presets", "watcher", "progress"}  # whose defaults are too long to be written here
 
 
 def shown(function):

@@ -102,6 +102,7 @@ def _measured() -> Iterator[tuple[str, str]]:
     yield from _effects()
     yield from _mistakes()
     yield from _claims()
+    yield from _verdicts()
     yield from _parity()
     yield from _trainings()
 
@@ -359,6 +360,18 @@ def _claims() -> Iterator[tuple[str, str]]:
         sizes = [claim["size"] for claim in held if claim["name"] == name]
         worst = max(sizes)
         yield f"claim.{name}", f"{worst:.1f}" if worst >= 0.1 else f"{worst:.0e}"
+
+
+def _verdicts() -> Iterator[tuple[str, str]]:
+    """`parity_tests/mutations/verdicts.py`: right and wrong verdicts, counted."""
+    found = result("verdicts")
+    right = [found[part] for part in ("heads", "networks")]
+    wrong = [found[part] for part in ("mistakes in programs", "mistakes in files")]
+    yield "verdict.heads", str(found["heads"]["cases"])
+    yield "verdict.networks", str(found["networks"]["cases"])
+    yield "verdict.alarms", str(sum(part["wrong"] for part in right))
+    yield "verdict.mistakes", str(sum(part["cases"] for part in wrong))
+    yield "verdict.missed", str(sum(part["wrong"] for part in wrong))
 
 
 def _parity() -> Iterator[tuple[str, str]]:

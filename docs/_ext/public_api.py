@@ -79,8 +79,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "written": "keys that were added and are not weights",
         "fingerprint": "hash of the weights",
         "verified": "whether the file was read back and had the same hash",
-        "outputs": "outputs of both files on a photograph, or why they were not run; None with "
-        "`run=False`",
+        "outputs": "how far apart both libraries' outputs are, or why they were not run",
+        "verdict": "what is proved: its `ending`, and `why`",
         "faithful": "whether the target computes what the source does",
         "expects": "how to scale images for it",
         "notes": "what to know before loading it",
@@ -89,7 +89,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "fingerprints": "the hash of each file's weights",
         "dialects": "the rules that each file can be run by",
         "differences": "tensors that differ, the largest difference first",
-        "outputs": "outputs of both on a photograph, where the files differ",
+        "outputs": "how far apart the outputs of both are, or why they were not run",
     },
     "ParityReport": {
         "results": "for each network, the error of every run at every endpoint",
@@ -109,6 +109,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "jump": "whether the error appears at once there, and does not grow bit by bit",
         "resume": "what to give as `after` to run only the rest again",
         "tensors": "of two checkpoints, the tensors that differ",
+        "rounding": "what rounding explains, where that is so much that the outputs say nothing",
     },
     "TrainingResult": {
         "folder": "the folder of the run",
@@ -141,7 +142,7 @@ ATTRIBUTES = {
     "DamagedFileError": "`__cause__`: what its parser raised",
     "UnknownLayoutError": "`closest`: the layout that comes nearest, or None",
     "DialectUndecidedError": "`possible`: the dialects that it can be",
-    "UnfaithfulError": "`cost`: the change of the outputs in standard deviations, or None",
+    "UnfaithfulError": "`cost`: the change of the outputs in units of their size, or None",
 }
 
 

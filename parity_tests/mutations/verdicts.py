@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -51,6 +52,7 @@ from .machine import Mutation, made
 
 DTYPE = "float64"
 CLASSES = (1, 2, 3, 5)
+B0 = resolve("b0")
 HEADS = 600
 # L2 has the depth of its own, and a width of which two copies in float64 fit into memory.
 NARROWER = {"l2": {"width": 1.1}}
@@ -219,12 +221,13 @@ def model_of(backend: str, network: Network, weights: Weights, kind: type[Model]
 def networks(presets: tuple[str, ...] = tuple(PRESETS)) -> Iterator[Case]:
     """Every preset with weights of every kind, and one in another dialect."""
     for preset in presets:
-        yield from _networks(preset, network_of(preset), tuple(KINDS))
+        yield from cases_of(preset, network_of(preset))
     other = changed(network_of("b0"), dialect="pytorch")
-    yield from _networks("b0, pytorch dialect", other, ("tiny variances",))
+    yield from cases_of("b0, pytorch dialect", other, ("tiny variances",))
 
 
-def _networks(name: str, network: Network, kinds: tuple[str, ...]) -> Iterator[Case]:
+def cases_of(name: str, network: Network, kinds: tuple[str, ...] = tuple(KINDS)) -> Iterator[Case]:
+    """One network with weights of every kind."""
     images = images_for(network)
     models = [model_of(b, network, weights_of(kinds[0], network)) for b in (TORCH, KERAS)]
     for kind in kinds:
@@ -233,9 +236,9 @@ def _networks(name: str, network: Network, kinds: tuple[str, ...]) -> Iterator[C
         yield _case(name, kind, None, judged(models[0], models[1], images))
 
 
-def heads(count: int = HEADS) -> Iterator[Case]:
+def heads(count: int = HEADS, network: Network = B0) -> Iterator[Case]:
     """Random classifiers of few classes, on features that were computed once."""
-    network = resolve("b0", num_classes=None)
+    network = changed(network, num_classes=None)
     images = images_for(network)
     models = [model_of(b, network, weights_of("calibrated", network)) for b in (TORCH, KERAS)]
     noisy = models[0].noisy(images)
@@ -300,11 +303,16 @@ class _Classifier:
 
 
 def in_programs(
-    mistakes: tuple[Mutation, ...], kinds: tuple[str, ...] = tuple(KINDS)
+    mistakes: tuple[Mutation, ...],
+    kinds: tuple[str, ...] = tuple(KINDS),
+    given: Mapping[str, Network] = MappingProxyType({}),
 ) -> Iterator[Case]:
-    """Each mistake in PyTorch's program, against Keras's, which is right."""
+    """Each mistake in PyTorch's program, against Keras's, which is right.
+
+    `given` are other networks than the presets that the mistakes are made in.
+    """
     for preset in dict.fromkeys(mistake.preset for mistake in mistakes):
-        network = network_of(preset)
+        network = given.get(preset) or network_of(preset)
         images = images_for(network)
         right = model_of(KERAS, network, weights_of(kinds[0], network), Remembered)
         for kind in kinds:
