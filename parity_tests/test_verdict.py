@@ -127,8 +127,8 @@ def test_the_endings_of_compare(tmp_path, monkeypatch):
         "def means(x): return x.mean((2, 3))\n"
         "def other(x): return 1.01 * x.mean((2, 3))\n"
         "def one(x): return np.full((len(x), 1), 3.0)\n"
-        "def chaos(x): return np.sin(1e9 * x.mean((2, 3)))\n"
-        "def near(x): return np.sin(1e9 * x.mean((2, 3)) * (1 + 1e-7))\n"
+        "def chaos(x): return np.sin(1e9 * x[:, :, 3, 5].astype(float))\n"
+        "def near(x): return np.sin(1e9 * x[:, :, 3, 5].astype(float) * (1 + 1e-7))\n"
     )
     monkeypatch.chdir(tmp_path)
     for first, second, status, line in (
@@ -203,7 +203,7 @@ def test_what_rounding_explains_is_measured():
     scale = {"features": root_mean_square(value["features"])}
     tolerances = [
         judgement.explained_by_noise(value, {"features": value["features"] * (1 + moved)}, scale)
-        for moved in (1e-12, 1e-7, 1e-2)
+        for moved in (1e-12, 1e-9, 1e-2)
     ]
     least, more, anything = (float(found["features"][0]) for found in tolerances)
     assert least == 1e-11
@@ -211,26 +211,21 @@ def test_what_rounding_explains_is_measured():
     assert anything == np.inf
 
 
-@pytest.mark.parametrize("kind", ["no numbers", "a features' constant", "chaos"])
+@pytest.mark.parametrize("kind", ["no numbers", "constant features", "chaos"])
 def test_where_weights_show_nothing_others_do(kind):
     """The programs are run with calibrated weights, and a mistake in one of them is still seen."""
     weights = {**weights_of(SMALL)}
     if kind == "no numbers":
         weights["stem.bn.variance"] = -weights["stem.bn.variance"]
     elif kind == "chaos":
-        for name in weights:
-            if name.endswith("project_bn.scale"):
-                weights[name] = weights[name] * np.float32(1e15)
-            if name.endswith("se_expand.bias"):
-                weights[name] = weights[name] + np.float32(1e20)
+        weights = verdicts.KINDS["biases of ten thousand"](SMALL)
     else:
         weights["head.bn.scale"] = 0 * weights["head.bn.scale"]
     found = judged(
         model("torch", SMALL, weights), model("keras", SMALL, weights), images_for(SMALL)
     )
     assert found.judged.agrees
-    if kind != "chaos":
-        assert found.calibrated
+    assert found.calibrated
     other = replace(SMALL, dialect=replace(SMALL.dialect, epsilon=1e-5))
     wrong = model("keras", other, weights)
     assert not judged(model("torch", SMALL, weights), wrong, images_for(SMALL)).judged.agrees

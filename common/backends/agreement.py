@@ -201,7 +201,7 @@ def judged_batch(values: Values, noisy: Values, others: Values, weights: Weights
     """
     scale = scales(values, weights)
     explained = explained_by_noise(values, noisy, scale)
-    if not says_something(values, noisy, explained):
+    if not says_something(values, explained):
         return None
     return judge(values, others, scale, explained)
 
