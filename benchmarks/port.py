@@ -3,8 +3,10 @@
     python benchmarks/port.py [PRESET...]       (b0 and b7 by default; KerasHub ends at b5)
 
 Every conversion runs in a process of its own, imports included, as its users would run it; CPU
-seconds and peak memory are the process's own.  `x file` is peak memory over the size of the source
-file.  Absolute times mean nothing beyond the machine they were measured on.
+seconds and peak memory are the process's own.  Ours reads the result back.  `x file` is peak memory
+over the size of the source file.  The last lines are of a port with its proof, which runs both
+frameworks, against a process that imports these and ends; by turns, so that both meet the same
+machine.  Absolute times mean nothing beyond the machine they were measured on.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ JOBS = {
         None,
     ),
 }
+TURNS = 5  # of either, by turns
 DIALECTS = {"timm": "pytorch", "keras-hub": "pytorch"}
 
 
@@ -82,6 +85,11 @@ def main() -> None:
                     [sys.executable, __file__, "--source", size, folder, *source], check=True
                 )
                 measure(job, size, Path(folder))
+    for preset in arguments.presets:
+        with tempfile.TemporaryDirectory() as folder:
+            source = [preset, folder, "timm-tf", "source.pth"]
+            subprocess.run([sys.executable, __file__, "--source", *source], check=True)
+            measure_proof(preset, Path(folder))
 
 
 def write_source(preset: str, where: str, layout: str, name: str) -> None:
@@ -98,7 +106,7 @@ def write_source(preset: str, where: str, layout: str, name: str) -> None:
     if layout == "canonical":
         canonical.rename(folder / name)
     else:
-        port(canonical, folder / name, layout, verify=False)
+        port(canonical, folder / name, layout, run=False)
     config = {"architecture": f"efficientnet_{preset}", "num_classes": 1000}
     pretrained = {
         "mean": [0.485, 0.456, 0.406],
@@ -111,18 +119,15 @@ def write_source(preset: str, where: str, layout: str, name: str) -> None:
 
 
 def measure(job: str, preset: str, folder: Path) -> None:
-    """Run ours, with and without reading the result back, then the other; print their rows."""
+    """Run ours, then the other; print their rows."""
     (of, source), (layout, result), other = JOBS[job]
     port = (
         "import sys; from efficientnet_rosetta import port; "
-        "port(*sys.argv[1:4], dialect=sys.argv[4], verify={}, run=False)"
+        "port(*sys.argv[1:4], dialect=sys.argv[4], run=False)"
     )
     dialect = DIALECTS.get(of, "tensorflow")
     paths = [str(folder / source), str(folder / result), layout, dialect]
-    commands = {
-        "ours": [sys.executable, "-c", port.format(False), *paths],
-        "ours, read back": [sys.executable, "-c", port.format(True), *paths],
-    }
+    commands = {"ours": [sys.executable, "-c", port, *paths]}
     if other:
         commands[other] = [sys.executable, __file__, "--other", other, preset, str(folder)]
     size = (folder / source).stat().st_size / 2**20
@@ -138,6 +143,30 @@ def measure(job: str, preset: str, folder: Path) -> None:
         )
 
 
+def measure_proof(preset: str, folder: Path) -> None:
+    """A port to keras.applications with its proof, against the imports; the median of each."""
+    program = (
+        "import sys; from efficientnet_rosetta import port; "
+        "done = port(*sys.argv[1:], dialect='tensorflow', force=True); "
+        "assert done.verdict.ending == 'proved', done.verdict"
+    )
+    paths = [str(folder / "source.pth"), str(folder / "result.weights.h5"), "keras-applications"]
+    commands = {
+        "importing both frameworks": [sys.executable, "-c", "import torch, tensorflow, keras"],
+        "port with its proof": [sys.executable, "-c", program, *paths],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(TURNS):
+        for name, command in commands.items():
+            seconds[name].append(cost(command)[0])
+    baseline, ours = (sorted(found)[TURNS // 2] for found in seconds.values())
+    print(
+        f"{preset:<7}{' against '.join(reversed(commands))}: {ours:.1f} and {baseline:.1f} CPU s, "
+        f"ratio {ours / baseline:.2f}",
+        flush=True,
+    )
+
+
 def cost(command: list[str]) -> tuple[float, float]:
     """CPU seconds and peak memory in MiB of one process."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -148,6 +177,7 @@ def cost(command: list[str]) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(errors.decode())
+    # The usage of a process has that of those that it waited for, such as the one of a proof.
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 

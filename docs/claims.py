@@ -56,10 +56,10 @@ VERDICTS = """
 nothing is wrong, or if a mistake is made and nothing differs. Programs are compared in float64 on
 {sizes} pixels.
 
-Without a mistake, PyTorch against Keras: {heads} random heads of 1, 2, 3 and 5 classes, and every
-preset, L2 narrower than it is, with weights of every kind below. With one: every mistake above that
-shows in inference, made in PyTorch's program, with the same weights of the preset that the mistake
-is of, and every mistake in carrying weights, made while a file is written.
+Without a mistake, PyTorch against Keras: {heads} random heads of 1, 2, 3 and 5 classes, and
+{networks} with weights of the kinds below (L2 is made narrower). With one: {mistakes} mistakes that
+show in inference, each made in PyTorch's program, at the same weights of the preset that it is of,
+and mistakes in carrying weights, made while a file is written.
 
 """
 
@@ -151,7 +151,12 @@ def _verdicts(found: dict) -> str:
     rows.append(["all", *totals])
     heads, files = found["heads"], found["mistakes in files"]
     return (
-        VERDICTS.format(sizes=sizes, heads=heads["cases"])
+        VERDICTS.format(
+            sizes=sizes,
+            heads=heads["cases"],
+            networks=", ".join(dict.fromkeys(row["network"] for row in found["networks"]["rows"])),
+            mistakes=len({row["mistake"] for row in found["mistakes in programs"]["rows"]}),
+        )
         + f"Of the heads, {heads['wrong']} were false alarms; of {files['cases']} mistakes in "
         f"files, {files['wrong']} were missed.\n\n{_table(rows)}"
     )

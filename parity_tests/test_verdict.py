@@ -94,7 +94,8 @@ def test_a_file_that_does_not_read_back_differs(source, tmp_path):
     with verdicts._written(wrong):
         done = run("port", source, tmp_path / "out.safetensors", "--to", "canonical")
     assert done.exit_code == 1
-    assert last(done) == "differs: stem.bn.mean does not read back as it was written"
+    assert last(done).startswith("differs: stem.bn.mean does not read back as it was written")
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_other_weights_differ_whatever_the_outputs_say(source, tmp_path, monkeypatch):
@@ -161,7 +162,7 @@ def test_one_value_and_two_are_compared(classes):
     network = replace_classes(classes)
     found = compared(model("torch", network), model("keras", network), images_for(network))
     assert found.judged.agrees
-    assert found.judged.tolerance == 1e-11
+    assert 1e-11 <= found.judged.tolerance < 1e-9
     wrong = {**weights_of(network)}
     wrong["classifier.bias"] = wrong["classifier.bias"] + np.float32(1e-6)
     other = model("keras", network, wrong)

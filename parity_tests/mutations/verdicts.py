@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -43,6 +43,7 @@ from efficientnet_rosetta.common.checkpoints import port as porting
 from efficientnet_rosetta.common.checkpoints.formats import LazyTensor
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.parity.run import environment
+from efficientnet_rosetta.common.spec import EfficientNetSpec
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import Weights, save
 from efficientnet_rosetta.common.weights.initial import initial
@@ -54,7 +55,7 @@ from .machine import Mutation, made
 
 DTYPE = "float64"
 CLASSES = (1, 2, 3, 5)
-B0 = resolve("b0")
+B0 = cast(EfficientNetSpec, resolve("b0"))
 HEADS = 600
 # L2 has the depth of its own, and a width of which two copies in float64 fit into memory.
 NARROWER = {"l2": {"width": 1.1}}
@@ -241,17 +242,17 @@ def cases_of(name: str, network: Network, kinds: tuple[str, ...] = tuple(KINDS))
         yield _case(name, kind, None, judged(models[0], models[1], images))
 
 
-def heads(count: int = HEADS, network: Network = B0) -> Iterator[Case]:
+def heads(count: int = HEADS, network: EfficientNetSpec = B0) -> Iterator[Case]:
     """Random classifiers of few classes, on features that were computed once."""
-    network = changed(network, num_classes=None)
-    images = images_for(network)
-    models = [model_of(b, network, weights_of("calibrated", network)) for b in (TORCH, KERAS)]
+    headless = changed(network, num_classes=None)
+    images = images_for(headless)
+    models = [model_of(b, headless, weights_of("calibrated", headless)) for b in (TORCH, KERAS)]
     noisy = models[0].noisy(images)
     features = [[model.run(batch)["features"] for batch in images] for model in models]
     random, last = np.random.default_rng(5), {}
     for number in range(count):
         classes = CLASSES[number * len(CLASSES) // count]
-        dressed = changed(network, num_classes=classes)
+        dressed = changed(headless, num_classes=classes)
         if classes not in last:
             # Of a network with few blocks, whose classifier is the same.
             brief = resolve("b0", width=network.width, depth=0.1, num_classes=classes)
@@ -271,8 +272,8 @@ def heads(count: int = HEADS, network: Network = B0) -> Iterator[Case]:
             found = judged_batch(values, moved, others, head)
             assert found is not None
             worst.append(found)
-        found = Agreement(max(worst, key=lambda one: one.share))
-        yield _case(f"{classes} classes", "a random head", None, found)
+        agreement = Agreement(max(worst, key=lambda one: one.share))
+        yield _case(f"{classes} classes", "a random head", None, agreement)
 
 
 def _head(network: Network, number: int, random: np.random.Generator) -> Weights:
@@ -390,17 +391,21 @@ def main() -> None:
     }
     path, *chosen = sys.argv[1:]
     for name in chosen or parts:
-        cases = list(_told(parts[name]()))
-        found = json.loads(Path(path).read_text()) if Path(path).exists() else {}
-        found |= {SCHEMA_KEY: SCHEMA, "environment": environment(), "sizes": SIZES}
-        found[name] = {
-            "cases": len(cases),
-            "wrong": sum(not case.right for case in cases),
-            "by weights": counted(cases),
-            # Of heads, one line would say as much as all.
-            "rows": [asdict(case) for case in cases if name != "heads" or not case.right],
-        }
-        Path(path).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
+        write(Path(path), name, list(_told(parts[name]())))
+
+
+def write(path: Path, part: str, cases: list[Case]) -> None:
+    """Put the cases of one part into the file of results."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    found |= {SCHEMA_KEY: SCHEMA, "environment": environment(), "sizes": SIZES}
+    found[part] = {
+        "cases": len(cases),
+        "wrong": sum(not case.right for case in cases),
+        "by weights": counted(cases),
+        # Of heads, one line would say as much as all.
+        "rows": [asdict(case) for case in cases if part != "heads" or not case.right],
+    }
+    path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def _told(cases: Iterator[Case]) -> Iterator[Case]:
