@@ -192,7 +192,9 @@ def tf2onnx_exporter(opset: int = 15, **options) -> Callable[[Path], Path]:
 
 def keras_exporter(path: Path) -> Path:
     """Keras's own way to ONNX, which leaves inputs that nothing uses."""
-    keras_model(path.parent).export(str(path), format="onnx", verbose=False)
+    model = keras_model(path.parent)
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # it must have been called once
+    model.export(str(path), format="onnx", verbose=False)
     return path
 
 

@@ -48,9 +48,8 @@ def traced(folder):
 
 @lru_cache(maxsize=1)
 def scripted(folder):
-    """A model inside of another, as whoever adds a softmax has it."""
-    model = torch.nn.Sequential(torch_model("torchvision", folder, CLASSES), torch.nn.Softmax(1))
-    torch.jit.script(model.eval()).save(folder / "scripted.pt")
+    model = torch_model("torchvision", folder, CLASSES)
+    torch.jit.script(model).save(folder / "scripted.pt")
     return folder / "scripted.pt"
 
 
