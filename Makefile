@@ -26,14 +26,21 @@ fi
 endef
 SHELL := /bin/bash
 
+# What the pages are made from; they are built again only where something in it is newer.
+PAGES := build/docs/.built
+PARTS := common torch_impl keras_impl efficientnet_rosetta parity_tests docs examples benchmarks .github
+SOURCES := $(shell find $(wildcard $(PARTS)) -type f -not -name '*.pyc') README.md CHANGELOG.md CONTRIBUTING.md
+
 .PHONY: parity test test-slow lint docs docs-check docs-test benchmark clean
 
 parity: $(COMPARING)
 	$(BIN)/rosetta parity
 
 # Two workers of one thread each: most tests are of small networks, and more threads than cores wait.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# The linters and the pages take a core each.
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint docs
+	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs $(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
@@ -49,9 +56,12 @@ lint: $(INSTALLED)
 		-p efficientnet_rosetta
 
 # The pages: build/docs/index.html.
-docs: $(INSTALLED)
+docs: $(PAGES)
+
+$(PAGES): $(INSTALLED) $(SOURCES)
 	rm -rf build/docs
 	$(SPHINX) -q docs build/docs
+	@touch $@
 
 # Pages, links and excerpts by reading them.
 docs-check: docs
@@ -61,7 +71,7 @@ docs-check: docs
 docs-test: docs-check
 	rm -rf build/pictures
 	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs ROSETTA_PICTURES=build/pictures \
-		$(BIN)/pytest -m browser parity_tests/site
+		$(BIN)/pytest -n 2 -m browser parity_tests/site
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py

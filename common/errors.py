@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ._util.one_line import one_line
+
 # What our own code raises where it is wrong, and not the file: never told as somebody's damage.
 OWN_FAULTS = (AttributeError, NameError, NotImplementedError, TypeError)
 OURS = __name__.partition(".")[0]
@@ -36,7 +38,7 @@ class RosettaError(ValueError):
     """
 
     def __init__(self, message: str, *, argument: str | None = None):
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.argument = argument
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -64,11 +66,11 @@ class MissingDependencyError(RosettaError, ImportError):
 
 
 class FileError(RosettaError):
-    """A file, or a folder, cannot be used; `path` is its name."""
+    """A file, or a folder, cannot be used; `path` is its name, and `problem` what is wrong."""
 
     def __init__(self, path: str | Path, problem: str, *, argument: str | None = None):
         super().__init__(f"{path}: {problem}", argument=argument)
-        self.path = Path(path)
+        self.path, self.problem = Path(path), problem
 
 
 class DamagedFileError(FileError):

@@ -53,6 +53,8 @@ class Dialect:
     momentum: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise UsageError(f"the name of a dialect is {self.name!r}; it must be text")
         if self.padding not in ("same", "symmetric"):
             raise UsageError(f"padding is {self.padding!r}; it must be 'same' or 'symmetric'")
         positive("epsilon", self.epsilon)

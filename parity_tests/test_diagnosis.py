@@ -7,10 +7,11 @@ from itertools import pairwise
 import pytest
 from typer.testing import CliRunner
 
+from efficientnet_rosetta.common.backends.align import ROUNDING
 from efficientnet_rosetta.common.backends.comparison import TOLERANCES, Comparison, Error
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.parity.diagnosis import JUMP, ROUNDING, growth
+from efficientnet_rosetta.common.parity.diagnosis import JUMP, growth
 from parity_tests.support import BACKENDS, parity, small, wrong_epsilon
 
 

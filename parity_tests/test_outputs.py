@@ -6,6 +6,7 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.backends import registry
+from efficientnet_rosetta.common.backends.judgement import PROVED
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.checkpoints.run_files import (
     FileRun,
@@ -38,9 +39,10 @@ def rosetta(*arguments):
 def test_a_port_runs_both_files_in_their_own_frameworks(source, tmp_path):
     done = port(source, tmp_path / "b0.weights.h5", "keras-applications")
     assert done.outputs.frameworks == ("torch", "keras")
-    assert (done.outputs.endpoint, done.outputs.pixels) == ("logits", 224)
-    assert 0 < done.outputs.error < 1e-4  # of two frameworks, so there is some rounding
+    assert (done.outputs.precision, done.outputs.images) == ("float64", 4)
+    assert 0 < done.outputs.error < done.outputs.tolerance  # of two frameworks: some rounding
     assert done.outputs.agree
+    assert done.verdict.ending == PROVED
 
 
 def test_other_weights_are_seen(source, tmp_path):
@@ -63,7 +65,7 @@ def test_another_dialect_is_measured(source):
 def test_a_refusal_says_what_it_would_cost(source, tmp_path):
     done = rosetta("port", source, tmp_path / "out.pth", "--to", "timm")
     assert isinstance(done.exception, RosettaError)
-    assert "on a test photograph its logits would change by up to" in str(done.exception)
+    assert "on test images its features would change by up to" in str(done.exception)
     assert "force it to write them anyway" in str(done.exception)
     assert not (tmp_path / "out.pth").exists()
 
@@ -86,13 +88,13 @@ def test_a_new_classifier(source, tmp_path):
         port(source, out, "timm-tf", classes=0, force=True)
 
 
-def test_float16_is_measured_and_no_failure(source, tmp_path):
+def test_float16_is_the_same_function_and_its_cost_is_measured(source, tmp_path):
     done = rosetta(
         "port", source, tmp_path / "h.safetensors", "--to", "canonical", "--dtype", "float16"
     )
     assert done.exit_code == 0
-    assert "run: logits" in done.stdout
-    assert "DIFFER" in done.stdout
+    assert "note: rounding the weights changes the outputs by up to" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("proved: ")
 
 
 def test_float16_that_overflows_is_refused(source, tmp_path):
@@ -114,7 +116,8 @@ def test_verify_says_whether_the_outputs_differ(source, tmp_path):
     done = rosetta("verify", source, other)
     assert done.exit_code == 1
     assert "1 tensors differ" in done.stdout
-    assert "agree: largest error" in done.stdout
+    assert "DIFFER: largest error" in done.stdout
+    assert done.stdout.splitlines()[-1] == "differs: classifier.bias of the two files"
 
 
 def test_verify_compares_dialects(tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from torch.nn import functional as F
 
+from efficientnet_rosetta.common.backends.align import HEAT_SIDE, align, edges_of, first_divergence
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.backends.trace import Step, Trace
-from efficientnet_rosetta.common.parity.align import HEAT_SIDE, align, edges_of, first_divergence
 from efficientnet_rosetta.torch_impl import efficientnet
 from parity_tests.support import images_for, reference, small, weights_of
 

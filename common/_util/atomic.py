@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
+import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from ..errors import FileError, RosettaError
 
@@ -41,6 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=temporary_prefix(target))
         os.close(handle)
     temporary = Path(name)
+    _unfinished.add(temporary)
     try:
         with naming(path, temporary):
             yield temporary
@@ -50,8 +55,55 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.chmod(0o666 & ~umask)  # mkstemp makes files private
             temporary.replace(target)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        _remove(temporary)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, for what is to be moved to it; gone after the block."""
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=temporary_prefix(path)))
+    _unfinished.add(folder)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+_unfinished: set[Path] = set()  # temporary files and folders that are there now
+ENDING = ("SIGTERM", "SIGHUP")  # what ends a program that does not look after it
+
+
+def _remove(temporary: Path) -> None:
+    """Take away a temporary file or folder, and what a format put beside it for a while."""
+    for path in (*temporary.parent.glob(f"{glob.escape(temporary.name)}*"), temporary):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
+    _unfinished.discard(temporary)
+
+
+@contextmanager
+def leaving_nothing_behind() -> Iterator[None]:
+    """Take temporary files away when the process is told to end, and then end."""
+    here = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() == here:  # and not one that reads images
+            for temporary in tuple(_unfinished):
+                _remove(temporary)
+        os.kill(os.getpid(), number)
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    free = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in free:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def temporary_prefix(path: Path) -> str:
@@ -73,8 +125,7 @@ def naming(path: str | Path, temporary: str | Path) -> Iterator[None]:
     except FileError as error:
         if not _is_of(error.path, temporary):
             raise
-        problem = str(error).removeprefix(f"{error.path}: ")
-        raise FileError(path, problem, argument=error.argument) from error.__cause__
+        raise FileError(path, error.problem, argument=error.argument) from error.__cause__
     except RosettaError:
         raise
     except Exception as error:

@@ -23,6 +23,9 @@ class SharedFields(TypedDict):
     dialect: Dialect
 
 
+LARGEST_SIDE = 2**16  # pixels
+
+
 def shared_fields(
     *,
     resolution: int | Size,
@@ -84,15 +87,15 @@ def image_size(resolution: int | Size, smallest: int) -> Size:
     """A side in pixels, or (height, width), as the latter.
 
     Raises:
-        UsageError: a side is below the smallest.
+        UsageError: a side is below the smallest, or longer than any image.
     """
     sides = resolution if isinstance(resolution, tuple | list) else (resolution, resolution)
     size = [whole(side) for side in sides]
-    kept = [side for side in size if side is not None and side >= smallest]
+    kept = [side for side in size if side is not None and smallest <= side <= LARGEST_SIDE]
     if len(size) != 2 or kept != size:
         raise UsageError(
             f"resolution is {resolution}; each side must be a whole number of at least "
-            f"{smallest} pixels, the stride of the whole network"
+            f"{smallest} pixels, the stride of the whole network, and at most {LARGEST_SIDE:,}"
         )
     height, width = kept
     return height, width

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
 from ..images.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ..network import DIALECTS, Dialect
-from ..weights.metadata import NORMALIZATION
-from .formats import Checkpoint, LazyTensor
+from .formats import LazyTensor
 from .recognition import Reading
+from .stated import CONFIG_FILE, neighbour
 
-CONFIG_LIMIT = 2**22  # bytes
-CONFIG_FILE = "config.json"  # what Hugging Face's hub keeps beside a file of weights
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
 FILE_NAMES = {
@@ -64,18 +60,6 @@ def _named(name: str) -> str | None:
     return next(hints, None)
 
 
-def neighbour(path: Path) -> dict[str, Any]:
-    """What a Hugging Face `config.json` beside a file of weights says; nothing if there is none."""
-    config = (path if path.is_dir() else path.parent) / CONFIG_FILE
-    try:
-        if not config.is_file() or config.stat().st_size > CONFIG_LIMIT:
-            return {}
-        content = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def constants(reading: Reading) -> Normalization | None:
     """What a Keras file says of the image, in the constants of its graph."""
     marker, inside = reading.form.marker, reading.names
@@ -89,20 +73,6 @@ def constants(reading: Reading) -> Normalization | None:
         mean, variance = (constant.read() for constant in constants)
         return from_keras(mean, variance)
     return None
-
-
-def stated_normalization(checkpoint: Checkpoint) -> Normalization | None:
-    """What a file's metadata, or timm's configuration beside it, says of the image."""
-    stated = checkpoint.metadata.get(NORMALIZATION)
-    if stated is None:
-        stated = neighbour(checkpoint.path).get("pretrained_cfg")
-    try:
-        stated = json.loads(stated) if isinstance(stated, str) else stated
-        if not isinstance(stated, dict):
-            return None
-        return Normalization(tuple(map(float, stated["mean"])), tuple(map(float, stated["std"])))
-    except (TypeError, KeyError, ValueError, RecursionError):
-        return None
 
 
 def from_keras(mean: np.ndarray, variance: np.ndarray) -> Normalization:

@@ -13,13 +13,14 @@ from ..network import Dialect, Network
 from ..weights.canonical import check
 from ..weights.metadata import ACTIVATION, FORMAT, network_from
 from .choosing import Choice, choose
-from .evidence import constants, dialect_of, possible_dialects, stated_normalization
+from .evidence import constants, dialect_of, possible_dialects
 from .formats import Checkpoint, LazyTensor, read
 from .formats.wrappers import AVERAGED_MODEL_COUNTER, around
 from .heads import REST, Head, judge, refused
 from .layouts import Form, Layout
 from .layouts.canonical import CANONICAL
 from .recognition import Reading, readings, views
+from .stated import stated_normalization
 from .unexplained import unexplained
 
 __all__ = ["Match", "match", "match_with", "undecided"]
@@ -156,7 +157,9 @@ def _explained(checkpoint: Checkpoint, choice: Choice, told: str | None) -> Matc
         dialect=dialect,
         dialect_from=dialect_from,
         normalization=(
-            constants(first) or stated_normalization(checkpoint) or first.layout.normalization
+            constants(first)
+            or stated_normalization(checkpoint, network.in_channels)
+            or first.layout.normalization
         ),
         weights={**first.weights, **head.weights},
         stored={name: origin[key] for name, key in {**first.stored, **head.stored}.items()},
@@ -201,7 +204,7 @@ def _canonical(checkpoint: Checkpoint, told: str | None) -> Match:
         possible=(network.dialect,),
         dialect=network.dialect,
         dialect_from="the file",
-        normalization=stated_normalization(checkpoint),
+        normalization=stated_normalization(checkpoint, network.in_channels),
         weights={name: weights[name] for name in network.tensors},
         stored={name: name for name in network.tensors},
         dropped={**dropped, **checkpoint.beside},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._util.result import Result
 from ..counting import count
-from ..weights.canonical import fingerprint
+from ..weights.canonical import fingerprint, unusable
 from ..weights.metadata import UNFAITHFUL
 from .identify import Match, match
 
@@ -36,6 +36,7 @@ class Inspection(Result):
         repr=False
     )  # the canonical name of every key, or why it holds no weights
     mark: str | None  # of a file that was forced on a library with another dialect
+    unusable: dict[str, str]  # tensors with which nothing can be computed, by canonical name
     head: dict[str, tuple[int, ...]]  # shapes of what has weights and is not of the network
     head_problem: str | None  # what keeps the only dense layer from being the classifier
     activation: str | None  # of the classifier's outputs; None where the file does not say
@@ -90,6 +91,7 @@ def inspection(found: Match) -> Inspection:
         averaged=found.averaged,
         ending=found.ending,
         notes=found.head.notes,
+        unusable=unusable(found.weights),
     )
 
 

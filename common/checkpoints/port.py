@@ -7,17 +7,20 @@ source and the result is `run_files.py`, in a process of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from .._util.files import is_there
 from .._util.result import Result
 from ..architectures import changed
+from ..backends.judgement import DIFFERS, Verdict
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
 from ..network import Dialect, Network
-from ..weights.canonical import fingerprint
+from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
 from ..weights.metadata import ACTIVATION, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
@@ -27,7 +30,7 @@ from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import config
-from .run_files import FileRun, NotRun, Outputs, compare_runs
+from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 NARROW = ("float16", "bfloat16")
 DTYPES = ("float32", "float16")  # that every format can hold
@@ -48,7 +51,8 @@ class Ported(Result):
     written: tuple[str, ...] = field(repr=False)  # keys that are not weights of the network
     fingerprint: str
     verified: bool  # read back, with the same fingerprint
-    outputs: Outputs | NotRun | None  # of source and result; None where they were not to be run
+    outputs: Outputs | NotRun  # of source and result
+    verdict: Verdict
     faithful: bool
     expects: str  # what to give the result
     notes: tuple[str, ...]
@@ -71,14 +75,16 @@ def port(
     force: bool = False,
     verify: bool = True,
     run: bool = True,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> Ported:
     """Write the weights of a file in another layout, in the format of the destination's suffix.
 
     `drop_head` leaves out the classifier, or whatever else follows the network in its place.
     `classes` replaces it by a new classifier of so many classes, with the official initialisation.
     Of several networks in a file, `network` is the prefix of the one that is meant, and `raw`
-    prefers the raw weights to their moving average.  `verify` reads the result back; `run`, with
-    it, also runs both files on a photograph where a framework is installed.
+    prefers the raw weights to their moving average.  The result is always read back.  With `verify`
+    and `run` both files are also run on the same images, where a framework is installed, and judged
+    by what rounding explains.  `progress` is told what is done next.
 
     Raises:
         RosettaError: either file, the layout or the combination is not possible; nothing was
@@ -91,7 +97,7 @@ def port(
         raise UsageError(
             "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
         )
-    _check_target(destination, to, force)
+    _check_target(Path(source), destination, to, force)
     found = match(source, dialect, raw, network)
     if not drop_head and classes is None:
         found.refuse_head("drop_head")
@@ -100,17 +106,28 @@ def port(
     layout, format = _target(destination, to, found)
     target = _target_network(found, drop_head, classes)
     faithful = layout.runs(target.name, found.dialect)
-    runs = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, network)
+    original = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, found.prefix)
     if not faithful and not force:
-        raise _unfaithful(found, layout, target, runs if run else None)
+        raise _unfaithful(found, layout, target, original if run else None)
     weights = _target_weights(found, target, classes, dtype)
+    if not force:
+        _check_values(found.checkpoint.path, weights)
     content, extra = _arranged(layout, format, target, weights, found)
-    write(destination, format, content)
     mark = fingerprint(weights)
-    outputs = None
-    if verify:
-        _read_back(destination, found.dialect, mark, layout)
-        outputs = _run_both(found, destination, layout, runs) if run else None
+    progress(f"writing {destination}")
+    # Read back while it is still aside: what does not read back takes no file's place.
+    check = partial(
+        _check_read_back, dialect=found.dialect, weights=weights, mark=mark, layout=layout
+    )
+    lost = ""
+    try:
+        write(destination, format, content, check)
+    except _LostError as error:
+        lost = f"{error}; {destination} was not written"
+    outputs: Outputs | NotRun = NOT_ASKED
+    if run and verify and not lost:
+        progress("comparing the outputs of both files")
+        outputs = _run_both(found, destination, layout, target, original, dtype)
     return Ported(
         source=inspection(found),
         destination=destination,
@@ -121,15 +138,16 @@ def port(
         dropped={**found.dropped, **_left_behind(found, weights, classes)},
         written=tuple(extra),
         fingerprint=mark,
-        verified=verify,
+        verified=not lost,
         outputs=outputs,
+        verdict=_verdict(outputs, mark, lost, None if faithful else layout),
         faithful=faithful,
         expects=_fed_with(layout, found),
         notes=(*layout.notes, *found.head.notes, *_activation_note(layout, target, found)),
     )
 
 
-def _check_target(destination: Path, to: str, force: bool) -> None:
+def _check_target(source: Path, destination: Path, to: str, force: bool) -> None:
     """Report what cannot be written before anything is read."""
     if to not in LAYOUT_NAMES:
         raise UsageError(f"unknown layout {to!r}; choose from {', '.join(LAYOUT_NAMES)}")
@@ -137,11 +155,21 @@ def _check_target(destination: Path, to: str, force: bool) -> None:
     if not kinds:
         raise FileError(destination, f"{to} is read only; choose another layout")
     _format(destination, to, kinds)
-    exists = destination.exists() or index_of(destination).exists()
-    if exists and not force:
+    there = [path for path in (destination, index_of(destination)) if is_there(path)]
+    if any(_same_file(path, other) for path in there for other in (source, index_of(source))):
+        raise FileError(destination, "is the source itself; name another file")
+    if there and not force:
         raise ExistsError(
             destination, "exists; choose another name, or overwrite it", argument="force"
         )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, be it through a link."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _format(destination: Path, to: str, kinds: Collection[str]) -> str:
@@ -182,7 +210,7 @@ def _target_network(found: Match, drop_head: bool, classes: int | None) -> Netwo
 def _unfaithful(
     found: Match, layout: Layout, network: Network, mine: FileRun | None
 ) -> UnfaithfulError:
-    """Why a port is refused, and what it would cost on a photograph, if it is to be run there."""
+    """Why a port is refused, and what it would cost on test images, if it is to be run there."""
     ours, theirs = network.dialect, layout.dialects[network.name]
     runs = " or ".join(f"{d.padding} padding and epsilon {d.epsilon:g}" for d in theirs)
     cost, said = None, "the outputs would be others"
@@ -191,8 +219,8 @@ def _unfaithful(
         if isinstance(outputs, Outputs):
             cost = outputs.error
             said = (
-                f"on a test photograph its {outputs.endpoint} would change by up to {cost:.2g} "
-                "standard deviations"
+                f"on test images its {outputs.endpoint} would change by up to {cost:.2g} times "
+                "their size"
             )
     return UnfaithfulError(
         found.checkpoint.path,
@@ -223,9 +251,8 @@ def _activation_note(layout: Layout, network: Network, found: Match) -> tuple[st
     if network.num_classes is None or activation is None:
         return ()
     if not layout.has_graph:
-        return (
-            ("the outputs of the source go through a sigmoid",) if activation == "sigmoid" else ()
-        )
+        sigmoid = activation == "sigmoid"
+        return ("the outputs of the source go through a sigmoid",) if sigmoid else ()
     if activation == "softmax":
         return ()
     argument = None if activation == "linear" else activation
@@ -250,6 +277,17 @@ def _target_weights(
     if dtype == "float16":
         _check_range(path, weights)
     return weights
+
+
+def _check_values(path: Path, weights: Mapping[str, LazyTensor]) -> None:
+    """NaN and infinity are no weights, and what holds them is damaged or did not converge."""
+    found = unusable(weights)
+    if found:
+        name, why = next(iter(found.items()))
+        more = f", and {len(found) - 1} other tensors are no better" if len(found) > 1 else ""
+        raise FileError(
+            path, f"{name} {why}{more}; force it to write them as they are", argument="force"
+        )
 
 
 def _check_range(path: Path, weights: Mapping[str, LazyTensor]) -> None:
@@ -313,22 +351,57 @@ def _file_metadata(
     return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
 
 
-def _read_back(path: Path, dialect: Dialect, mark: str, layout: Layout) -> None:
-    again = match(path, None if layout.name == "canonical" else dialect.name)
-    if fingerprint(again.weights) != mark:
-        raise FileError(path, f"does not read back as {layout.name} with the same weights")
+class _LostError(Exception):
+    """What was written does not give back what it was given."""
 
 
-def _run_both(found: Match, destination: Path, layout: Layout, mine: FileRun) -> Outputs | NotRun:
-    """Source and result on a photograph, each as its own library would compute it."""
+def _check_read_back(
+    path: Path, dialect: Dialect, weights: Mapping[str, LazyTensor], mark: str, layout: Layout
+) -> None:
+    try:
+        again = match(path, None if layout.name == "canonical" else dialect.name)
+    except FileError as error:
+        raise _LostError(f"what was written cannot be read back: {error}") from error
+    if fingerprint(again.weights) == mark:
+        return
+    for name, stored in weights.items():
+        found = again.weights.get(name)
+        if found is None or not np.array_equal(
+            np.asarray(stored, np.float32), np.asarray(found, np.float32), equal_nan=True
+        ):
+            raise _LostError(f"{name} does not read back as it was written")
+    raise _LostError("what was written reads back as another network")
+
+
+def _run_both(
+    found: Match,
+    destination: Path,
+    layout: Layout,
+    network: Network,
+    original: FileRun,
+    dtype: str | None,
+) -> Outputs | NotRun:
+    """Source and result on the same images, each as its own library would compute it."""
+    # The result holds the weights of the source, which was seen when it was read back.
     if found.ending:
         return NotRun(f"the network {found.ending}")
-    ours, theirs = mine.dialect, layout.dialects.get(found.network.name, ())
-    runs_ours = layout.runs(found.network.name, ours)
+    ours, theirs = network.dialect, layout.dialects.get(network.name, ())
+    runs_ours = layout.runs(network.name, ours)
     return compare_runs(
-        replace(mine, framework=found.layouts[0].framework),
+        FileRun(destination, found.layouts[0].framework, ours),
         FileRun(destination, layout.framework, ours if runs_ours else theirs[0]),
+        None if dtype is None else original,
     )
+
+
+def _verdict(outputs: Outputs | NotRun, mark: str, lost: str, unfaithful: Layout | None) -> Verdict:
+    if lost:
+        return Verdict(DIFFERS, lost)
+    found = verdict_on(outputs, mark)
+    if unfaithful is not None and found.ending != DIFFERS:
+        # Also where nothing was run, or what was run does not show it.
+        return Verdict(DIFFERS, f"{unfaithful.library} uses other rules than these weights need")
+    return found
 
 
 def _fed_with(layout: Layout, found: Match) -> str:

@@ -1,4 +1,4 @@
-"""Running two files on the same picture, in a process of its own.
+"""Running two files on the same pictures, in a process of its own.
 
 The process keeps the frameworks, and the memory they take, out of the one that moves bytes.
 This module, run as a program, is that process; `compare_runs` starts it.
@@ -6,25 +6,25 @@ This module, run as a program, is that process; `compare_runs` starts it.
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from .._util.child import last_line, run_module
 from ..architectures import changed
-from ..backends.comparison import TOLERANCES, compare_endpoints
-from ..backends.protocol import loaded
+from ..backends.agreement import Agreement, Model, compared, images_for, moved
+from ..backends.judgement import DIFFERS, NOT_RUN, PROVED, Verdict
 from ..backends.registry import installed_backend
 from ..errors import RosettaError
-from ..images.decode import PHOTOGRAPH, photograph
 from ..network import Dialect, Network
 from .identify import match
 
-# L2 at its own 800 pixels takes more memory than most machines have.
-LARGEST_SIDE = 672
+PRECISION = "float64"
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,60 @@ class FileRun:
 
 @dataclass(frozen=True)
 class Outputs:
-    """How far the outputs of two runs are apart, relative to the spread of the first's."""
+    """How far apart the outputs of two runs are, where they are furthest for what is allowed.
 
-    endpoint: str  # "logits", or "features" where the classifiers cannot be compared
-    error: float  # the largest
-    tolerance: float
+    Errors are in units of the features' root mean square, or of the size of what is added up to a
+    logit.
+    """
+
     frameworks: tuple[str, str]
-    pixels: int
+    endpoint: str  # "features" or "logits"
+    error: float
+    tolerance: float  # what rounding explains there
+    precision: str  # what both computed in
+    images: int
+    difference: str  # the first operation that differs, in words; empty where they agree
+    calibrated: bool  # run with calibrated weights: the files' own magnify any rounding too much
+    narrowing: float | None = None  # by how much rounding the weights changes the outputs
 
     @property
     def agree(self) -> bool:
-        """Whether the error is within what float32 rounding explains."""
-        return self.error <= self.tolerance
+        """Rounding explains the error."""
+        return not self.difference
 
 
 @dataclass(frozen=True)
 class NotRun:
-    """Why there are no outputs: no framework is installed, or it ran out of memory."""
+    """Why there are no outputs: no framework is installed, memory ended, or nobody asked."""
 
     reason: str
 
 
-def compare_runs(first: FileRun, second: FileRun) -> Outputs | NotRun:
-    """Run two files on the photograph, in a process of its own."""
-    runs = [{**asdict(run), "path": str(run.path.absolute())} for run in (first, second)]
+NOT_ASKED = NotRun("they were not asked for")
+
+
+def verdict_on(outputs: Outputs | NotRun, fingerprint: str) -> Verdict:
+    """What a check of two files with the same weights ends in."""
+    if isinstance(outputs, NotRun):
+        return Verdict(NOT_RUN, outputs.reason)
+    if not outputs.agree:
+        return Verdict(DIFFERS, outputs.difference)
+    names = dict.fromkeys(outputs.frameworks)
+    both = " and ".join(names)
+    runs = f"{both} compute" if len(names) > 1 else f"{both} computes"
+    return Verdict(PROVED, f"the weights are the same ({fingerprint[:16]}), and {runs} the same")
+
+
+def compare_runs(
+    first: FileRun, second: FileRun, original: FileRun | None = None
+) -> Outputs | NotRun:
+    """Run two files on the same images, in a process of its own.
+
+    They may be one file, which two libraries run.  With an `original`, which the first was made of
+    by rounding its weights, it is also measured how far that moves the outputs.
+    """
+    given = (first, second) if original is None else (first, second, original)
+    runs = [{**asdict(run), "path": str(run.path.absolute())} for run in given]
     done = run_module(__name__, json.dumps(runs))
     if done.returncode != 0:
         return NotRun(last_line(done))
@@ -71,52 +101,77 @@ def compare_runs(first: FileRun, second: FileRun) -> Outputs | NotRun:
     return Outputs(**{**found, "frameworks": tuple(found["frameworks"])})
 
 
-def run_here(first: FileRun, second: FileRun) -> Outputs:
-    """Run two files in this process.
+def run_here(first: FileRun, second: FileRun, original: FileRun | None = None) -> Outputs:
+    """Run two files in this process, as `compare_runs` does in another.
 
     Raises:
         RosettaError: a file cannot be read, or no framework is installed.
+        MemoryError: a framework has too little of it.
     """
-    networks, weights = zip(*(_loaded(run) for run in (first, second)), strict=True)
-    if networks[0].num_classes != networks[1].num_classes:
-        networks = tuple(changed(network, num_classes=None) for network in networks)
-    image = photograph(PHOTOGRAPH, networks[0].in_channels, networks[0].resolution)[None]
-    values, frameworks = [], []
-    for run, network, arrays in zip((first, second), networks, weights, strict=True):
-        name, backend = installed_backend(run.framework)
-        model = loaded(backend, network, {name: arrays[name] for name in network.tensors})
-        values.append({networks[0].output: backend.run(model, image)})
-        frameworks.append(name)
-    error = compare_endpoints("second", values[0], values[1]).output
+    alike = replace(second, framework=first.framework, dialect=first.dialect) == first
+    one = _loaded(first)
+    other = one if alike else _loaded(second)
+    loaded = [
+        (changed(network, dialect=asdict(run.dialect)), arrays)
+        for run, (network, arrays) in zip((first, second), (one, other), strict=True)
+    ]
+    if len({network.num_classes for network, _ in loaded}) > 1:
+        loaded = [(changed(network, num_classes=None), arrays) for network, arrays in loaded]
+    models = [
+        Model(*installed_backend(run.framework), network, arrays, PRECISION)
+        for run, (network, arrays) in zip((first, second), loaded, strict=True)
+    ]
+    images = images_for(models[0].network)
+    found = compared(models[0], models[1], images)
+    narrowing = None
+    if original is not None and not found.difference:
+        narrowing = moved(models[0], _loaded(original)[1], images)
+    return _outputs(models, found, sum(map(len, images)), narrowing)
+
+
+def _outputs(
+    models: list[Model], found: Agreement, images: int, narrowing: float | None
+) -> Outputs:
+    judged = found.judged
     return Outputs(
-        endpoint=error.endpoint,
-        error=error.largest,
-        tolerance=TOLERANCES["float32"].limit,
-        frameworks=(frameworks[0], frameworks[1]),
-        pixels=max(networks[0].resolution),
+        frameworks=(models[0].name, models[1].name),
+        endpoint=judged.endpoint,
+        error=judged.error,
+        tolerance=judged.tolerance,
+        precision=PRECISION,
+        images=images,
+        difference=found.difference,
+        calibrated=found.calibrated,
+        narrowing=narrowing,
     )
 
 
 def _loaded(run: FileRun) -> tuple[Network, dict[str, np.ndarray]]:
     found = match(run.path, raw=run.raw, network=run.network)
-    network = changed(found.network, dialect=asdict(run.dialect))
-    if max(network.resolution) > LARGEST_SIDE:
-        network = changed(network, resolution=LARGEST_SIDE // 2)
-    weights = {name: np.asarray(stored, np.float32) for name, stored in found.weights.items()}
-    return network, weights
+    weights = {}
+    for name, stored in found.weights.items():
+        # float64 stays what it is; narrower types are exact in float32, which takes less memory.
+        wide = stored.dtype == np.float64
+        weights[name] = np.asarray(stored, np.float64 if wide else np.float32)
+    return found.network, weights
 
 
 def main() -> None:
-    """Read two runs from the command line, and print their comparison."""
+    """Read the runs from the command line, and print their comparison."""
+    gc.disable()  # looking for cycles is a quarter of what it takes to import the frameworks
     runs = [
         FileRun(**{**run, "path": Path(run["path"]), "dialect": Dialect(**run["dialect"])})
         for run in json.loads(sys.argv[1])
     ]
     try:
         outputs = run_here(*runs)
+    except MemoryError as error:
+        sys.exit(f"there is not enough memory ({error or 'no details'})")
     except RosettaError as error:
         sys.exit(str(error))
     sys.stdout.write(json.dumps(asdict(outputs)) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # what the frameworks do before they end takes as long as a third of their import
 
 
 if __name__ == "__main__":

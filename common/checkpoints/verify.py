@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .._util.result import Result
+from .._util.result import Result, plain
+from ..backends.judgement import DIFFERS, Verdict
 from ..errors import FileError
 from ..weights.canonical import fingerprint
 from .formats import LazyTensor
 from .heads import counted
 from .identify import Match, match_with
-from .run_files import FileRun, NotRun, Outputs, compare_runs
+from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,24 @@ class Verification(Result):
     fingerprints: tuple[str, str]
     dialects: tuple[tuple[str, ...], tuple[str, ...]]  # that each may be run in
     differences: tuple[Difference, ...]  # the largest first
-    outputs: Outputs | NotRun | None  # None where they are the same, or cannot be compared
+    outputs: Outputs | NotRun
     beside: tuple[str, ...] = ()  # what was not compared, for it is not of the network
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the check ended in."""
+        if not self.same_weights:
+            worst, number = self.differences[0], len(self.differences)
+            others = f" and {number - 1} more tensors" if number > 1 else ""
+            return Verdict(DIFFERS, f"{worst.name}{others} of the two files")
+        if not self.same_dialect:
+            one, other = (" or ".join(names) for names in self.dialects)
+            return Verdict(DIFFERS, f"the weights need different dialects: {one} against {other}")
+        return verdict_on(self.outputs, self.fingerprints[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain data, and the verdict."""
+        return {**super().to_dict(), "verdict": plain(self.verdict)}
 
     @property
     def same_weights(self) -> bool:
@@ -61,14 +79,15 @@ def verify(
     dialect: str | None = None,
     network: str | None = None,
     run: bool = True,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> Verification:
     """Whether two files hold the same network, and if not, where they part.
 
     `network` is the prefix of the network that is meant, in files that hold several.  What else is
     beside a network is not compared, and is named.
 
-    `run` compares their outputs on a photograph as well, where they are not the same and a
-    framework is installed.
+    With `run`, both are also run on the same images, each in the framework of its library where
+    that is installed, and judged by what rounding explains.  `progress` is told what is done next.
 
     Raises:
         RosettaError: a file cannot be read or explained.
@@ -78,15 +97,21 @@ def verify(
         fingerprints=(fingerprint(a.weights), fingerprint(b.weights)),
         dialects=(_names(a), _names(b)),
         differences=_differences(a.weights, b.weights),
-        outputs=None,
+        outputs=NOT_ASKED,
         beside=tuple(
             f"{f.checkpoint.path} has {counted(f.head.rest)} beside it"
             for f in (a, b)
             if f.head.rest
         ),
     )
-    if found.same or not run or a.network.name != b.network.name or a.ends_early or b.ends_early:
+    if a.network.name != b.network.name:
+        return replace(found, outputs=NotRun("the files hold networks of different sizes"))
+    ending = a.ending or b.ending
+    if ending:
+        return replace(found, outputs=NotRun(f"the network {ending}"))
+    if not run:
         return found
+    progress("comparing the outputs of both files")
     # Where one file leaves its dialect open, it is run in the other's.
     dialects = [
         mine.dialect or other.dialect or mine.possible[0] for mine, other in ((a, b), (b, a))

@@ -14,14 +14,16 @@ import efficientnet_rosetta as rosetta
 from .._util import json_text
 from ..network import DIALECTS
 from . import tables
-from .command import app
+from .command import app, say
 from .options import (
-    DIFFERS,
     BackendOption,
     GivenDialect,
     JsonFlag,
     PresetArgument,
+    RunFlag,
     SizeOption,
+    Steps,
+    end,
     pixels,
 )
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ..checkpoints.port import Ported
     from ..checkpoints.run_files import NotRun, Outputs
 
-SHOWN = 10  # tensors that differ
+SHOWN = 10  # tensors that differ, or that nothing can be computed with
 LAYERS_SHOWN = 12  # of a head
 
 FileArgument = Annotated[
@@ -67,9 +69,11 @@ def inspect(
         typer.echo(json_text.as_json(found), nl=False)
         return
     for name, value in _inspection_lines(found).items():
-        typer.echo(f"{name:<12}{value}")
+        say(f"{name:<12}{value}")
+    for name, why in list(found.unusable.items())[:SHOWN]:
+        say(f"{'warning':<12}{name} {why}")
     for key, role in found.keys.items() if keys else ():
-        typer.echo(f"{key}  {role}")
+        say(f"{key}  {role}")
 
 
 def _inspection_lines(found: Inspection) -> dict[str, str]:
@@ -157,34 +161,36 @@ def port(
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option(help="Read the result back, and run both files on a photograph."),
+        typer.Option(
+            help="Run both files on the same images, and compare the outputs in float64. The "
+            "weights are read back and compared in any case."
+        ),
     ] = True,
 ) -> None:
     """Move weights from any layout to any other, and prove that nothing changed.
 
-    A conversion that would change the outputs is refused.  Exit status: 0 if the result is proved,
-    1 if its outputs differ, 2 if nothing was written.
+    A conversion that would change the outputs is refused.  The last line says what is proved.  Exit
+    status: 0 if the weights and the outputs are, 1 if anything differs, 3 if the weights are proved
+    but the outputs were not run, 2 if nothing was written.
     """
-    from ..checkpoints.run_files import Outputs
-
-    done = rosetta.port(
-        source,
-        destination,
-        to,
-        dialect=dialect,
-        dtype=dtype,
-        drop_head=drop_head,
-        classes=classes,
-        raw=raw,
-        network=network,
-        force=force,
-        verify=verify,
-    )
+    with Steps() as steps:
+        done = rosetta.port(
+            source,
+            destination,
+            to,
+            dialect=dialect,
+            dtype=dtype,
+            drop_head=drop_head,
+            classes=classes,
+            raw=raw,
+            network=network,
+            force=force,
+            verify=verify,
+            progress=steps,
+        )
     for line in _port_lines(done):
-        typer.echo(line)
-    exact = done.faithful and dtype is None
-    if exact and isinstance(done.outputs, Outputs) and not done.outputs.agree:
-        raise typer.Exit(DIFFERS)
+        say(line)
+    end(done.verdict)
 
 
 def _port_lines(done: Ported) -> Iterator[str]:
@@ -214,21 +220,30 @@ def _port_lines(done: Ported) -> Iterator[str]:
         yield f"warning: {done.layout} uses other rules than these weights need; its outputs differ"
     if done.verified:
         yield f"verified: read back, fingerprint {done.fingerprint[:16]}"
-    if done.outputs is not None:
-        yield _outputs_line(done.outputs)
+    yield from _outputs_lines(done.outputs, ("source", "result"))
 
 
-def _outputs_line(outputs: Outputs | NotRun) -> str:
+def _outputs_lines(outputs: Outputs | NotRun, sides: tuple[str, str]) -> Iterator[str]:
+    """What was run, and how far apart it is; nothing where nothing was, which the verdict says."""
     from ..checkpoints.run_files import NotRun
 
     if isinstance(outputs, NotRun):
-        return f"not run: {outputs.reason}"
-    first, second = outputs.frameworks
-    return (
-        f"run: {outputs.endpoint} of source ({first}) and result ({second}) on a photograph of "
-        f"{outputs.pixels} pixels {'agree' if outputs.agree else 'DIFFER'}: largest error "
-        f"{outputs.error:.1e} standard deviations, allowed {outputs.tolerance:.0e}"
+        return
+    both = " and ".join(
+        f"{side} ({name})" for side, name in zip(sides, outputs.frameworks, strict=True)
     )
+    weights = ", with calibrated weights, as these magnify rounding," if outputs.calibrated else ""
+    yield (
+        f"run: {outputs.endpoint} of {both} on {outputs.images} images in "
+        f"{outputs.precision}{weights} {'agree' if outputs.agree else 'DIFFER'}: largest "
+        f"error {outputs.error:.1e} of their size, of which rounding explains "
+        f"{outputs.tolerance:.0e}"
+    )
+    if outputs.narrowing:
+        yield (
+            "note: rounding the weights changes the outputs by up to "
+            f"{outputs.narrowing:.1e} of their size"
+        )
 
 
 @app.command()
@@ -237,27 +252,32 @@ def verify(
     second: Annotated[Path, typer.Argument(help="Another checkpoint.")],
     dialect: GivenDialect = None,
     network: NetworkOption = None,
+    run: RunFlag = True,
 ) -> None:
     """Say whether two files hold the same network, whatever their layouts.
 
-    Exit status: 0 if they do, 1 if not, 2 if a file cannot be used.
+    The last line says what is proved.  Exit status: 0 if both hold the same weights, and their
+    libraries compute the same, 1 if anything differs, 3 if the weights are the same but the outputs
+    were not run, 2 if a file cannot be used.
     """
-    found = rosetta.verify(first, second, dialect=dialect, network=network)
+    with Steps() as steps:
+        found = rosetta.verify(
+            first, second, dialect=dialect, network=network, run=run, progress=steps
+        )
     for line in found.beside:
-        typer.echo(f"not compared: {line}")
+        say(f"not compared: {line}")
     if found.same:
-        typer.echo(f"the same network, fingerprint {found.fingerprints[0][:16]}")
-        return
-    if found.same_weights:
+        say(f"the same network, fingerprint {found.fingerprints[0][:16]}")
+    elif found.same_weights:
         one, other = (" or ".join(names) for names in found.dialects)
-        typer.echo(f"the same weights, but they need different dialects: {one} against {other}")
+        say(f"the same weights, but they need different dialects: {one} against {other}")
     else:
-        typer.echo(f"{len(found.differences)} tensors differ; the largest differences are:")
+        say(f"{len(found.differences)} tensors differ; the largest differences are:")
     for difference in found.differences[:SHOWN]:
-        typer.echo(f"{difference.name}  {difference.largest:.1e}")
-    if found.outputs is not None:
-        typer.echo(_outputs_line(found.outputs))
-    raise typer.Exit(DIFFERS)
+        say(f"{difference.name}  {difference.largest:.1e}")
+    for line in _outputs_lines(found.outputs, ("first", "second")):
+        say(line)
+    end(found.verdict)
 
 
 @app.command()
@@ -296,7 +316,7 @@ def export(
     )
     network = done.network
     outputs = f"{done.outputs[0]} to {done.outputs[-1]}" if endpoints else done.outputs[-1]
-    typer.echo(
+    say(
         f"{done.path}: {network.title} from {done.backend}, {network.dialect.name} dialect, "
         f"{pixels(network.resolution)} pixels, opset {done.opset}, output {outputs}"
     )

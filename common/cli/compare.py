@@ -12,7 +12,7 @@ import typer
 
 import efficientnet_rosetta as rosetta
 
-from .command import app
+from .command import app, say
 from .options import DIFFERS, GivenDialect, JsonFile
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ def compare(
             first, second, input=input_file, dialect=dialect, tolerance=tolerance, after=after
         )
         for line in _compare_lines(found):
-            typer.echo(line)
+            say(line)
         if found.resume is not None and after is None:
             options = [] if input_file is None else ["--input", str(input_file)]
             options += [] if dialect is None else ["--dialect", dialect]
             options += [] if tolerance == TOLERANCE else ["--tolerance", f"{tolerance:g}"]
             command = ["rosetta", "compare", first, second, *options, "--after", *found.resume]
-            typer.echo(f"  run only the rest again: {shlex.join(command)}")
+            say(f"  run only the rest again: {shlex.join(command)}")
         if report:
             report.write_text(as_json(found), encoding="utf-8")
     raise typer.Exit(0 if found.agree else DIFFERS)
@@ -81,7 +81,7 @@ def compare(
 
 def _compare_lines(found: Compared) -> Iterator[str]:
     """What two programs are, whether they agree, and if not, where they part."""
-    from ..parity.diagnosis import operation_sentences
+    from ..backends.align import operation_sentences
 
     for name, kind in zip(found.names, found.kinds, strict=True):
         yield f"{name}: {kind}"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..architectures import resolve
 from . import tables
-from .command import app
+from .command import app, say
 from .options import PresetArgument, SizeOption, pixels
 
 TABLE_WIDTH = 106  # that of L2, and of Xception
@@ -66,7 +66,7 @@ def recipe(
 
     if name is None:
         for known in RECIPES.values():
-            typer.echo(f"{known.name:<10}{known.summary}")
+            say(f"{known.name:<10}{known.summary}")
         return
     found = get_recipe(name)
     grid = Table(title=found.summary, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

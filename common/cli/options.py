@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from ..architectures import PRESETS
 from ..network import DIALECTS
+from .command import say
 
-DIFFERS = 1  # exit status
+if TYPE_CHECKING:
+    from ..backends.judgement import Verdict
+
+# Exit statuses: 0 is proved, and 2 input that cannot be used.
+DIFFERS = 1
+NOT_RUN = 3  # the weights are proved, the outputs were not run
+PATIENCE = 2.0  # seconds, after which a command says what it is doing
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(PRESETS)}.")]
 DialectOption = Annotated[
@@ -59,6 +67,50 @@ JsonFile = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the result to this file as JSON."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+RunFlag = Annotated[
+    bool,
+    typer.Option(
+        "--run/--no-run",
+        help="Run both files on the same images, and compare the outputs in float64.",
+    ),
+]
+
+
+def end(verdict: Verdict) -> NoReturn:
+    """Print what a check ended in as the last line, and say it in the exit status."""
+    say(str(verdict))
+    raise typer.Exit({"proved": 0, "differs": DIFFERS}.get(verdict.ending, NOT_RUN))
+
+
+class Steps:
+    """Prints what is done next on stderr, once the work has taken two seconds."""
+
+    def __init__(self) -> None:
+        self.step, self.late = "", False
+        self.timer = threading.Timer(PATIENCE, self._ring)
+        self.timer.daemon = True
+
+    def __enter__(self) -> Steps:
+        self.timer.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.timer.cancel()
+
+    def __call__(self, step: str) -> None:
+        self.step = step
+        if self.late:
+            self._print()
+
+    def _ring(self) -> None:
+        self.late = True
+        self._print()
+
+    def _print(self) -> None:
+        if self.step:
+            say(f"{self.step} ...", err=True)
 
 
 def pixels(size: tuple[int, int]) -> str:

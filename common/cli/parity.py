@@ -18,7 +18,7 @@ import efficientnet_rosetta as rosetta
 from ..architectures import PRESETS, resolve
 from ..errors import UsageError, needs
 from ..network import TENSORFLOW
-from .command import app
+from .command import app, say
 from .options import DIFFERS, DialectOption, JsonFile, PresetArgument, SizeOption, pixels
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def parity(
         for write, path in files:
             path.write_text(write(found), encoding="utf-8")
     for line in _closing_lines(found, full):
-        typer.echo(line)
+        say(line)
     raise typer.Exit(0 if found.agrees else DIFFERS)
 
 
@@ -146,7 +146,7 @@ def _run_parity(stack: ExitStack, presets: list[str] | None, **options: Any) -> 
 
     def started(runners: list[str], steps: int) -> None:
         names.extend(runners)
-        typer.echo(_headings(runners))
+        say(_headings(runners))
         advances.append(stack.enter_context(_progress(steps)))
 
     def finished(result: NetworkResult) -> None:
@@ -253,7 +253,7 @@ class _Advance:
 
     def line(self, text: str) -> None:
         self.bar.stop()  # or the line would be written across it
-        typer.echo(text)
+        say(text)
         self.bar.start()
 
 
@@ -305,17 +305,17 @@ def trace(
     """
     network = resolve(preset, resolution=size, dialect=dialect)
     with needs("a comparison"):
+        from ..backends.align import operation_sentences
         from ..parity.check import checked_settings, traced
-        from ..parity.diagnosis import operation_sentences
 
         settings = checked_settings(network, image, dtype, batch, seed)
         found = traced(network, endpoint, run, settings)
-    typer.echo(f"{'torch float64':<24}{run:<40}{'error':>8}   limit {found.limit:.0e}")
+    say(f"{'torch float64':<24}{run:<40}{'error':>8}   limit {found.limit:.0e}")
     for pair in found.pairs:
         other, error = ("-", "-") if pair.other is None else (pair.other.name, f"{pair.error:.1e}")
-        typer.echo(f"{pair.step.name:<24}{other:<40}{error:>8}")
+        say(f"{pair.step.name:<24}{other:<40}{error:>8}")
     for sentence in operation_sentences(found.divergence) if found.divergence else ():
-        typer.echo(sentence)
+        say(sentence)
     raise typer.Exit(DIFFERS if found.divergence else 0)
 
 
@@ -351,20 +351,20 @@ def mutants(
     studied = []
     with ExitStack() as stack:
         table = stack.enter_context(replacing(json_file)) if json_file else None
-        typer.echo(f"{'mistake':<58}{'caught by':<24}{'size':>8}  shapes  default initialisation")
+        say(f"{'mistake':<58}{'caught by':<24}{'size':>8}  shapes  default initialisation")
         for mutation in chosen:
             found = study(mutation)
             studied.append(found)
-            typer.echo(
+            say(
                 f"{mutation.name:<58}{found.by or 'NOT CAUGHT':<24}{found.size:>8.0e}  "
                 f"{'see it' if found.seen_by_shapes else 'miss':<8}"
                 f"{'sees it' if found.seen_on_default_initialisation else 'misses it'}"
             )
             if not found.as_stated:
-                typer.echo(f"       NOT by {mutation.catcher} at {mutation.size:.0e}, as stated")
+                say(f"       NOT by {mutation.catcher} at {mutation.size:.0e}, as stated")
         if table:
             rows = [found.row for found in studied]
             table.write_text(as_json({SCHEMA_KEY: SCHEMA, "mistakes": rows}), encoding="utf-8")
     caught = sum(found.as_stated for found in studied)
-    typer.echo(f"{caught} of {len(studied)} caught")
+    say(f"{caught} of {len(studied)} caught")
     raise typer.Exit(0 if caught == len(studied) else DIFFERS)

@@ -14,8 +14,9 @@ from rich.text import Text
 
 import efficientnet_rosetta as rosetta
 
+from .._util.one_line import one_line
 from ..architectures import PRESETS
-from .command import app
+from .command import app, say
 from .options import (
     BackendOption,
     DataOption,
@@ -160,27 +161,27 @@ def train(
         )
     except KeyboardInterrupt:
         where = f"; continue with: rosetta train --resume {place[0]}" if place else ""
-        typer.echo(f"stopped{where}", err=True)
+        say(f"stopped{where}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     from ..training.processes import process
 
     if process()[0] == 0:
         for line in _skipped_lines(done.skipped):
-            typer.echo(line)
-        typer.echo(f"best: {done.best_top1:.2%} top-1, {done.weights}")
+            say(line)
+        say(f"best: {done.best_top1:.2%} top-1, {done.weights}")
 
 
 def _print_start(training: Training, backend: str, folder: Path, done: int) -> None:
     network, recipe = training.network, training.recipe
-    typer.echo(
+    say(
         f"{folder}: {network.title} with {network.num_classes} classes at "
         f"{pixels(network.resolution)} pixels in {backend}, recipe {recipe.name}, "
         f"{len(training.train.samples):,} images to train on and {len(training.val.samples):,} to "
         f"validate on, {training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
     )
     if done:
-        typer.echo(f"continuing after epoch {done}")
-    typer.echo(
+        say(f"continuing after epoch {done}")
+    say(
         f"{'epoch':>6}{'loss':>9}{'top-1':>8}{'top-5':>8}{'val loss':>10}{'top-1':>8}{'top-5':>8}"
         f"{'rate':>10}{'images/s':>10}"
     )
@@ -191,7 +192,7 @@ def _print_epoch(row: Epoch) -> None:
 
     if process()[0]:
         return
-    typer.echo(
+    say(
         f"{row.epoch:>6}{row.loss:>9.4f}{row.top1:>8.2%}{row.top5:>8.2%}{row.val_loss:>10.4f}"
         f"{row.val_top1:>8.2%}{row.val_top5:>8.2%}{row.learning_rate:>10.2e}"
         f"{row.images_per_second:>10.1f}"
@@ -247,12 +248,12 @@ def evaluate(
 
         typer.echo(json_text.as_json({**found.to_dict(), "skipped": len(found.skipped)}), nl=False)
         return
-    typer.echo(
+    say(
         f"{found.images:,} images: top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, "
         f"cross-entropy {found.loss:.4f}"
     )
     for line in _skipped_lines(found.skipped):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -292,10 +293,11 @@ def predict(
         rows = zip(prediction.labels, prediction.probabilities, strict=True)
         for rank, (label, share) in enumerate(rows):
             # Names of files and classes are printed as they are: brackets are no markup.
-            grid.add_row(Text("" if rank else str(prediction.path)), Text(label), f"{share:.2%}")
+            image = "" if rank else one_line(str(prediction.path))
+            grid.add_row(Text(image), Text(one_line(label)), f"{share:.2%}")
     Console(width=max(Console().width, 80)).print(grid)
     if cam is not None:
         from ..training.predict import save_maps
 
         for path in save_maps(cam, found):
-            typer.echo(path)
+            say(path)

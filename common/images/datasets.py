@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from .._util.files import content, is_file, is_folder
 from ..errors import FileError, RosettaError, UnreadableImageError
 from ..network import IMAGENET_CLASSES
 from .tfrecord import Record, read_records
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+FILE_LIMIT = 2**28  # bytes of an image file
 SPLITS = ("train", "val")
 HELD_OUT = 0.05  # of each class, where the folder has no split of its own
 SHARDS = {"train": "train-*-of-*", "val": "validation-*-of-*"}  # of ImageNet as TFRecords
@@ -32,12 +34,12 @@ class Sample:
         """The encoded image, and its label.
 
         Raises:
-            UnreadableImageError: the file is gone, or may not be read.
+            UnreadableImageError: the file is gone, is no file, is too long, or may not be read.
         """
         try:
-            return self.path.read_bytes(), self.label
-        except OSError as error:
-            raise UnreadableImageError(self.path, f"cannot be read ({error.strerror})") from error
+            return content(self.path, FILE_LIMIT), self.label
+        except FileError as error:
+            raise UnreadableImageError(self.path, error.problem) from error
 
     def __str__(self) -> str:
         return str(self.path)
@@ -98,7 +100,7 @@ def read_shards(root: str | Path, classes: int = IMAGENET_CLASSES) -> DataSet:
 
 
 def _records(root: Path, pattern: str, classes: int) -> tuple[Record, ...]:
-    paths = sorted(path for path in root.glob(pattern) if path.is_file())
+    paths = sorted(path for path in root.glob(pattern) if is_file(path))
     if not paths:
         raise FileError(root, f"has no shards named {pattern}")
     background = classes == IMAGENET_CLASSES + 1
@@ -115,7 +117,7 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
         RosettaError: there is no such folder, it has no classes, or a class has no images.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not is_folder(root):
         raise FileError(root, "is no folder; name one with a folder of images for each class")
     if all((root / split).is_dir() for split in SPLITS):
         classes = _classes(root / "train")
@@ -180,7 +182,7 @@ def read_to_evaluate(
 
 
 def _holds_shards(root: Path) -> bool:
-    return any(path.is_file() for pattern in SHARDS.values() for path in root.glob(pattern))
+    return any(is_file(path) for pattern in SHARDS.values() for path in root.glob(pattern))
 
 
 def _classes(root: Path) -> tuple[str, ...]:

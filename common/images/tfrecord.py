@@ -7,6 +7,7 @@ any record can be read at any time.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util.crc32c import crc32c, masked
+from .._util.files import opened
 from ..errors import FileError, UnreadableImageError
 
 HEADER, FOOTER = 12, 4  # bytes: length and its checksum, checksum of the content
@@ -44,11 +46,16 @@ class Record:
             RosettaError: the label is that of the background class.
         """
         try:
-            with self.path.open("rb") as file:
+            with opened(self.path) as file:
                 file.seek(self.offset)
-                features = example(file.read(self.length), str(self))
+                content, footer = file.read(self.length), file.read(FOOTER)
+        except FileError as error:
+            raise UnreadableImageError(str(self), error.problem) from error
         except OSError as error:
             raise UnreadableImageError(str(self), f"cannot be read ({error.strerror})") from error
+        if footer != struct.pack("<I", masked(crc32c(content))):
+            raise UnreadableImageError(str(self), "does not fit its checksum")
+        features = example(content, str(self))
         image, label = (_first(features, keys, str(self)) for keys in (IMAGE_KEYS, LABEL_KEYS))
         if not isinstance(image, bytes) or not isinstance(label, int):
             raise UnreadableImageError(str(self), "has no image of bytes, or no whole label")
@@ -75,9 +82,8 @@ def read_records(path: str | Path, background: bool = False) -> Iterator[Record]
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            position = 0
+        with opened(path) as file:
+            size, position = os.fstat(file.fileno()).st_size, 0
             while position < size:
                 header = file.read(HEADER)
                 length = _length(header, path, position)

@@ -17,13 +17,21 @@ from numpy.lib.npyio import NpzFile
 
 from .._util.result import Result
 from ..architectures import changed
+from ..backends.align import (
+    ROUNDING,
+    Divergence,
+    Pair,
+    align,
+    difference,
+    first_divergence,
+    relative_error,
+)
 from ..backends.comparison import TOLERANCES
 from ..backends.trace import Trace
 from ..errors import FileError, RosettaError, UsageError
 from ..images.decode import PHOTOGRAPH, photograph
 from ..weights.metadata import SCHEMA, SCHEMA_KEY
-from .align import Divergence, Pair, align, difference, first_divergence, relative_error
-from .diagnosis import JUMP, ROUNDING
+from .diagnosis import JUMP
 from .programs import (
     DEFAULT_SIDE,
     CheckpointProgram,

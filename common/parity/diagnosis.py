@@ -9,18 +9,19 @@ from typing import Literal
 
 import numpy as np
 
+from ..backends.align import (
+    OPERATION,
+    ROUNDING,
+    Divergence,
+    first_divergence,
+    operation_sentences,
+)
 from ..backends.comparison import Comparison, Endpoints
 from ..backends.trace import Trace
-from .align import Divergence, first_divergence
 
 # Growth of the error from one endpoint to the next that rounding does not explain: in runs that
 # agree it is 6 at most (B0 to B8); one epsilon of B0, the smallest mistake tried, makes it 3,000.
 JUMP = 30
-# The error of a single operation that is rounded once.
-ROUNDING = {"float32": 1e-7, "float64": 1e-15}
-
-# From which error on an operation is to blame, which is given the same input in both programs.
-OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
 SectionTracer = Callable[[str, np.ndarray], Trace]  # endpoint, and the value before it
 
@@ -101,19 +102,3 @@ def sentences(found: Diagnosis) -> list[str]:
     if found.divergence is not None:
         return [*said, *operation_sentences(found.divergence)]
     return [*said, "no operation there differs when it is given the values of the reference"]
-
-
-def operation_sentences(found: Divergence) -> list[str]:
-    """The operation that differs, in words."""
-    counterpart = "" if found.counterpart is None else f" ({found.counterpart} in the second)"
-    agrees = "its input" if found.after is None else f"{found.after[0]} before it"
-    if found.operation is None:
-        return [f"{found.counterpart} is there only; {agrees} agrees"]
-    if found.counterpart is None:
-        return [
-            f"{found.operation} is the first operation that differs; {agrees} agrees; {found.place}"
-        ]
-    return [
-        f"{found.operation}{counterpart} is the first operation that differs, by {found.error:.1e} "
-        f"standard deviations, {found.place}; {agrees} agrees"
-    ]

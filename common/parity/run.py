@@ -18,6 +18,7 @@ import numpy as np
 from efficientnet_rosetta import __version__
 
 from ..architectures import resolve
+from ..backends.align import OPERATION, Divergence, Pair, align, first_divergence
 from ..backends.comparison import TOLERANCES, Comparison, compare_endpoints
 from ..backends.process import ProcessBackend
 from ..backends.protocol import (
@@ -37,8 +38,7 @@ from ..images.decode import PHOTOGRAPH, photograph
 from ..network import TENSORFLOW, Network
 from ..weights.calibration import calibrated
 from ..weights.canonical import Weights
-from .align import Divergence, Pair, align, first_divergence
-from .diagnosis import OPERATION, Diagnosis, SectionTracer, before, diagnose
+from .diagnosis import Diagnosis, SectionTracer, before, diagnose
 from .onnx_program import OnnxGraph
 
 # onnxruntime has no convolution in float64 on a CPU, so graphs run in float32 always.

@@ -86,6 +86,21 @@ def fingerprint(weights: Mapping[str, ArrayLike]) -> str:
     return digest.hexdigest()
 
 
+def unusable(weights: Mapping[str, ArrayLike]) -> dict[str, str]:
+    """Which tensors no network can compute with, and why: a value is no number, or cannot be.
+
+    `weights` are those that `fingerprint` takes.
+    """
+    found = {}
+    for name, stored in weights.items():
+        values = np.asarray(stored, np.float32)
+        if not np.isfinite(values).all():
+            found[name] = "holds NaN" if np.isnan(values).any() else "holds infinity"
+        elif name.endswith(".variance") and values.size and values.min() < 0:
+            found[name] = "holds a variance below 0"
+    return found
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
 

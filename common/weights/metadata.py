@@ -14,7 +14,7 @@ from typing import Any
 from efficientnet_rosetta import __version__
 
 from ..architectures import arguments_of, rebuilt
-from ..errors import DamagedFileError, FileError
+from ..errors import DamagedFileError, FileError, reason
 from ..network import Network
 from ..spec import EFFICIENTNET
 
@@ -59,7 +59,7 @@ def check_schema(path: str | Path, found: Mapping[str, Any]) -> None:
     said = found.get(SCHEMA_KEY, 0)
     try:
         version = int(said)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DamagedFileError(path, f"its schema is {said!r}, which is no number") from error
     if version > SCHEMA:
         raise FileError(
@@ -86,5 +86,7 @@ def network_from(path: str | Path, found: Mapping[str, str] | None) -> Network:
         # Files from before there was a second architecture do not name theirs.
         architecture = found.get("architecture", EFFICIENTNET.name)
         return rebuilt(architecture, found["preset"], json.loads(found["network"]))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DamagedFileError(path, f"its {FORMAT} metadata is damaged ({error})") from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise DamagedFileError(
+            path, f"its {FORMAT} metadata is damaged ({reason(error)})"
+        ) from error

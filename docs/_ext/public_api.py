@@ -64,6 +64,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "averaged": "whether the weights are a moving average; None where the file has none",
         "ending": "where the network ends, if that is before its head convolution",
         "notes": "what else to know of the weights",
+        "unusable": "tensors that hold NaN, infinity or a negative variance, and which of them",
     },
     "LoadedWeights": {
         "path": "the file",

@@ -29,6 +29,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+DEADLINE = 120_000  # milliseconds that end a hang, however busy the machine is
+expect.set_options(timeout=DEADLINE)
 AXE = {"resultTypes": ["violations"]}
 WIDTHS = (390, 820, 1440)
 SCHEMES = ("light", "dark")
@@ -104,7 +106,7 @@ def reader(chromium, address):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(DEADLINE)
         page.on("request", asked)
         page.on("console", lambda m: m.type in ("error", "warning") and wrong.append(m.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -6,6 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from ..._util.files import is_file, is_folder, is_there, opened
 from ...errors import FileError, reading
 
 # Formats of the frameworks' own; every other one is named where it is needed.
@@ -65,7 +66,7 @@ def format_of(path: str | Path) -> str:
 
 def index_of(prefix: Path) -> Path:
     """The file by which a TensorFlow checkpoint, named by its prefix, is recognised."""
-    return prefix.with_name(f"{prefix.name}.index")
+    return prefix.parent / f"{prefix.name}.index"  # of `.` and `/` too, which have no name
 
 
 def detect(path: str | Path) -> str:
@@ -75,15 +76,15 @@ def detect(path: str | Path) -> str:
         RosettaError: there is no such file, or its bytes are of no format.
     """
     path = Path(path)
-    if index_of(path).is_file():
+    if is_file(index_of(path)):
         return CHECKPOINT
-    if index_of(path / "variables" / "variables").is_file():
+    if is_file(index_of(path / "variables" / "variables")):
         return SAVED_MODEL
-    if path.is_dir():
+    if is_folder(path):
         raise FileError(path, "is a folder, but not a SavedModel; name a file in it")
-    if not path.is_file():
-        raise FileError(path, "no such file")
-    with reading(path, "a file"), path.open("rb") as file:
+    if not is_file(path):
+        raise FileError(path, "is not a file; name one" if is_there(path) else "no such file")
+    with reading(path, "a file"), opened(path) as file:
         head = file.read(16)
     if head.startswith(HDF5_SIGNATURE):
         return "hdf5"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import struct
+import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,19 +15,20 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from ..._util.files import opened
 from ...errors import FileError, reading
 from ...weights.metadata import FORMAT
-from .lazy import LazyTensor
+from .hdf5_texts import TEXT_LIMIT, text_beside
+from .lazy import SPARE, LazyTensor, check_expansion
 
 METADATA = FORMAT  # an attribute of the file
 MODEL_CONFIG = "model_config"  # an attribute of the file, of a whole model
+CONFIG_LIMIT = 2**20  # bytes of it; that of B7 has 2^19
 LAYER_NAME = "name"  # an attribute of a group of variables, since Keras 3.6
 ATTRIBUTE_LIMIT = 64_000  # bytes of one HDF5 attribute; Keras spreads longer lists over several
 
-CHUNK = 2**22  # bytes read at once in search of heaps
-HEAP = b"GCOL\x01"  # signature and version of a heap ("global heap collection")
-HEADER = struct.Struct("<8sQ")  # signature, version, reserved; size of it all
-OBJECT = struct.Struct("<HH4xQ")  # number, references, size
+# Filters that do not change how long a chunk is, or by four bytes.
+HARMLESS = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
 
 Opener = Callable[[], BinaryIO]
 
@@ -127,51 +128,57 @@ def _write_metadata(file: h5py.File, metadata: Mapping[str, str]) -> None:
     file.attrs[METADATA] = np.bytes_(json.dumps(dict(metadata)))
 
 
-def _heaps_end(file: BinaryIO) -> bool:
-    """Whether every heap of the file can be walked through to its end.
-
-    Texts of variable length, such as Keras's names of layers, are kept in heaps.  In a damaged one
-    the HDF5 library goes round in circles, where an object of it takes no room or a negative one.
-    """
-    position, rest = 0, b""
-    while chunk := file.read(CHUNK):
-        window = rest + chunk
-        start = window.find(HEAP)
-        while start >= 0:
-            here = file.tell()
-            file.seek(position - len(rest) + start)
-            if not _heap_ends(file):
-                return False
-            file.seek(here)
-            start = window.find(HEAP, start + 1)
-        position += len(chunk)
-        rest = window[1 - len(HEAP) :]
-    return True
-
-
-def _heap_ends(file: BinaryIO) -> bool:
-    header = file.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return True  # which the library notices
-    _, size = HEADER.unpack(header)
-    room = size - HEADER.size
-    while room >= OBJECT.size:
-        found = file.read(OBJECT.size)
-        if len(found) < OBJECT.size:
-            return True
-        index, _, content = OBJECT.unpack(found)
-        # The object of number 0 is the free space, and counts its own header.
-        needed = content if index == 0 else OBJECT.size + (content + 7) // 8 * 8
-        if not OBJECT.size <= needed <= room:
-            return False
-        file.seek(needed - OBJECT.size, os.SEEK_CUR)
-        room -= needed
-    return True
-
-
 def _read_dataset(path: Path, content: Opener | None, key: str) -> np.ndarray:
     with _opened(path, content) as file:
-        return np.asarray(file[key][()])
+        dataset = file[key]
+        _check_stored(dataset)
+        return np.asarray(dataset[()])
+
+
+def _check_stored(dataset: h5py.Dataset) -> None:
+    """Refuse values that are not in the file, or far too few for what is made of them.
+
+    The library makes up what was never written, and unpacks whatever comes.
+
+    Raises:
+        ValueError: the values are missing, or unpack to more than they say, or to too much.
+    """
+    stored = dataset.id.get_storage_size()
+    if stored > dataset.file.id.get_filesize():
+        raise ValueError(f"the values of {dataset.name} end behind the end of the file")
+    if dataset.chunks is None:
+        if stored < dataset.nbytes:
+            raise ValueError(f"the values of {dataset.name} are missing")
+        return
+    # Also a chunk alone, which may be larger than the array.
+    chunk = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    check_expansion(dataset.name, max(chunk, dataset.nbytes), stored)
+    pairs = zip(dataset.shape, dataset.chunks, strict=True)
+    if dataset.id.get_num_chunks() < math.prod(-(-size // side) for size, side in pairs):
+        raise ValueError(f"values of {dataset.name} are missing")
+    _check_filters(dataset, chunk)
+
+
+def _check_filters(dataset: h5py.Dataset, size: int) -> None:
+    """Refuse chunks that unpack to more than `size` bytes, for which the library would find room.
+
+    Raises:
+        ValueError: they do, or are packed in another way than by gzip.
+    """
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(n)[0] for n in range(properties.get_nfilters())]
+    packing = [number for number in filters if number not in HARMLESS]
+    if packing not in ([], [h5py.h5z.FILTER_DEFLATE]):
+        raise ValueError(f"{dataset.name} is packed in another way than by gzip; unpack it")
+    for number in range(dataset.id.get_num_chunks() if packing else 0):
+        place = dataset.id.get_chunk_info(number)
+        if place.size > size + SPARE:
+            raise ValueError(f"a chunk of {dataset.name} is longer than it can be")
+        skipped, content = dataset.id.read_direct_chunk(place.chunk_offset)
+        if skipped & 1 << filters.index(packing[0]):
+            continue
+        if len(zlib.decompressobj().decompress(content, size + 1)) > size:
+            raise ValueError(f"a chunk of {dataset.name} unpacks to more than it can hold")
 
 
 class _Walk:
@@ -179,7 +186,6 @@ class _Walk:
 
     def __init__(self, path: Path, content: Opener | None):
         self.path, self.content = path, content
-        self.heaps_end: bool | None = None  # not looked into so far
         self.names: dict[str, str] = {}
         self.seen: set[int] = set()  # addresses of groups: a hard link can lead back up
 
@@ -198,18 +204,22 @@ class _Walk:
 
     def text(self, group: h5py.Group, attribute: str) -> str | None:
         """An attribute of a group; None where that is no text."""
-        kind = group.attrs.get_id(attribute).dtype
-        if kind.kind != "S" and h5py.check_string_dtype(kind) is None:
+        kind = h5py.check_string_dtype(group.attrs.get_id(attribute).dtype)
+        if kind is None:
             return None
-        if self.heaps_end is None:
-            with self.content() if self.content else self.path.open("rb") as file:
-                self.heaps_end = _heaps_end(file)
-        if not self.heaps_end:
-            raise FileError(self.path, "its texts are damaged; save the model again")
-        found = group.attrs[attribute]
-        if isinstance(found, bytes):
-            return found.decode(errors="replace")
-        return found if isinstance(found, str) else None
+        if kind.length is not None:  # in the header itself
+            return bytes(group.attrs[attribute]).decode(errors="replace")
+        address = h5py.h5o.get_info(group.id).addr
+        with self.content() if self.content else opened(self.path) as file:
+            try:
+                limit = CONFIG_LIMIT if attribute == MODEL_CONFIG else TEXT_LIMIT
+                return text_beside(file, address, attribute, limit)
+            except ValueError as error:
+                if attribute == MODEL_CONFIG:  # which the weights are read without
+                    return None
+                raise FileError(
+                    self.path, f"its texts are damaged ({error}); save the model again"
+                ) from error
 
     def member(
         self, group: h5py.Group, name: str, key: str

@@ -8,6 +8,20 @@ from dataclasses import dataclass, replace
 import ml_dtypes
 import numpy as np
 
+SPARE = 2**26  # bytes; the largest tensor of L2 has 30 MB
+
+
+def check_expansion(name: str, size: int, stored: int) -> None:
+    """Refuse values that are many more than what a file keeps of them.
+
+    Compression makes a gigabyte of zeros a megabyte, and what reads it would need the gigabyte.
+
+    Raises:
+        ValueError: they are.
+    """
+    if size > stored + SPARE:
+        raise ValueError(f"{name} has {size:,} bytes, of which the file keeps only {stored:,}")
+
 
 @dataclass(frozen=True)
 class LazyTensor:

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._util.files import opened
 from ...errors import FileError, reading
 from .lazy import LazyTensor
 from .protobuf_wire import (
@@ -93,7 +94,7 @@ def read(path: str | Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     tensors: dict[str, LazyTensor] = {}
     metadata: dict[str, str] = {}
     left, graphs = METADATA_LIMIT, 0
-    with reading(path, WHAT), path.open("rb") as file:
+    with reading(path, WHAT), opened(path) as file:
         scanner = Scanner(file)
         for part in scanner.fields(0, file.seek(0, io.SEEK_END)):
             if part.number == METADATA:
@@ -248,7 +249,7 @@ def _load(
     content = np.empty(sum(part.size for part in parts), np.uint8)
     at = 0
     with reading(path, WHAT):
-        with path.open("rb") as file:
+        with opened(path) as file:
             for part in parts:
                 file.seek(part.start)
                 if file.readinto(content[at : at + part.size].data) != part.size:

@@ -6,19 +6,20 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 
+from ..._util.files import opened
 from ...errors import FileError, reading
 from . import (
     distributed,
     folders,
     hdf5,
     keras_config,
+    npz,
     onnx_file,
     tensor_bundle,
     torch_file,
@@ -38,7 +39,6 @@ from .lazy import LazyTensor
 
 WHOLE_MODEL = "model_weights/"  # in a legacy .h5
 KERAS_CONFIG = "config.json"  # in a .keras archive
-NAMES_LIMIT = 2**24  # bytes of an .npz member that must be read before any shape is known
 EXPORTED = re.compile(r"variables/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
 
 
@@ -132,9 +132,13 @@ def _read_hdf5(path: Path, raw: bool) -> Checkpoint:
 
 def _read_keras(path: Path, raw: bool) -> Checkpoint:
     """The weights of a .keras archive; its configuration, which is code to Keras, is data here."""
-    with reading(path, "a .keras archive"), zipfile.ZipFile(path) as archive:
+    with (
+        reading(path, "a .keras archive"),
+        opened(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         member = archive.getinfo(KERAS_MEMBER)
-        if member.file_size > path.stat().st_size:  # Keras stores it as it is
+        if member.file_size > member.compress_size:  # Keras stores it as it is
             raise FileError(path, "its weights are compressed; save the model again")
         content = archive.read(member)
         model = _keras_config(path, archive)
@@ -153,43 +157,7 @@ def _keras_config(path: Path, archive: zipfile.ZipFile) -> Mapping[str, Any] | N
 
 
 def _read_npz(path: Path, raw: bool) -> Checkpoint:
-    """efficientnet-jax keeps its names in an array, and the tensors under numbers."""
-    with reading(path, ".npz"):
-        archive = np.load(path, allow_pickle=False)  # reads its members one by one, when asked
-        members: zipfile.ZipFile = archive.zip
-        tensors = _by_key(_in_npz(path, archive, members, info) for info in members.infolist())
-        if "names" in tensors:
-            if members.getinfo("names.npy").file_size > NAMES_LIMIT:
-                raise FileError(path, "its list of names is implausibly long")
-            names = [str(name) for name in tensors["names"].read()]
-            absent = [name for number, name in enumerate(names) if str(number) not in tensors]
-            if absent:
-                raise FileError(path, f"lists {absent[0]}, which is not in the archive")
-            tensors = {name: tensors[str(number)] for number, name in enumerate(names)}
-    return Checkpoint(path, "npz", tensors)
-
-
-def _in_npz(
-    path: Path, archive: np.lib.npyio.NpzFile, members: zipfile.ZipFile, info: zipfile.ZipInfo
-) -> LazyTensor:
-    key = info.filename.removesuffix(".npy")
-    with members.open(info) as member:
-        shape, dtype = _npy_header(member)
-    return LazyTensor(key, shape, dtype, partial(_read_npy, path, archive, key))
-
-
-def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
-    return shape, dtype
-
-
-def _read_npy(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
-    with reading(path, ".npz"):
-        return archive[key]
+    return Checkpoint(path, "npz", npz.read(path))
 
 
 def _read_shards(path: Path, raw: bool) -> Checkpoint:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..._util.atomic import unwritable
 from ..._util.crc32c import crc32c, masked
+from ..._util.files import opened
 from ...errors import DamagedFileError, FileError
 from .bundle_index import NUMBERS, Entry, Index, read_index, regions, write_index
 from .lazy import LazyTensor
@@ -114,7 +115,7 @@ def _index_bytes(prefix: Path) -> bytes:
     path = _beside(prefix, _index_name(prefix))
     if not path.is_file():  # a FIFO would be waited for
         raise BundleError(f"there is no file {path.name}", "name a checkpoint by its prefix")
-    with path.open("rb") as file:
+    with opened(path) as file:
         data = file.read(INDEX_LIMIT + 1)
     if len(data) > INDEX_LIMIT:
         raise BundleError(
@@ -210,7 +211,7 @@ class _Bundle:
         entry = self._index.entries[key]
         content = np.empty(entry.size, np.uint8)
         path = self._data_file(entry.shard)
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.seek(entry.offset)
             count = file.readinto(content.data)
         if count != entry.size or masked(crc32c(content)) != entry.checksum:

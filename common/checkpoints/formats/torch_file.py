@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..._util.files import opened
 from ...errors import FileError, reading
 from . import torch_pickle
 from .lazy import LazyTensor
@@ -46,7 +47,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         RosettaError: damaged, or a pickled or scripted module rather than its weights.
     """
     path = Path(path)
-    with _reading(path), path.open("rb") as file:
+    with _reading(path), opened(path) as file:
         legacy = file.read(len(ZIP_SIGNATURE)) != ZIP_SIGNATURE
         file.seek(0)
         storages, pickle = _legacy(path, file) if legacy else _zip(path, file)
@@ -144,7 +145,7 @@ class _Storages:
         if not math.prod(tensor.shape):
             return np.empty(tensor.shape, tensor.dtype)
         extent = self.extents[tensor.storage.key]
-        with reading(self.path, WHAT), self.path.open("rb") as file:
+        with reading(self.path, WHAT), opened(self.path) as file:
             if tensor.storage.key not in self.sound:
                 _compare(file, extent, _shown(key))
                 self.sound.add(tensor.storage.key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._util.atomic import naming, replacing, temporary_prefix
+from ..._util.atomic import folder_beside, naming, replacing
 from . import hdf5, tensor_bundle, torch_file
 from .checkpoint import Content
 from .detect import (
@@ -30,30 +29,43 @@ KERAS_VERSION = "3.15.1"  # whose files ours look like
 # ------------------------------------------------------------------ writing
 
 
-def write(path: str | Path, kind: str, content: Content) -> None:
+def write(
+    path: str | Path,
+    kind: str,
+    content: Content,
+    check: Callable[[Path], None] | None = None,
+) -> None:
     """Write tensors in a format; the file appears only once it is whole.
+
+    `check` is given what was written while that is still aside, and may raise to leave `path` as
+    it is.
 
     Raises:
         RosettaError: the file cannot be written.
     """
     if kind == CHECKPOINT:
-        _write_checkpoint(Path(path), content)
+        _write_checkpoint(Path(path), content, check)
         return
     with replacing(path) as temporary:
         WRITERS[kind](temporary, content)
+        if check is not None:
+            check(temporary)
 
 
-def _write_checkpoint(prefix: Path, content: Content) -> None:
+def _write_checkpoint(prefix: Path, content: Content, check: Callable[[Path], None] | None) -> None:
     """Several files: written aside, then moved, the index that makes them one last of all."""
-    hidden = temporary_prefix(prefix)
     with (
         replacing(index_of(prefix)) as index,
-        tempfile.TemporaryDirectory(dir=prefix.parent, prefix=hidden) as folder,
+        folder_beside(prefix) as folder,
         naming(prefix, folder),
     ):
-        tensor_bundle.write(Path(folder) / prefix.name, content.tensors)
-        for part in Path(folder).iterdir():
-            part.replace(index if part.suffix == ".index" else prefix.parent / part.name)
+        aside = folder / prefix.name
+        tensor_bundle.write(aside, content.tensors)
+        if check is not None:
+            check(aside)
+        index_of(aside).replace(index)
+        for part in folder.iterdir():
+            part.replace(prefix.parent / part.name)
 
 
 def _write_safetensors(path: Path, content: Content) -> None:

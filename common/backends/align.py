@@ -12,10 +12,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..backends.trace import Step
+from .trace import Step
 
 HEAT_SIDE = 24  # cells of an error map, at most
 EDGE = 5  # times the error inside, from which on an error is said to be at an edge
+
+NEARLY_CONSTANT = 0.1  # spread over size, below which the spread is no unit for errors
+# The error of a single operation that is rounded once.
+ROUNDING = {"float32": 1e-7, "float64": 1e-15}
+
+# From which error on an operation is to blame, which is given the same input in both programs.
+OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
 Heat = tuple[tuple[float, ...], ...]  # rows of mean |difference|
 
@@ -82,13 +89,22 @@ def relative_error(first: np.ndarray, second: np.ndarray) -> float:
     Infinite if the shapes cannot be those of one map, or a value is no number.
     """
     gap = difference(first, second)
-    spread = float(np.std(first, dtype=np.float64))
     if gap is None or not np.isfinite(gap).all():
         return float("inf")
     rms = float(np.sqrt(np.mean(np.square(gap))))
+    spread = spread_of(first)
     if spread == 0:
         return 0.0 if rms == 0 else float("inf")
     return rms / spread
+
+
+def spread_of(value: np.ndarray) -> float:
+    """The unit of errors: the standard deviation, or a tenth of the size of what hardly varies.
+
+    0 only if all values are.
+    """
+    size = float(np.sqrt(np.mean(np.square(value, dtype=np.float64))))
+    return max(float(np.std(value, dtype=np.float64)), NEARLY_CONSTANT * size)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
@@ -174,6 +190,22 @@ def _last_agreeing(step: Step, pairs: dict[str, Pair]) -> tuple[Step, Step] | No
         if found is not None:
             return found
     return None
+
+
+def operation_sentences(found: Divergence) -> list[str]:
+    """The operation that differs, in words."""
+    counterpart = "" if found.counterpart is None else f" ({found.counterpart} in the second)"
+    agrees = "its input" if found.after is None else f"{found.after[0]} before it"
+    if found.operation is None:
+        return [f"{found.counterpart} is there only; {agrees} agrees"]
+    if found.counterpart is None:
+        return [
+            f"{found.operation} is the first operation that differs; {agrees} agrees; {found.place}"
+        ]
+    return [
+        f"{found.operation}{counterpart} is the first operation that differs, by {found.error:.1e} "
+        f"standard deviations, {found.place}; {agrees} agrees"
+    ]
 
 
 # ------------------------------------------------------------------ where in a map an error is
