@@ -112,9 +112,9 @@ def port(
     target = _target_network(found, drop_head, classes)
     assert found.dialect is not None
     faithful = layout.runs(target.name, found.dialect)
-    runs = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, network)
+    original = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, found.prefix)
     if not faithful and not force:
-        raise _unfaithful(found, layout, target, runs if run else None)
+        raise _unfaithful(found, layout, target, original if run else None)
     weights = _target_weights(found, target, classes, dtype)
     if not force:
         _check_values(found.checkpoint.path, weights)
@@ -133,7 +133,7 @@ def port(
     outputs: Outputs | NotRun = NOT_ASKED
     if run and verify and not lost:
         progress("comparing the outputs of both files")
-        outputs = _run_both(found, destination, layout, runs, dtype)
+        outputs = _run_both(found, destination, layout, original, dtype)
     return Ported(
         source=inspection(found),
         destination=destination,
@@ -273,9 +273,8 @@ def _activation_note(layout: Layout, network: Network, found: Match) -> tuple[st
     if network.num_classes is None or activation is None:
         return ()
     if not layout.has_graph:
-        return (
-            ("the outputs of the source go through a sigmoid",) if activation == "sigmoid" else ()
-        )
+        sigmoid = activation == "sigmoid"
+        return ("the outputs of the source go through a sigmoid",) if sigmoid else ()
     if activation == "softmax":
         return ()
     argument = None if activation == "linear" else activation

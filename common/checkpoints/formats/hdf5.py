@@ -216,6 +216,8 @@ class _Walk:
             try:
                 return text_beside(file, address, attribute, limit)
             except ValueError as error:
+                if attribute == MODEL_CONFIG:  # which the weights are read without
+                    return None
                 raise FileError(
                     self.path, f"its texts are damaged ({error}); save the model again"
                 ) from error
