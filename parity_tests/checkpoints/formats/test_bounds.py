@@ -200,7 +200,7 @@ def test_names_of_layers_are_those_that_the_library_reads(options, tmp_path):
         wanted = {
             f"layers/{name}/vars": g["vars"].attrs["name"] for name, g in file["layers"].items()
         }
-    assert names == wanted
+    assert names == {**wanted, "layers": "of a fixed length"}
 
 
 @pytest.mark.parametrize(
