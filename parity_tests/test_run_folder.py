@@ -154,10 +154,10 @@ def test_damaged_tables(name, damage, folder, fitted):
 @pytest.mark.parametrize("left", [0, 45])
 def test_a_row_that_was_being_written_is_dropped(left, folder, fitted):
     path = folder / STEPS
-    path.write_bytes(path.read_bytes()[: left and -3] if left else b"")
+    path.write_bytes(path.read_bytes()[:-6] if left else b"")
     rosetta.train(resume=folder)
     assert path.read_text().splitlines()[0] == "step,epoch,learning_rate,loss"
-    assert len(path.read_text().splitlines()) == (3 if left else 2)
+    assert len(path.read_text().splitlines()) == 2
 
 
 def resaved(change):

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .._util.files import content
+from .._util.files import content, is_folder
 from ..errors import DamagedFileError, FileError
 from ..images.normalization import Normalization
 from ..weights.metadata import NORMALIZATION
@@ -20,7 +20,7 @@ CONFIG_LIMIT = 2**22  # bytes
 def neighbour(path: Path) -> dict[str, Any]:
     """What a Hugging Face `config.json` beside a file, or in a folder, says; or nothing."""
     try:
-        folder = path if path.is_dir() else path.parent
+        folder = path if is_folder(path) else path.parent
         found = json.loads(content(folder / CONFIG_FILE, CONFIG_LIMIT))
     except (FileError, ValueError, RecursionError):
         return {}

@@ -109,11 +109,10 @@ class Run:
         path = self.folder / SETTINGS
         try:
             found = dict(json.loads(content(path, SETTINGS_LIMIT)))
-        except FileError:
-            raise
         except (ValueError, TypeError, RecursionError) as error:
+            why = error.problem if isinstance(error, FileError) else reason(error)
             raise FileError(
-                path, f"is not the settings of a run ({reason(error)}); name the folder of one"
+                path, f"is not the settings of a run ({why}); name the folder of one"
             ) from error
         check_schema(path, found)
         return found

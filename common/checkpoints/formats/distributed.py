@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._util.files import is_file
 from ...errors import DamagedFileError, FileError, reading
 from . import torch_file
 from .folders import DISTRIBUTED_INDEX, member
@@ -149,7 +150,7 @@ def read(folder: Path) -> dict[str, LazyTensor]:
     """
     path = folder / DISTRIBUTED_INDEX
     with reading(path, WHAT):
-        if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
+        if not is_file(path) or path.stat().st_size > SIZE_LIMIT:
             raise FileError(folder, f"has no {DISTRIBUTED_INDEX} of a plausible size")
         content = path.read_bytes()
         try:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..._util.files import is_file, is_folder
 from ...errors import FileError
 from .detect import (
     CHECKPOINT,
@@ -56,7 +57,7 @@ def resolved(path: Path) -> tuple[str, Path]:
         return CHECKPOINT, prefix
     if path.name == DISTRIBUTED_INDEX or path.suffix == ".distcp":
         path = path.parent
-    if path.is_dir():
+    if is_folder(path):
         return _in_folder(path)
     if path.name.endswith(INDEX_SUFFIX):
         return SHARDED, path
@@ -65,7 +66,7 @@ def resolved(path: Path) -> tuple[str, Path]:
 
 def _prefix(path: Path) -> Path | None:
     """The prefix of a TensorFlow checkpoint that is named by it, or by one of its files."""
-    if index_of(path).is_file():
+    if is_file(index_of(path)):
         return path
     candidates = []
     if path.suffix == ".index":
@@ -73,16 +74,16 @@ def _prefix(path: Path) -> Path | None:
     if parts := re.fullmatch(r"(.+)\.data-\d{5}-of-\d{5}", path.name):
         candidates.append(path.with_name(parts[1]))
     for candidate in candidates:
-        if index_of(candidate).is_file():
+        if is_file(index_of(candidate)):
             return candidate
-    if path.name == STATE_FILE and path.is_file():
+    if path.name == STATE_FILE and is_file(path):
         return _newest(path)
     return None
 
 
 def _newest(state: Path) -> Path | None:
     """What TensorFlow's own file says is the newest checkpoint beside it; None where it is none."""
-    if state.is_symlink() or not state.is_file() or state.stat().st_size > STATE_LIMIT:
+    if state.is_symlink() or not is_file(state) or state.stat().st_size > STATE_LIMIT:
         return None
     text = state.read_bytes().decode(errors="replace")
     found = re.search(r'^model_checkpoint_path:\s*"([^"\n]+)"', text, re.MULTILINE)
@@ -90,13 +91,13 @@ def _newest(state: Path) -> Path | None:
         return None
     # A path of another machine, where the folder was; the files are beside this one.
     prefix = state.with_name(re.split(r"[/\\]", found[1])[-1] or "?")
-    return prefix if index_of(prefix).is_file() else None
+    return prefix if is_file(index_of(prefix)) else None
 
 
 def _in_folder(folder: Path) -> tuple[str, Path]:
-    if index_of(folder / "variables" / "variables").is_file():
+    if is_file(index_of(folder / "variables" / "variables")):
         return SAVED_MODEL, folder
-    if (folder / DISTRIBUTED_INDEX).is_file():
+    if is_file(folder / DISTRIBUTED_INDEX):
         return DISTRIBUTED, folder
     names = _names(folder)
     if all(name in names for name in OF_RUN):
@@ -135,7 +136,7 @@ def _candidates(folder: Path, names: list[str]) -> Iterator[str]:
         if NO_WEIGHTS.match(name) or PARTS.search(name):
             continue
         lower = name.lower()
-        if name.endswith(".index") and index_of(folder / name.removesuffix(".index")).is_file():
+        if name.endswith(".index") and is_file(index_of(folder / name.removesuffix(".index"))):
             yield name.removesuffix(".index")
         elif lower.endswith((*suffixes, ".npz", ".onnx", ".pkl", INDEX_SUFFIX)):
             yield name
@@ -143,18 +144,18 @@ def _candidates(folder: Path, names: list[str]) -> Iterator[str]:
 
 def _is_source(folder: Path) -> bool:
     """Whether a folder inside another is one of weights, by its name and what it has."""
-    if folder.is_symlink() or not folder.is_dir():
+    if folder.is_symlink() or not is_folder(folder):
         return False
-    if (folder / DISTRIBUTED_INDEX).is_file() or any((folder / name).is_file() for name in USUAL):
+    if is_file(folder / DISTRIBUTED_INDEX) or any(is_file(folder / name) for name in USUAL):
         return True
-    return index_of(folder / "variables" / "variables").is_file()
+    return is_file(index_of(folder / "variables" / "variables"))
 
 
 def _one(folder: Path, name: str) -> tuple[str, Path]:
     path = folder / name
-    if index_of(path).is_file():
+    if is_file(index_of(path)):
         return CHECKPOINT, path
-    if path.is_dir():
+    if is_folder(path):
         return _in_folder(path)
     member(folder, name, folder)
     return (SHARDED, path) if name.endswith(INDEX_SUFFIX) else (detect(path), path)
@@ -203,7 +204,7 @@ def shards(path: Path) -> dict[Path, list[str]]:
     Raises:
         FileError: it is no such index, or names a file that is not beside it.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise FileError(path, "no such file")
     if path.stat().st_size > JSON_LIMIT:
         raise FileError(path, "is too long for an index of shards")

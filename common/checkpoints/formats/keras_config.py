@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..._util.files import is_file
 from .protobuf_wire import Message, WireError
 
 LIMIT = 2**25  # bytes; that of B7 has 2^19
@@ -30,7 +31,7 @@ def of_saved_model(folder: Path) -> Mapping[str, Any] | None:
     """The configuration that Keras 2 keeps in a SavedModel; None where there is none to be read."""
     path = folder / METADATA_FILE
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > LIMIT:
+        if path.is_symlink() or not is_file(path) or path.stat().st_size > LIMIT:
             return None
         for content in Message(path.read_bytes()).contents(NODES):
             node = Message(content)

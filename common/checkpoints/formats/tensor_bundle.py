@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..._util.atomic import unwritable
 from ..._util.crc32c import crc32c, masked
-from ..._util.files import opened
+from ..._util.files import is_file, opened
 from ...errors import DamagedFileError, FileError
 from .bundle_index import NUMBERS, Entry, Index, read_index, regions, write_index
 from .lazy import LazyTensor
@@ -113,7 +113,7 @@ def _written(prefix: Path) -> Iterator[None]:
 def _index_bytes(prefix: Path) -> bytes:
     """The bytes of the index, unless it is too long to be one."""
     path = _beside(prefix, _index_name(prefix))
-    if not path.is_file():  # a FIFO would be waited for
+    if not is_file(path):  # a FIFO would be waited for
         raise BundleError(f"there is no file {path.name}", "name a checkpoint by its prefix")
     with opened(path) as file:
         data = file.read(INDEX_LIMIT + 1)
@@ -184,7 +184,7 @@ class _Bundle:
                 f"{name} is a link out of the folder, which is not followed",
                 "put the file itself beside the index",
             )
-        if not path.is_file():
+        if not is_file(path):
             raise BundleError(f"{name} is not a file", "put the file itself beside the index")
         return path
 

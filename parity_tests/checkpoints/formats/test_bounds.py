@@ -200,12 +200,12 @@ def test_names_of_layers_are_those_that_the_library_reads(options, tmp_path):
         wanted = {
             f"layers/{name}/vars": g["vars"].attrs["name"] for name, g in file["layers"].items()
         }
-    assert names == wanted
+    assert names == {**wanted, "layers": "of a fixed length"}
 
 
 @pytest.mark.parametrize(
     ("length", "heap", "number"),
-    [(2**32 - 1, None, 1), (4, 2**62, 1), (4, 0, 1), (4, None, 77), (100, None, 1)],
+    [(2**32 - 1, None, 1), (4, 2**62, 1), (4, 0, 1), (4, None, 77), (16, None, 1)],
 )
 def test_a_text_is_no_longer_than_its_heap(length, heap, number, tmp_path):
     """The library would find room for 4 GiB, and then look for them."""
