@@ -78,11 +78,8 @@ class _Machine(Machine):
             raise RefusedError("a pickle names something that is no text")
         self.refer_to(f"{module}.{name}")
 
-    def refer_to(self, name: str) -> None:
-        if name in RECORDS or name in DROPPED:
-            self.push(Global(name))
-        else:
-            super().refer_to(name)
+    def is_known(self, name: str) -> bool:
+        return name in RECORDS or name in DROPPED or super().is_known(name)
 
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()

@@ -25,6 +25,7 @@ from .lazy import LazyTensor
 from .torch_objects import (
     DamagedError,
     Inert,
+    Object,
     RefusedError,
     Scripted,
     Table,
@@ -65,6 +66,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         storages, pickle = _legacy(path, file) if legacy else _zip(path, file)
         if isinstance(pickle.content, Scripted):
             return _scripted(path, storages, pickle)
+        if isinstance(pickle.content, Object):
+            return _module(path, storages, pickle)
         if not isinstance(pickle.content, Table):
             raise FileError(path, f"holds a {kind_of(pickle.content)} and not a state dict")
         return _Walk(storages, pickle.operations).tables(pickle.content), _metadata(pickle.content)
@@ -240,6 +243,9 @@ class _Walk:
             self.spend(8 if isinstance(value, Tensor) else 1)
             if isinstance(value, Tensor):
                 found[key] = self.storages.lazy(key, value)
+            elif isinstance(value, Object):
+                self.spend(sum(map(len, filter(_is_table, value.values()))))
+                found[key] = self.tables(value.module, depth + 1)
             elif isinstance(value, Table):
                 found[key] = self.tables(value, depth + 1)
             elif isinstance(value, Inert) and value.trouble:
@@ -325,6 +331,20 @@ def _scripted(
             "ask its owner for one that was not frozen, or for an ONNX file",
         )
     return content, {torch_programs.PROGRAM: torch_programs.SCRIPTED}
+
+
+def _module(
+    path: Path, storages: _Storages, pickle: Unpickled
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parameters and buffers of a module that was saved whole; its code was not."""
+    found = _Walk(storages, pickle.operations).tables(pickle.content.module)
+    if not found:
+        raise FileError(path, "holds an object that is no module; save a model's state_dict()")
+    return found, {torch_programs.PROGRAM: torch_programs.PICKLED}
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Table)
 
 
 def _exported(path: Path, file: BinaryIO) -> dict[str, Any] | None:

@@ -80,6 +80,20 @@ class Table(dict[str, Any]):
     attributes: Table
 
 
+class Object(Table):
+    """An object of a class that is nothing but a name here: its attributes, and no code."""
+
+    __slots__ = ()
+
+    @property
+    def module(self) -> Table:
+        """What the state dict of a module has under its name; of another object it is nothing."""
+        parts = (self.get(name) for name in MODULE_PARTS)
+        return Table(
+            (key, value) for part in parts if isinstance(part, Table) for key, value in part.items()
+        )
+
+
 class Scripted(Table):
     """A module of a TorchScript archive: its attributes, of which the code is not looked at."""
 
@@ -214,6 +228,12 @@ DROPPED = {
     "builtins.set": "set",
     "builtins.complex": "complex",
 }
+# What modules have among their attributes, beside objects of classes.
+DROPPED_OF_MODULES = {
+    "functools.partial": "partial",
+    "collections.defaultdict": "defaultdict",
+}
+MODULE_PARTS = ("_parameters", "_buffers", "_modules")  # attributes of torch.nn.Module
 # What may be named, as an argument or a value, but not called.
 _DEVICES = ("torch.", "torch.cuda.")
 _ELEMENTS = ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short")

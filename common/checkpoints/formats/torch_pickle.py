@@ -3,7 +3,8 @@
 Python's `pickle` is a machine that may import and call anything, and that allocates whatever a
 file claims.  This one knows only the operations that `torch.load(weights_only=True)` knows.  It
 imports nothing, and calls nothing but the functions of `torch_objects`: a name in a pickle is a
-text here, which is looked up in a table.
+text here, which is looked up in a table.  An object of a class that is in no table, as a module is
+that was saved whole, is the dictionary of its attributes, whatever its class would do with them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 from .torch_objects import (
     ALLOWED,
     DROPPED,
+    DROPPED_OF_MODULES,
     SCRIPT,
     SCRIPT_MARKS,
     SIZE,
@@ -25,6 +27,7 @@ from .torch_objects import (
     DamagedError,
     Global,
     Inert,
+    Object,
     RefusedError,
     Scripted,
     Storage,
@@ -147,7 +150,7 @@ class Machine:
 
     def top(self, kind: type) -> Any:
         """What an operation changes, which stays on the stack."""
-        if not self.stack or type(self.stack[-1]) is not kind:
+        if not self.stack or type(self.stack[-1]) not in (kind, Object):
             raise RefusedError(f"a pickle changes something that is no {kind.__name__}")
         return self.stack[-1]
 
@@ -184,7 +187,9 @@ class Machine:
         self.push(tuple([self.pop() for _ in range(count)][::-1]))
 
     def append(self, items: list[Any]) -> None:
-        self.top(list).extend(items)
+        found = self.top(list)
+        if isinstance(found, list):  # and no object of somebody's own kind of list
+            found.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
         if len(items) % 2:
@@ -204,9 +209,7 @@ class Machine:
         self.refer_to(f"{module}.{name}")
 
     def refer_to(self, name: str) -> None:
-        """Put a name of Python's, if it is one that may be named."""
-        if name not in ALLOWED and not self.of_script(name):
-            raise RefusedError(f"a pickle names {name}")
+        """Put a name of Python's, which stays a text."""
         self.push(Global(name))
 
     def of_script(self, name: str) -> bool:
@@ -214,7 +217,12 @@ class Machine:
         return self.scripted and name.startswith((f"{SCRIPT}.", SCRIPT_MARKS))
 
     def refer(self) -> None:
-        storage = storage_of(self.pop())
+        identity = self.pop()
+        match identity:
+            case ("module", Global() as kind, *_):  # with its source, before PyTorch 1.6
+                self.push(kind)
+                return
+        storage = storage_of(identity)
         self.storages.setdefault(storage.key, storage)
         self.push(storage)
 
@@ -224,8 +232,8 @@ class Machine:
             raise RefusedError("a pickle calls something that is no function")
         if function.name in TENSORS:
             self.push(made(function.name, arguments))
-        elif function.name in DROPPED:
-            self.push(Inert(DROPPED[function.name]))
+        elif kind := DROPPED.get(function.name) or DROPPED_OF_MODULES.get(function.name):
+            self.push(Inert(kind))
         elif function.name in TABLES:
             self.push(self.table(arguments))
         elif self.of_script(function.name):
@@ -235,6 +243,21 @@ class Machine:
             self.push(arguments[0])
         else:
             raise RefusedError(f"a pickle calls {function.name}")
+
+    def new(self) -> None:
+        """Make an object of a class: of one that nobody knows here, one without attributes."""
+        known = len(self.stack) < 2 or not isinstance(self.stack[-2], Global)
+        if known or self.is_known(self.stack[-2].name):
+            self.call()
+        elif not isinstance(self.pop(), tuple):
+            raise RefusedError("a pickle makes an object of something that is no list of arguments")
+        else:
+            self.pop()
+            self.push(Object())
+
+    def is_known(self, name: str) -> bool:
+        """Whether a name is in one of the tables."""
+        return name in ALLOWED or name in DROPPED_OF_MODULES or self.of_script(name)
 
     def table(self, arguments: tuple[Any, ...]) -> Table:
         """A dictionary: empty, a given one, or one of a list of pairs, as Python 2 wrote it."""
@@ -256,12 +279,12 @@ class Machine:
     def build(self) -> None:
         """Set attributes: a dictionary keeps them, for its metadata, and others do not."""
         state, value = self.pop(), self.pop()
-        if isinstance(value, Scripted) and isinstance(state, Table):
+        if isinstance(value, Scripted | Object) and isinstance(state, Table):
             self.spend(len(state))  # the same state may be given many times
             value.update(state)
         elif isinstance(value, Table) and isinstance(state, Table):
             value.attributes = state
-        elif not isinstance(value, Inert):
+        elif not isinstance(value, Inert | Object):
             raise RefusedError(f"a pickle sets attributes of a {kind_of(value)}")
         self.push(value)
 
@@ -300,6 +323,6 @@ _OPERATIONS: dict[bytes, Callable[[Machine], object]] = {
     pickle.BINPERSID: Machine.refer,
     # Looked up in the machine, which may be of a class that knows more.
     pickle.REDUCE: lambda m: m.call(),
-    pickle.NEWOBJ: lambda m: m.call(),
+    pickle.NEWOBJ: lambda m: m.new(),
     pickle.BUILD: lambda m: m.build(),
 }

@@ -16,6 +16,7 @@ from .torch_objects import AXES_LIMIT, DTYPES, DamagedError, Storage, Tensor
 PROGRAM = "program"  # the key of our metadata that says what else is in an archive
 SCRIPTED = "TorchScript program, which is not read"
 EXPORTED = "torch.export program, which is not read"
+PICKLED = "a whole module, of which only the weights are read"
 # A member of an archive, below the folder that everything is in.
 CONFIG = re.compile(r"^[^/]*/data/weights/[^/]*_weights_config\.json$")
 CONFIG_LIMIT = 1 << 25  # bytes

@@ -55,7 +55,6 @@ def test_a_pickle_is_not_executed(how, protocol, tmp_path):
         b"ctorch\nfloat32\n)R",
         b"cargparse\nNamespace.__init__\n)R",
         b"}}b" + b"}" + b"c" + b"os\nsystem\n" + text("true") + b"\x85R",
-        b"cos\nsystem\n",
         b"(ios\nsystem\n",
         b"(cos\nsystem\no",
         text("os") + text("system") + b"\x93",
@@ -78,10 +77,6 @@ def test_a_pickle_is_not_executed(how, protocol, tmp_path):
 def test_operations_that_are_not_data_are_refused(call, tmp_path):
     path = write_zip(tmp_path / "x.pth", b"\x80\x02}" + text("x") + call + b"s.")
     refused(path, "is damaged, or|cannot be read as a PyTorch file")
-
-
-def test_a_pickled_module_says_what_to_ask_for(save):
-    refused(save(torch.nn.Linear(2, 2)), r"save model.state_dict\(\)")
 
 
 def test_a_frozen_program_says_what_to_ask_for(tmp_path):
