@@ -26,6 +26,7 @@ PACKAGE = __name__.partition(".")[0]
 # Our own two are known without being installed, as in a bare checkout.
 OWN = {TORCH: f"{PACKAGE}.torch_impl", KERAS: f"{PACKAGE}.keras_impl"}
 INSTALL = {TORCH: "torch", KERAS: "tensorflow keras"}  # what pip is to be given
+LITE_RUNTIME = "tensorflow"  # the package that has the interpreter of TensorFlow Lite
 REFERENCE = TORCH  # in float64: what every other run is compared with
 
 

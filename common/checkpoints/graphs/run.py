@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backends.registry import LITE_RUNTIME
 from ...errors import FileError, RosettaError, needs, reason
 from .recover import Steps
 
@@ -112,7 +114,7 @@ def _dtype(name: str) -> str:
 
 def _tflite(path: Path, steps: Steps) -> Callable[[Array], Array]:
     with needs("running a TensorFlow Lite graph"):
-        import tensorflow
+        tensorflow = import_module(LITE_RUNTIME)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of where the interpreter will be found in years to come
         interpreter = tensorflow.lite.Interpreter(model_path=str(path), num_threads=1)
