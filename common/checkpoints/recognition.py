@@ -17,7 +17,7 @@ import numpy as np
 from ..architectures import resolve
 from ..network import IMAGENET_CLASSES, Network
 from .formats import Checkpoint, LazyTensor
-from .formats.detect import KERAS_ARCHIVE
+from .formats.detect import KERAS_ARCHIVE, PYTORCH_FILE
 from .layouts import LAYOUTS, Form, Layout
 from .layouts.canonical import CANONICAL
 from .layouts.schema import BY_NAME, PYTORCH_ORDER, Key
@@ -99,6 +99,8 @@ def views(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensors]]:
         yield BY_NAME, renamed
     kind = "weights.h5" if checkpoint.format == KERAS_ARCHIVE else checkpoint.format
     yield kind, checkpoint.tensors
+    if kind == "npz":  # a state dict that was kept by NumPy
+        yield PYTORCH_FILE, checkpoint.tensors
 
 
 def _with_layer_name(key: str, layer_names: Mapping[str, str]) -> str:

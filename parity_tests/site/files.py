@@ -198,6 +198,7 @@ FILES: dict[str, dict[str, Make]] = {
         "finetuned.ckpt": lightning,
         "rgbn.pth": situation(from_timm.four_channels, 4),
         "embedder.pth": situation(from_timm.metric_learning),
+        "siamese.pth": situation(from_timm.siamese),
         "model_best.pth.tar": situation(from_timm.trained),
         "checkpoint-500": situation(from_others.trainer),
         "sharded": situation(from_others.shards),

@@ -51,8 +51,19 @@ def row(group: str, situation: Situation) -> dict[str, Any]:
     }
 
 
+def keep(rows: dict[str, dict[str, Any]]) -> None:
+    """Write what is known, in the order of the table."""
+    names = [situation.name for situations in GROUPS.values() for situation in situations]
+    content = {
+        "command": "python -m parity_tests.situations",
+        "versions": {name: version(name) for name in LIBRARIES},
+        "situations": [rows[name] for name in names if name in rows],
+    }
+    RESULT.write_text(json.dumps(content, indent=1) + "\n")
+
+
 def main() -> int:
-    """Run those that are named, or all, and write the result."""
+    """Run those that are named, or all; each is kept as soon as it is known."""
     wanted = tuple(sys.argv[1:]) or ("",)
     kept = json.loads(RESULT.read_text())["situations"] if RESULT.exists() else []
     rows = {one["name"]: one for one in kept}
@@ -67,13 +78,7 @@ def main() -> int:
             except (AssertionError, RosettaError) as error:
                 sys.stderr.write(f"{situation.name}: {error!r}\n")
                 failed = True
-    names = [situation.name for situations in GROUPS.values() for situation in situations]
-    content = {
-        "command": "python -m parity_tests.situations",
-        "versions": {name: version(name) for name in LIBRARIES},
-        "situations": [rows[name] for name in names if name in rows],
-    }
-    RESULT.write_text(json.dumps(content, indent=1) + "\n")
+            keep(rows)
     return 1 if failed else 0
 
 

@@ -368,7 +368,7 @@ GROUPS = {
             "Project-MONAI/MONAI#6352",
             from_others.numbered_by_stage,
             "monai.ckpt",
-            "efficientnet-pytorch",
+            "monai",
             classes=4,
             head=DENSE,
             to="timm-tf",

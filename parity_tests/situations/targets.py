@@ -96,6 +96,7 @@ def _canonical(path: Path, network: Network, images: np.ndarray) -> np.ndarray:
 def _timm_maps(path: Path, network: Network, images: np.ndarray) -> np.ndarray:
     model = timm.create_model(f"tf_efficientnet_{network.name}", features_only=True)
     model.load_state_dict(torch.load(path, weights_only=True))
+    model.eval()
     return outputs(lambda x: model(x)[-1].mean((2, 3)), images)
 
 

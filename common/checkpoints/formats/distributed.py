@@ -151,7 +151,7 @@ def read(folder: Path) -> dict[str, LazyTensor]:
             raise FileError(folder, f"has no {DISTRIBUTED_INDEX} of a plausible size")
         content = path.read_bytes()
         try:
-            metadata = _Machine(io.BytesIO(content), len(content)).run()
+            metadata = _Machine(io.BytesIO(content), len(content), scripted=False).run()
         except RefusedError as error:
             raise FileError(path, f"is more than the list of a checkpoint: {error}") from error
         if not isinstance(metadata, Record):

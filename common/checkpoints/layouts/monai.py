@@ -13,7 +13,11 @@ from .schema import Layout, same_for, state_dict
 
 PRESETS = tuple(preset for preset in ALL if preset != "l2")
 
-FORM = state_dict(replace(efficientnet_pytorch.NAMES, block="_blocks.{S}.{B}."))
+# MONAI itself numbers the blocks through the network; copies of it do so within each stage.
+FORMS = tuple(
+    state_dict(replace(efficientnet_pytorch.NAMES, block=f"_blocks.{{S}}.{number}."))
+    for number in ("{I}", "{B}")
+)
 
 MONAI = Layout(
     name="monai",
@@ -21,7 +25,7 @@ MONAI = Layout(
     presets=PRESETS,
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={},
-    also_read={"safetensors": (FORM,), PYTORCH_FILE: (FORM,)},
+    also_read={"safetensors": FORMS, PYTORCH_FILE: FORMS},
     expects="what its transforms say; RGB / 255, then ImageNet mean and deviation, if pretrained",
     framework=TORCH,
 )
