@@ -91,7 +91,10 @@ GROUPS = {
             "google-ai-edge/litert-torch#446",
             from_torchvision.whole_module,
             "whole.pth",
-            refused=("Python objects", "state_dict()"),
+            "torchvision",
+            classes=5,
+            head=DENSE,
+            to="timm",
         ),
         Situation(
             "torchvision-compiled-b5",
