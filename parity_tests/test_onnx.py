@@ -45,16 +45,16 @@ def check(backend, network, batch=2):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dialect", FAMILIES)
-@pytest.mark.parametrize("preset", SMALL)
-def test_every_endpoint_at_native_resolution(preset, dialect, backend):
-    check(backend, resolve(preset, dialect=dialect))
+def test_every_endpoint_at_native_resolution(dialect, backend):
+    """Of B0; `rosetta parity` runs the graphs of every preset at its own."""
+    check(backend, resolve("b0", dialect=dialect))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dialect", FAMILIES)
-@pytest.mark.parametrize("preset", LARGE)
-def test_every_endpoint_of_the_large_presets(preset, dialect, backend):
+@pytest.mark.parametrize("preset", [*SMALL[1:], *LARGE])
+def test_every_endpoint_of_the_larger_presets(preset, dialect, backend):
     resolution = 256 if preset == "b8" else None
     network = resolve(preset, dialect=dialect, resolution=resolution)
     check(backend, network, batch=1)
@@ -62,7 +62,7 @@ def test_every_endpoint_of_the_large_presets(preset, dialect, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dialect", FAMILIES)
-@pytest.mark.parametrize("size", [225, 240, (97, 64)])
+@pytest.mark.parametrize("size", [97, 112, (97, 64)])
 def test_other_sizes(size, dialect, backend):
     check(backend, resolve("b0", dialect=dialect, resolution=size))
 
