@@ -52,7 +52,7 @@ COUNTS = ("cases", "wrong")
 VERDICTS = """
 ## False alarms, and misses
 
-`rosetta port` ends in a verdict ([what it says](use/verdict.md)). It is wrong if it differs where
+`rosetta port` ends in a verdict ([what it says](../use/verdict.md)). It is wrong if it differs where
 nothing is wrong, or if a mistake is made and nothing differs. Programs are compared in float64 on
 {sizes} pixels.
 

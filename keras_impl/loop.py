@@ -27,10 +27,10 @@ from efficientnet_rosetta.common.training.run import (
     Epoch,
     Run,
     Scores,
-    State,
     Step,
 )
 from efficientnet_rosetta.common.training.schedules import Optimization
+from efficientnet_rosetta.common.training.state import State
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build

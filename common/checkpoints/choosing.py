@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import FileError
 from ..weights.canonical import fingerprint
-from .formats import Checkpoint
+from .formats.checkpoint import Checkpoint
 from .formats.wrappers import (
     AVERAGED_MODEL_COUNTER,
     AVERAGED_PREFIX,

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UsageError
 from ..images.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from ..network import DIALECTS, Dialect
-from .formats import LazyTensor
+from .formats.lazy import LazyTensor
 from .recognition import Reading
 from .stated import CONFIG_FILE, checked, neighbour
 

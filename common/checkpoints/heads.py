@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import FileError
-from .formats import Checkpoint, LazyTensor
+from .formats.checkpoint import Checkpoint
+from .formats.lazy import LazyTensor
 from .keras_model import classifier_of
 from .layouts.schema import PYTORCH_ORDER
 from .recognition import Reading

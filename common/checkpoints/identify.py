@@ -14,13 +14,15 @@ from ..weights.canonical import check
 from ..weights.metadata import ACTIVATION, FOLDED, FORMAT, network_from
 from .choosing import Choice, choose
 from .evidence import TOLD, constants, dialect_of, possible_dialects
-from .formats import Checkpoint, LazyTensor, read
+from .formats import read
+from .formats.checkpoint import Checkpoint
+from .formats.lazy import LazyTensor
 from .formats.wrappers import AVERAGED_MODEL_COUNTER, around
 from .graphs.layout import layout_of_graph
 from .graphs.recover import FOLDED_MARK, GRAPHS, recover
 from .heads import REST, Head, judge, refused
-from .layouts import Form, Layout
 from .layouts.canonical import CANONICAL
+from .layouts.schema import Form, Layout
 from .recognition import Reading, readings, views
 from .stated import stated_normalization
 from .unexplained import unexplained

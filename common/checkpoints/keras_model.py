@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .formats import Checkpoint
+from .formats.checkpoint import Checkpoint
 
 DEPTH_LIMIT = 16  # models inside models
 # What may stand between the pooled features and the classifier, for it changes nothing there.

@@ -16,11 +16,12 @@ import numpy as np
 
 from ..architectures import resolve
 from ..network import IMAGENET_CLASSES, Network
-from .formats import Checkpoint, LazyTensor
+from .formats.checkpoint import Checkpoint
 from .formats.detect import KERAS_ARCHIVE, PYTORCH_FILE
-from .layouts import LAYOUTS, Form, Layout
+from .formats.lazy import LazyTensor
+from .layouts import LAYOUTS
 from .layouts.canonical import CANONICAL
-from .layouts.schema import BY_NAME, PYTORCH_ORDER, Key
+from .layouts.schema import BY_NAME, PYTORCH_ORDER, Form, Key, Layout
 
 Tensors = Mapping[str, LazyTensor]
 SEPARATORS = "./"

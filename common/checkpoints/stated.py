@@ -11,7 +11,7 @@ from .._util.files import content, is_folder
 from ..errors import DamagedFileError, FileError
 from ..images.normalization import Normalization
 from ..weights.metadata import NORMALIZATION
-from .formats import Checkpoint
+from .formats.checkpoint import Checkpoint
 
 CONFIG_FILE = "config.json"  # what Hugging Face's hub keeps beside a file of weights
 CONFIG_LIMIT = 2**22  # bytes

@@ -10,8 +10,8 @@ from ..architectures import PRESETS
 from ..errors import FileError, UnknownLayoutError
 from ..network import Network
 from ..weights.metadata import FORMAT
-from .formats import Checkpoint
-from .layouts import Form, Layout
+from .formats.checkpoint import Checkpoint
+from .layouts.schema import Form, Layout
 from .recognition import Index, Tensors, fits, forms, layer_of, network_of, networks, views
 
 LISTED = 4  # keys shown of each kind of mismatch

@@ -13,7 +13,7 @@ from .._util.result import Result, plain
 from ..backends.judgement import DIFFERS, Verdict
 from ..errors import FileError
 from ..weights.canonical import fingerprint
-from .formats import LazyTensor
+from .formats.lazy import LazyTensor
 from .heads import counted
 from .identify import Match, match_with
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
