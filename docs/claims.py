@@ -53,7 +53,8 @@ VERDICTS = """
 ## False alarms, and misses
 
 `rosetta port` ends in a verdict ([what it says](../use/verdict.md)). It is wrong if it differs
-where nothing is wrong, or if a mistake is made and nothing differs. Programs are compared in float64 on
+where nothing is wrong, or if a mistake is made and nothing differs. Programs are compared in
+float64 on
 {sizes} pixels.
 
 Without a mistake, PyTorch against Keras: {heads} random heads of 1, 2, 3 and 5 classes, and
