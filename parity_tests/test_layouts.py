@@ -129,14 +129,14 @@ def round_trips(preset, weights):
         assert all(np.array_equal(start[key], end[key]) for key in start)
 
 
-@pytest.mark.parametrize("preset", [*SMALL, "xception"])
+@pytest.mark.parametrize("preset", ["b0", "xception"])
 def test_between_every_pair_and_back(preset):
     round_trips(preset, weights_of(resolve(preset)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [*LARGE, LARGEST])
-def test_between_every_pair_and_back_for_the_large_presets(preset):
+@pytest.mark.parametrize("preset", [*SMALL[1:], *LARGE, LARGEST])
+def test_between_every_pair_and_back_for_the_larger_presets(preset):
     shapes = resolve(preset).tensors
     # Every value different within a tensor, as a wrong transposition needs; one page of memory.
     weights = {

@@ -134,7 +134,9 @@ def run(line: str, folder: Path) -> None:
         words = words[words.index("rosetta)") :]
         words[0] = "rosetta"
     if words[0] == "rosetta":
-        with patch("efficientnet_rosetta.common.checkpoints.port.compare_runs", lambda *_: NOT_RUN):
+        with patch(
+            "efficientnet_rosetta.common.checkpoints.port.compare_runs", lambda *_, **__: NOT_RUN
+        ):
             status, printed = rosetta(_small(words[1:]))
         assert status in (0, NOT_RUN_STATUS), "\n".join(printed)
     elif words[0] == "python":
