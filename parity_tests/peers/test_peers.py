@@ -11,6 +11,7 @@ from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints.load import load as read_weights
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from efficientnet_rosetta.common.weights.canonical import fingerprint, save
@@ -200,10 +201,14 @@ def test_libraries_on_keras_2(library, tmp_path):
     for how, name in legacy.SAVED.items():
         if library == "qubvel" and how in ("folder", "objects"):
             continue
-        found = inspect(tmp_path / "saved" / name)
-        expected = headless if how == "nested" else weights_of(network)
+        found = read_weights(tmp_path / "saved" / name, dialect=network.dialect.name)
         assert library in found.layouts, how
-        assert found.fingerprint == fingerprint(expected), how
+        if how == "nested":  # below a classifier of its own
+            assert found.network.num_classes == 5
+            kept = {n: a for n, a in found.weights.items() if n in headless}
+            assert fingerprint(kept) == fingerprint(headless)
+        else:
+            assert fingerprint(found.weights) == fingerprint(weights_of(network)), how
     for other in PEERS:
         if network_of(other).dialect == network.dialect:
             path = tmp_path / f"ported-{other.layout}{other.suffix}"
