@@ -24,11 +24,12 @@ SIGNATURES = {
     "resolve": "(preset='b0', **arguments)",
     "build": "(network='b0', backend=None, *, weights=None, features_only=False, dtype='float32', "
     "dialect=None, **arguments)",
-    "load": "(path, *, dialect=None, raw=False, resolution=None, dtype='float32')",
-    "inspect": "(path, dialect=None, raw=False)",
+    "load": "(path, *, dialect=None, raw=False, network=None, drop_head=False, resolution=None, "
+    "dtype='float32')",
+    "inspect": "(path, dialect=None, raw=False, network=None)",
     "port": "(source, destination, to, *, dialect=None, dtype=None, drop_head=False, classes=None, "
-    "raw=False, force=False, verify=True, run=True, progress)",
-    "verify": "(first, second, *, dialect=None, run=True, progress)",
+    "raw=False, network=None, force=False, verify=True, run=True, progress)",
+    "verify": "(first, second, *, dialect=None, network=None, run=True, progress)",
     "export": "(preset, output, backend=None, *, weights=None, endpoints=False, opset=18, "
     "dialect=None, resolution=None)",
     "parity": "(presets, *, image=None, dialect='tensorflow', dtype='float32', resolution=None, "

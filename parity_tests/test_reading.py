@@ -63,12 +63,6 @@ def test_a_pickle_is_not_executed(how, tmp_path):
     assert not crater.exists()
 
 
-def test_a_pickled_module_says_what_to_ask_for(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
-    with pytest.raises(RosettaError, match=r"save model.state_dict\(\)"):
-        inspect(tmp_path / "whole.pth")
-
-
 def test_a_frozen_program_says_what_to_ask_for(tmp_path):
     frozen = torch.jit.freeze(torch.jit.script(torch.nn.Linear(2, 2).eval()))
     frozen.save(tmp_path / "script.pt")

@@ -151,7 +151,7 @@ def test_presets_of_all_architectures():
 
 
 @pytest.mark.parametrize("dialect", FAMILIES)
-@pytest.mark.parametrize("size", [299, 160, 161])
+@pytest.mark.parametrize("size", [pytest.param(299, marks=pytest.mark.slow), 112, 113])
 def test_the_frameworks_agree_at_any_size(size, dialect):
     """Native, even and odd: the poolings of the dialects part on even maps only."""
     length = {} if size == 299 else {"middle_blocks": 2}

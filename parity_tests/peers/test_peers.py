@@ -19,6 +19,7 @@ from parity_tests.peers import legacy, manifest
 from parity_tests.peers.libraries import PEERS, segmentation_model
 from parity_tests.support import FAMILIES, alone, images_for, reference, weights_of
 
+FURTHER = ("keras-applications.h5", "keras-applications.keras")  # formats of one library
 DIALECTS = dict.fromkeys(
     ("torchvision", "timm", "keras-hub"), "pytorch"
 )  # at B0; all others are TensorFlow's
@@ -59,7 +60,15 @@ def test_a_library_computes_the_same_from_a_ported_file(peer, tmp_path):
     agrees(peer, loaded(peer, network, tmp_path), network)
 
 
-@pytest.mark.parametrize("source", PEERS, ids=lambda peer: peer.name)
+@pytest.mark.parametrize(
+    "source",
+    [
+        # One format of a library by default: that others hold the same is tested above.
+        pytest.param(peer, marks=pytest.mark.slow if peer.name in FURTHER else ())
+        for peer in PEERS
+    ],
+    ids=lambda peer: peer.name,
+)
 def test_from_every_library_to_every_other_of_its_dialect(source, tmp_path):
     network = network_of(source)
     saved = tmp_path / f"saved{source.suffix}"
