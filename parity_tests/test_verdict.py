@@ -69,7 +69,7 @@ ENDINGS = [
 @pytest.mark.parametrize(("outputs", "status", "line"), ENDINGS)
 def test_the_endings_of_port_and_verify(outputs, status, line, source, tmp_path, monkeypatch):
     for module in (porting, verify):
-        monkeypatch.setattr(module, "compare_runs", lambda *runs: outputs)
+        monkeypatch.setattr(module, "compare_runs", lambda *runs, **graph: outputs)
     done = run("port", source, tmp_path / "out.safetensors", "--to", "canonical")
     assert (done.exit_code, last(done).startswith(line)) == (status, True), done.stdout
     done = run("verify", source, tmp_path / "out.safetensors")
@@ -99,7 +99,7 @@ def test_a_file_that_does_not_read_back_differs(source, tmp_path):
 
 
 def test_other_weights_differ_whatever_the_outputs_say(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(verify, "compare_runs", lambda *runs: SAME)
+    monkeypatch.setattr(verify, "compare_runs", lambda *runs, **graph: SAME)
     weights = {**weights_of(SMALL)}
     weights["classifier.bias"] = weights["classifier.bias"] + np.float32(0.5)
     save(tmp_path / "other.safetensors", SMALL, weights)
@@ -109,7 +109,7 @@ def test_other_weights_differ_whatever_the_outputs_say(source, tmp_path, monkeyp
 
 @pytest.mark.parametrize("outputs", [SAME, NO_FRAMEWORK, APART])
 def test_what_was_forced_differs(outputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(porting, "compare_runs", lambda *runs: outputs)
+    monkeypatch.setattr(porting, "compare_runs", lambda *runs, **graph: outputs)
     network = resolve("b0", dialect="pytorch", num_classes=2)
     save(tmp_path / "source.safetensors", network, weights_of(network))
     done = run(
@@ -278,7 +278,7 @@ def test_one_file_is_read_once_for_both_libraries(source, monkeypatch):
     monkeypatch.setattr(
         run_files,
         "match",
-        lambda path, raw, right=run_files.match: read.append(path) or right(path),
+        lambda path, right=run_files.match, **how: read.append(path) or right(path, **how),
     )
     both = [run_files.FileRun(source, name, SMALL.dialect) for name in ("torch", "keras")]
     assert run_files.run_here(*both).agree
