@@ -137,8 +137,10 @@ def run(line: str, folder: Path) -> None:
         words = words[words.index("rosetta)") :]
         words[0] = "rosetta"
     if words[0] == "rosetta":
-        with patch(
-            "efficientnet_rosetta.common.checkpoints.port.compare_runs", lambda *_, **__: NOT_RUN
+        rooms = "efficientnet_rosetta.common.checkpoints"
+        with (
+            patch(f"{rooms}.port.compare_runs", lambda *_, **__: NOT_RUN),
+            patch(f"{rooms}.verify.compare_runs", lambda *_, **__: NOT_RUN),
         ):
             status, printed = rosetta(_small(words[1:]))
         differs = (1,) if "--force" in words else ()  # and is written nevertheless
