@@ -42,7 +42,9 @@ def agree(network, batch=2):
 
 
 @pytest.mark.parametrize("dialect", FAMILIES)
-@pytest.mark.parametrize("preset", SMALL)
+@pytest.mark.parametrize(
+    "preset", ["b0", *(pytest.param(preset, marks=pytest.mark.slow) for preset in SMALL[1:])]
+)
 def test_native_resolution(preset, dialect):
     agree(resolve(preset, dialect=dialect))
 

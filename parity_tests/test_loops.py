@@ -75,10 +75,10 @@ def scans(root, count):
         Image.fromarray((digits.images[number] * 255 / 16).astype(np.uint8)).save(path)
 
 
-def network(size=32, **options):
+def network(size=32, depth=0.5, **options):
     """Small, and with nothing dropped unless it is asked for."""
     options = {"dropout": 0.0, "drop_path_rate": 0.0, "num_classes": CLASSES, **options}
-    return resolve("b0", width=0.25, depth=0.5, resolution=size, **options)
+    return resolve("b0", width=0.25, depth=depth, resolution=size, **options)
 
 
 def training(folder, net=None, recipe="official", epochs=1, changes=None, **options):
@@ -582,7 +582,7 @@ def two_processes(launcher, folder, out, site):
     """Two processes of a training in which nothing is random but the images."""
     backend = "keras" if launcher == "TF_CONFIG" else "torch"
     start = folder.parent / "start.safetensors"
-    options = arguments(folder, backend, out, "--weights", str(start), epochs=3)
+    options = arguments(folder, backend, out, "--weights", str(start), epochs=2)
     options = [o for o in options if o not in ("--width", "--depth", "0.25", "0.5")]
     options += ["--precision", "float64"]
     if launcher == "torchrun":
@@ -616,9 +616,9 @@ def free_port():
 @pytest.mark.parametrize("launcher", ["torchrun", "Lightning", "TF_CONFIG"])
 def test_two_processes_give_the_losses_of_one(launcher, folder, tmp_path):
     """For the same global batch: batch norms see all of it, gradients are the mean of both."""
-    net = network()
+    net = network(depth=0.1)  # a block for each stage
     save(folder.parent / "start.safetensors", net, calibrated(net))
-    plan = training(folder, epochs=3)
+    plan = training(folder, net, epochs=2)
     fitted("keras" if launcher == "TF_CONFIG" else "torch", plan, tmp_path / "one")
     processes = two_processes(launcher, folder, tmp_path / "two", tmp_path / "site")
     printed = [finished(process) for process in processes]

@@ -1,6 +1,9 @@
 """Canonical weights: round trips bit for bit, and strictness both ways."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.weights.canonical import check, load, save
 from efficientnet_rosetta.common.weights.initial import initial
 from parity_tests.support import BACKENDS, LARGE, LARGEST, SMALL, small, weights_of
+
+ROOT = Path(__file__).parents[1]
 
 
 def round_trip(backend, network):
@@ -208,3 +213,14 @@ def test_a_folder_that_is_not_there(tmp_path):
     network = small()
     with pytest.raises(RosettaError, match="name a file in a folder that exists"):
         save(tmp_path / "no" / "w.safetensors", network, weights_of(network))
+
+
+def test_weights_are_saved_by_a_process_that_has_imported_nothing_else(tmp_path):
+    """NumPy knows bfloat16 only where somebody has imported ml_dtypes."""
+    program = (
+        "import efficientnet_rosetta as rosetta\n"
+        "network = rosetta.resolve('b0', width=0.1, depth=0.1)\n"
+        f"rosetta.save({str(tmp_path / 'x.safetensors')!r}, network, rosetta.initial(network))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  NumPy knows bfloat16 by its name once it is imported
 import numpy as np
 
 # From the types of safetensors to NumPy's, where a tensor can be a weight or a counter.
