@@ -128,7 +128,7 @@ def _with_noise(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.asarray(array, np.float64) * (1 + NOISE * (2.0 * signs - 1))
 
 
-def images_for(network: Network) -> list[np.ndarray]:
+def images_for(network: Network, sizes: Sequence[Size] = SIZES) -> list[np.ndarray]:
     """A photograph and structured noise at every size: batches (2, C, H, W)."""
     channels = network.in_channels
     return [
@@ -138,7 +138,7 @@ def images_for(network: Network) -> list[np.ndarray]:
                 structured_images(1, channels, size, seed=7)[0],
             ]
         )
-        for size in SIZES
+        for size in sizes
     ]
 
 

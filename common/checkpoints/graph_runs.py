@@ -16,11 +16,9 @@ from ..architectures import changed
 from ..backends.agreement import Foreign, Model, compared_in_float32, images_for
 from ..backends.registry import REFERENCE
 from ..errors import MissingDependencyError
-from ..images.decode import PHOTOGRAPH, photograph
 from ..network import Dialect
-from ..weights.calibration import structured_images
 from ..weights.canonical import Weights
-from .graphs.recover import Steps, recover
+from .graphs.recover import recover
 from .graphs.run import RUNTIMES, run_graph
 from .identify import match
 
@@ -67,7 +65,8 @@ def compared_with_graph(path: Path, dialect: Dialect, models: Sequence[Model]) -
         Model(chosen.name, chosen.backend, network, _wide(weights, dtype), dtype)
         for dtype in ("float64", PRECISION)
     )
-    sizes = images_for(network) if steps.size is None else [_images(network.in_channels, steps)]
+    # A graph may have been exported for one size.
+    sizes = images_for(network) if steps.size is None else images_for(network, [steps.size])
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         return {network.output: run_graph(path, format, steps, images)}
@@ -91,10 +90,3 @@ def compared_with_graph(path: Path, dialect: Dialect, models: Sequence[Model]) -
 
 def _wide(weights: Weights, dtype: str) -> Weights:
     return {name: array.astype(dtype) for name, array in weights.items()}
-
-
-def _images(channels: int, steps: Steps) -> np.ndarray:
-    """A photograph and structured noise of the size that a graph was exported for."""
-    assert steps.size is not None
-    picture = photograph(PHOTOGRAPH, channels, steps.size).astype(np.float64)
-    return np.stack([picture, structured_images(1, channels, steps.size, seed=7)[0]])

@@ -1,8 +1,8 @@
 """What a pickle of PyTorch's may name, as texts and tables: nothing of it is imported.
 
-The names are those that `torch.load(weights_only=True)` of PyTorch 2.13 allows, and the Namespace
-of timm's checkpoints.  What is neither a container nor a tensor becomes an `Inert`, which
-remembers no more than what it stood for.
+The names that are known are those that `torch.load(weights_only=True)` of PyTorch 2.13 allows, and
+the Namespace of timm's checkpoints; an object of any other class is its attributes.  What is
+neither a container nor a tensor becomes an `Inert`, which remembers no more than what it stood for.
 """
 
 from __future__ import annotations
