@@ -17,16 +17,19 @@ from parity_tests.fuzz.samples import SAMPLES
 pytest.importorskip("resource", reason="limits of Unix")
 
 
+QUICK = [name for name, sample in SAMPLES.items() if not (sample.large or sample.framework)]
+
+
+def slow(name):
+    return name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    return Sound(tmp_path_factory.mktemp("sound"))
+    return Sound(tmp_path_factory.mktemp("sound"), QUICK)
 
 
-def small(name, sample):
-    return pytest.param(name, marks=[pytest.mark.slow] if sample.large else [])
-
-
-@pytest.mark.parametrize("name", [small(*item) for item in SAMPLES.items()])
+@pytest.mark.parametrize("name", [slow(name) for name in SAMPLES])
 def test_sound_files_are_correct(name, sound):
     """Or the script would count refusals of files that nobody damaged."""
     sample, path = SAMPLES[name], sound.path(name)
@@ -107,7 +110,7 @@ def test_a_message_of_two_lines_is_a_fault(sound, case, monkeypatch):
 def test_values_that_changed_are_a_fault_where_a_checksum_could_tell(sound, case, monkeypatch):
     right = cases.read_all
     monkeypatch.setattr(
-        cases, "read_all", lambda path: {**right(path), next(iter(right(path))): b"other"}
+        cases, "read_all", lambda path, graph: {**right(path), next(iter(right(path))): b"other"}
     )
     verdict, text = cases.tried(sound, case)
     assert (verdict, "in spite of its checksum" in text) == (FAULT, True)
@@ -124,20 +127,20 @@ def test_a_case_is_the_same_one_again(sound, tmp_path):
 
 
 def test_no_damage_gets_through(tmp_path):
-    """150 files; `python -m parity_tests.fuzz` makes as many as one likes."""
-    counts, faults = fuzz(0, range(150), tmp_path)
+    """100 small files; `python -m parity_tests.fuzz` makes as many as one likes."""
+    counts, faults = fuzz(0, range(100), tmp_path, QUICK)
     assert faults == []
-    assert sum(counts.values()) == 150
+    assert sum(counts.values()) == 100
     found = Counter()
     for (_, verdict), count in counts.items():
         found[verdict] += count
-    assert found[REFUSED] > 50
-    assert found[CORRECT] > 10
-    assert found[CHANGED] > 10
+    assert found[REFUSED] > 40
+    assert found[CORRECT] > 5
+    assert found[CHANGED] > 5
     assert not list(tmp_path.glob("case-*"))
     rows = table(counts).splitlines()
     assert rows[0].split() == ["format", "cases", CORRECT, CHANGED, REFUSED, FAULT]
-    assert rows[-1].split()[:2] == ["all", "150"]
+    assert rows[-1].split()[:2] == ["all", "100"]
 
 
 @pytest.mark.slow

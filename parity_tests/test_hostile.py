@@ -31,7 +31,7 @@ from efficientnet_rosetta.common.images.decode import PIXELS_LIMIT, decode, load
 from efficientnet_rosetta.common.training.predict import Prediction
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import metadata
-from parity_tests.fuzz.samples import network, weights
+from parity_tests.fuzz.networks import network, weights
 from parity_tests.support import rosetta_process
 
 

@@ -24,16 +24,20 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from .cases import CHANGED, CORRECT, FAULT, REFUSED, Sound, made, tried
+from .samples import SAMPLES
 
 VERDICTS = (CORRECT, CHANGED, REFUSED, FAULT)
 
 
-def fuzz(seed: int, numbers: range, folder: Path) -> tuple[Counter[tuple[str, str]], list[str]]:
+def fuzz(
+    seed: int, numbers: range, folder: Path, names: Sequence[str] = tuple(SAMPLES)
+) -> tuple[Counter[tuple[str, str]], list[str]]:
     """How often the cases of each format ended in which way, and a line for every fault."""
-    sound = Sound(folder / "sound")
+    sound = Sound(folder / "sound", names)
     counts: Counter[tuple[str, str]] = Counter()
     faults = []
     for number in numbers:
@@ -80,14 +84,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="what all damage follows from")
     parser.add_argument("--cases", type=int, default=1000, help="how many files to make")
     parser.add_argument("--case", type=int, help="make this one only, and keep its file")
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=SAMPLES,
+        default=tuple(SAMPLES),
+        metavar="FORMAT",
+        help=f"damage files of these only, of {', '.join(SAMPLES)}",
+    )
     given = parser.parse_args()
     if given.case is not None:
         folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-        counts, faults = fuzz(given.seed, range(given.case, given.case + 1), folder)
+        counts, faults = fuzz(given.seed, range(given.case, given.case + 1), folder, given.formats)
         sys.stdout.write(f"{folder / f'case-{given.case}'}\n")
     else:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-            counts, faults = fuzz(given.seed, range(given.cases), Path(name))
+            counts, faults = fuzz(given.seed, range(given.cases), Path(name), given.formats)
     sys.stdout.write("\n".join((table(counts), *faults)) + "\n")
     return 1 if faults else 0
 

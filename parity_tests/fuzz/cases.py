@@ -10,7 +10,7 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from efficientnet_rosetta.common._util.one_line import one_line
 from efficientnet_rosetta.common.checkpoints import formats
+from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.errors import RosettaError
@@ -30,7 +31,7 @@ SECONDS, ROOM = 20, 512 * 2**20  # of the processor, and bytes beside the size o
 WALL = 240  # seconds, for what waits and does not work
 HOSTILE_NAME = "made by hand"
 CORRECT, CHANGED, REFUSED, FAULT = "correct", "changed", "refused", "fault"
-LARGE_SHARE, HAND_SHARE, NAME_SHARE, BEHIND_SHARE = 0.01, 0.1, 0.05, 0.4
+LARGE_SHARE, HAND_SHARE, NAME_SHARE, BEHIND_SHARE = 0.02, 0.1, 0.05, 0.4
 # Of files of small networks that the libraries do not have: looking for what comes closest to them
 # takes half a second, and is the same each time.
 EXPLAINED_SHARE = 0.02
@@ -49,10 +50,10 @@ class Case:
 
 
 class Sound:
-    """The sound files, made once, and the values in them."""
+    """The sound files of some formats, or of all, made once, and the values in them."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, names: Sequence[str] = tuple(SAMPLES)):
+        self.folder, self.names = folder, names
         self.paths: dict[str, Path] = {}
         self.values: dict[str, dict[str, bytes]] = {}
 
@@ -62,14 +63,14 @@ class Sound:
             folder = self.folder / name.replace(" ", "-")
             folder.mkdir(parents=True)
             self.paths[name] = SAMPLES[name].make(folder)
-            self.values[name] = read_all(self.paths[name])
+            self.values[name] = read_all(self.paths[name], SAMPLES[name].graph)
         return self.paths[name]
 
 
-def read_all(path: Path) -> dict[str, bytes]:
+def read_all(path: Path, graph: bool = False) -> dict[str, bytes]:
     """Every tensor that a network could ask for, as bytes; its shape and type are in its key."""
     found = {}
-    for key, stored in formats.read(path).tensors.items():
+    for key, stored in (match(path).weights if graph else formats.read(path).tensors).items():
         if stored.is_float and math.prod(stored.shape) <= READ_LIMIT:
             values = np.ascontiguousarray(stored)
             found[f"{key} {stored.shape} {stored.dtype}"] = values.tobytes()
@@ -84,7 +85,8 @@ def made(sound: Sound, folder: Path, seed: int, number: int) -> Case:
         make = HOSTILE[int(random.integers(len(HOSTILE)))]
         return Case(HOSTILE_NAME, make(folder, random), False, make.__name__, True)
     large = random.random() < LARGE_SHARE
-    names = [name for name, sample in SAMPLES.items() if sample.large == large]
+    fitting = [name for name in sound.names if SAMPLES[name].large == large]
+    names = fitting or sound.names
     name = names[int(random.integers(len(names)))]
     sample, source = SAMPLES[name], sound.path(name)
     path = folder / source.name
@@ -188,7 +190,7 @@ def _steps(sound: Sound, case: Case) -> tuple[str, str]:
 
 def _compared(sound: Sound, case: Case) -> tuple[str, str]:
     """Whether the values are those that the file was made of."""
-    found = read_all(case.path)
+    found = read_all(case.path, case.format in SAMPLES and SAMPLES[case.format].graph)
     if case.format == HOSTILE_NAME:
         return CORRECT, ""
     truth = sound.values[case.format]

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from .damage import Random
-from .samples import network, weights
+from .networks import network, weights
 
 
 def _metadata_of(random: Random) -> dict[str, str]:

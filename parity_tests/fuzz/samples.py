@@ -6,25 +6,26 @@ A new format is a line in `SAMPLES`.
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
-from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.checkpoints import formats
 from efficientnet_rosetta.common.checkpoints.formats import LazyTensor, sstable
 from efficientnet_rosetta.common.checkpoints.formats.checkpoint import Content
 from efficientnet_rosetta.common.checkpoints.layouts import layout_of
 from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
-from efficientnet_rosetta.common.network import Network
-from efficientnet_rosetta.common.weights.canonical import Weights, save
-from efficientnet_rosetta.common.weights.initial import initial
+from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import metadata
+
+from .exported import exported
+from .networks import network, weights
 
 DATA = "data-00000-of-00001"  # of a TensorFlow checkpoint
 
@@ -46,24 +47,8 @@ class Sample:
     joined: Callable[[list[tuple[bytes, bytes]]], bytes] | None = None
     large: bool = False  # some 20 MB: damaged once in a while only
     known: bool = False  # a network that is recognised
-
-
-@cache
-def network(preset: str = "custom") -> Network:
-    """Of 33,000 parameters, or a preset."""
-    if preset == "custom":
-        return resolve(width=0.1, depth=0.1, resolution=32, num_classes=3)
-    return resolve(preset, num_classes=7)
-
-
-@cache
-def weights(preset: str = "custom") -> Weights:
-    """Which make every value count: no two tensors are alike."""
-    random = np.random.default_rng(0)
-    return {
-        name: (array + np.abs(random.normal(0.1, 0.01, array.shape))).astype(np.float32)
-        for name, array in initial(network(preset)).items()
-    }
+    graph: bool = False  # its values are those that its operations lead to
+    framework: bool = False  # made by a process of its own, which imports a framework
 
 
 def _canonical(folder: Path) -> Path:
@@ -124,6 +109,21 @@ def _onnx(folder: Path) -> Path:
     return folder / "x.onnx"
 
 
+def _shards(folder: Path) -> Path:
+    """A folder of two files and the index of their tensors, as transformers saves it."""
+    found, path = weights(), folder / "x"
+    path.mkdir()
+    names = sorted(found)
+    half = len(names) // 2
+    index = {}
+    for number, part in enumerate((names[:half], names[half:]), 1):
+        shard = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: found[name] for name in part}, path / shard, {"format": "pt"})
+        index.update(dict.fromkeys(part, shard))
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    return path
+
+
 # ------------------------------------------------------------------ pieces under checksums
 
 
@@ -164,10 +164,13 @@ def header_joined(pieces: list[tuple[bytes, bytes]]) -> bytes:
     return struct.pack("<Q", len(header)) + header + b"".join(values)
 
 
+FRAMEWORK = {"framework": True}
+GRAPH = {"large": True, "known": True, "graph": True, "framework": True}
 ZIP = {"checksummed": True, "members": zip_members, "joined": zip_joined}
 TABLE = {"checksummed": True, "members": table_rows, "joined": table_joined}
 HEADER = {"members": header_of, "joined": header_joined}
 INDEX = (".index", f".{DATA}")
+SHARDS = ("/model.safetensors.index.json", "/model-00001-of-00002.safetensors")
 
 SAMPLES = {
     "safetensors": Sample(_canonical, known=True, **HEADER),
@@ -182,7 +185,16 @@ SAMPLES = {
         _saved_model, tuple(f"/variables/variables{part}" for part in INDEX), **TABLE
     ),
     "onnx": Sample(_onnx, known=True),
+    "onnx and its data": Sample(exported("external", "x.onnx"), ("", ".data"), **FRAMEWORK),
+    "TorchScript": Sample(exported("script", "x.pt"), **FRAMEWORK, **ZIP),
+    "torch.export": Sample(exported("program", "x.pt2"), **FRAMEWORK, **ZIP),
+    "torch distributed": Sample(
+        exported("distributed", "x"), ("/.metadata", "/__0_0.distcp"), **FRAMEWORK
+    ),
+    "shards": Sample(_shards, SHARDS),
     "B0 torch zip": Sample(_library("timm-tf", "x.pth", "b0"), large=True, known=True, **ZIP),
     "B0 h5": Sample(_library("keras-applications", "x.h5", "b0"), large=True, known=True),
     "B0 tf-checkpoint": Sample(_library("tpu", "x", "b0"), INDEX, large=True, known=True, **TABLE),
+    "B0 graph": Sample(exported("graph", "x.onnx"), **GRAPH),
+    "B0 tflite": Sample(exported("lite", "x.tflite"), **GRAPH),
 }
