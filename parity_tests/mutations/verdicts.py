@@ -228,7 +228,7 @@ def networks(presets: tuple[str, ...] = tuple(PRESETS)) -> Iterator[Case]:
     """Every preset with weights of every kind, and one in another dialect."""
     for preset in presets:
         yield from cases_of(preset, network_of(preset))
-    other = changed(network_of("b0"), dialect="pytorch")
+    other = resolve("b0", dialect="pytorch")
     yield from cases_of("b0, pytorch dialect", other, ("tiny variances",))
 
 

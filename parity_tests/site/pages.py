@@ -128,7 +128,7 @@ def run(line: str, folder: Path) -> None:
     """Run a command of a page in a folder, which is the current one.
 
     Programs that start others, on several machines or in an environment of their own, are stood for
-    by what they start: torchrun and TF_CONFIG have tests of their own, in test_loops.py.
+    by what they start: torchrun and TF_CONFIG have tests of their own, in loops/test_processes.py.
     """
     words = shlex.split(line, comments=True)
     while re.match(r"[A-Z_]+=", words[0]):

@@ -1,0 +1,34 @@
+"""What all tests of training share."""
+
+import pytest
+
+from efficientnet_rosetta.common import spec
+from parity_tests.loops.short import SHORT, WHOLE
+from parity_tests.loops.support import IMAGES, scans
+from parity_tests.peers.operators import declare
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _lightning():
+    """Lightning's metrics import torchvision."""
+    declare()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    """Networks are of four blocks."""
+    monkeypatch.setattr(spec, "TABLE_1", SHORT)
+
+
+@pytest.fixture
+def whole(_short, monkeypatch):
+    """Networks are of all blocks of Table 1."""
+    monkeypatch.setattr(spec, "TABLE_1", WHOLE)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Real scans of three digits: 100 to train on and 20 to validate on."""
+    root = tmp_path_factory.mktemp("digits")
+    scans(root, IMAGES)
+    return root

@@ -1,0 +1,141 @@
+"""A training in several processes, or on several devices, is that of one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.training.processes import check_shares, process
+from efficientnet_rosetta.common.training.run import EPOCHS, read_table
+from efficientnet_rosetta.common.weights.calibration import calibrated
+from efficientnet_rosetta.common.weights.canonical import save
+from parity_tests.loops.support import (
+    ENVIRONMENT,
+    ROOT,
+    arguments,
+    finished,
+    fitted,
+    losses,
+    network,
+    rosetta,
+    training,
+)
+
+AGAIN = """
+from parity_tests.loops.short import declare, shorten
+declare()
+shorten()
+"""
+
+
+def two_processes(launcher, folder, out, site):
+    """Two processes of a training in which nothing is random but the images."""
+    backend = "keras" if launcher == "TF_CONFIG" else "torch"
+    start = folder.parent / "start.safetensors"
+    options = arguments(folder, backend, out, "--weights", str(start), epochs=2)
+    options = [option for option in options if option not in ("--width", "0.25")]
+    options += ["--precision", "float64"]
+    if launcher == "torchrun":
+        torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+        return [rosetta(*options, prefix=torchrun)]
+    if launcher == "Lightning":
+        # It starts the command once more, which is to be of the same short network.
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(AGAIN)
+        found = f"{site}{os.pathsep}{ROOT}"
+        return [rosetta(*options, "--devices", "2", PYTHONPATH=found)]
+    workers = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    return [
+        rosetta(
+            *options,
+            TF_CONFIG=json.dumps(
+                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            ),
+        )
+        for index in range(2)
+    ]
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "Lightning", "TF_CONFIG"])
+def test_two_processes_give_the_losses_of_one(launcher, folder, tmp_path):
+    """For the same global batch: batch norms see all of it, gradients are the mean of both."""
+    net = network()
+    save(folder.parent / "start.safetensors", net, calibrated(net))
+    plan = training(folder, net, epochs=2)
+    fitted("keras" if launcher == "TF_CONFIG" else "torch", plan, tmp_path / "one")
+    processes = two_processes(launcher, folder, tmp_path / "two", tmp_path / "site")
+    printed = [finished(process) for process in processes]
+    assert sum(text.count("best: ") for text in printed) == 1  # the first process speaks
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-8)
+    one, two = (read_table(tmp_path / name / EPOCHS)[-1] for name in ("one", "two"))
+    for column in ("loss", "top1", "val_loss", "val_top1"):
+        assert one[column] == pytest.approx(two[column], rel=1e-5), column
+
+
+MIRRORED = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+from efficientnet_rosetta.keras_impl import loop
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+loop._strategy = lambda training: strategy
+from parity_tests.loops.short import shorten
+from parity_tests.loops.support import fitted, training
+shorten()
+fitted("keras", training(Path(sys.argv[1]), epochs=2), Path(sys.argv[2]))
+"""
+
+
+def test_two_devices_of_one_process_give_the_losses_of_one(folder, tmp_path):
+    """Keras's way with several GPUs, here with two halves of a CPU."""
+    fitted("keras", training(folder, epochs=2), tmp_path / "one")
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, str(folder), str(tmp_path / "two")],
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-8)
+
+
+def test_processes_are_counted(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "TF_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    assert process() == (0, 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert process() == (1, 2)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert process() == (3, 4)
+    cluster = {"worker": ["a:1", "b:1"]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert process() == (1, 2)
+    cluster["chief"] = ["c:1"]
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(RosettaError, match="TF_CONFIG has other tasks than workers"):
+        process()
+    monkeypatch.setenv("TF_CONFIG", "{")
+    with pytest.raises(RosettaError, match="TF_CONFIG is not as TensorFlow wants it"):
+        process()
+
+
+def test_a_batch_must_come_out_even(folder):
+    with pytest.raises(RosettaError, match="8 images cannot be shared evenly by 3 devices"):
+        check_shares(training(folder).train, 3)
