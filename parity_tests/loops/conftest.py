@@ -3,7 +3,7 @@
 import pytest
 
 from efficientnet_rosetta.common import spec
-from parity_tests.loops.short import SHORT, WHOLE
+from parity_tests.loops.short import WHOLE, shorten
 from parity_tests.loops.support import IMAGES, scans
 from parity_tests.peers.operators import declare
 
@@ -14,14 +14,16 @@ def _lightning():
     declare()
 
 
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _short():
     """Networks are of four blocks."""
-    monkeypatch.setattr(spec, "TABLE_1", SHORT)
+    shorten()
+    yield
+    spec.TABLE_1 = WHOLE
 
 
 @pytest.fixture
-def whole(_short, monkeypatch):
+def whole(monkeypatch):
     """Networks are of all blocks of Table 1."""
     monkeypatch.setattr(spec, "TABLE_1", WHOLE)
 
