@@ -2,6 +2,8 @@
 
 import ast
 import logging
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -161,6 +163,17 @@ def test_a_graph_is_followed_as_its_model_would():
     assert called[-1] == "add"
     nothing = keras_compat.follow_graph(model, [x], lambda operation, *args, **kwargs: args[0])
     np.testing.assert_array_equal(nothing["first"], x)
+
+
+def test_training_in_pytorch_imports_no_tensorflow():
+    program = (
+        "from parity_tests.peers.operators import declare; declare(); import sys;"
+        "import efficientnet_rosetta.torch_impl.loop; print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_an_optimizer_knows_its_variables_in_every_form_that_a_step_is_given():

@@ -1,4 +1,4 @@
-"""What is private to Lightning and PyTorch and cannot be done without, each with the reason.
+"""What is private to Lightning, PyTorch and TensorBoard and cannot be done without, each with the reason.
 
 `CHECKED` are the versions with which all of it does what is said here.  A test compares them with
 those of constraints.txt, so that whoever takes another version looks at this file, and runs the
@@ -7,6 +7,10 @@ tests of it (parity_tests/test_compat.py).
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from torch import fx
@@ -14,7 +18,7 @@ from torch import fx
 if TYPE_CHECKING:  # to export takes no Lightning
     from lightning.pytorch import Trainer
 
-CHECKED = {"lightning": "2.6.6", "torch": "2.13.0"}
+CHECKED = {"lightning": "2.6.6", "tensorboard": "2.21.0", "torch": "2.13.0"}
 
 
 def begin_at(trainer: Trainer, epochs: int) -> None:
@@ -37,3 +41,21 @@ def module_path(node: fx.Node) -> str:
     """
     path, _ = list(node.meta["nn_module_stack"].values())[-1]
     return str(path)
+
+
+@contextmanager
+def no_tensorflow() -> Iterator[None]:
+    """Import TensorBoard's writer without TensorFlow, which it imports wherever that is installed.
+
+    That takes some seconds of every training, and the writer needs nothing of it.  TensorBoard asks
+    for this module to know whether to do without; which way it went, it remembers.
+    """
+    name = "tensorboard.compat.notf"
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    sys.modules[name] = ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]

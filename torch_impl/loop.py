@@ -35,14 +35,13 @@ from efficientnet_rosetta.common.training.state import State
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
-from ._compat import begin_at
+from ._compat import begin_at, no_tensorflow
 from .layers import BatchNorm
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of
 
 try:
-    # TensorBoard imports TensorFlow where it is installed.
-    with needs("training in PyTorch"), quiet_stderr():
+    with needs("training in PyTorch"), no_tensorflow(), quiet_stderr():
         from lightning.pytorch import LightningModule, Trainer
         from lightning.pytorch.loggers import TensorBoardLogger
         from lightning.pytorch.strategies import DDPStrategy
