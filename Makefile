@@ -71,7 +71,7 @@ docs-check: docs
 docs-test: docs-check
 	rm -rf build/pictures
 	OMP_NUM_THREADS=1 ROSETTA_SITE=build/docs ROSETTA_PICTURES=build/pictures \
-		$(BIN)/pytest -n 2 -m browser parity_tests/site
+		$(BIN)/pytest -n 2 -m "browser and not slow" parity_tests/site
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py

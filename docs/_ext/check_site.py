@@ -5,14 +5,18 @@ python docs/_ext/check_site.py build/docs
 
 from __future__ import annotations
 
+import posixpath
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 CSS_URL = re.compile(r"url\(\s*(['\"]?)(.*?)\1\s*\)|@import\s+(['\"])(.*?)\3")
+# Most of a highlighted source, and nothing that refers to anything or can be referred to.
+PAINT = re.compile(r'<span class="[\w -]*">|</span>')
 # Attributes with which a page loads something; of a link, the kinds that are loaded.
 LOADS = {"src", "srcset", "poster", "data"}
 LOADED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest"}
@@ -22,8 +26,8 @@ LOADED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "m
 class Page(HTMLParser):
     """What a page refers to, and what can be referred to in it."""
 
-    path: Path
-    ids: list[str] = field(default_factory=list)
+    text: str
+    ids: Counter[str] = field(default_factory=Counter)
     links: list[str] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
     styles: list[str] = field(default_factory=list)
@@ -31,7 +35,7 @@ class Page(HTMLParser):
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.feed(self.path.read_text(encoding="utf-8"))
+        self.feed(PAINT.sub("", self.text))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -39,7 +43,7 @@ class Page(HTMLParser):
         found = {name: value or "" for name, value in attrs}
         self.in_style = tag == "style"
         if "id" in found:
-            self.ids.append(found["id"])
+            self.ids[found["id"]] += 1
         if "style" in found:
             self.styles.append(found["style"])
         for name in LOADS & found.keys():
@@ -62,51 +66,78 @@ class Page(HTMLParser):
             self.styles.append(data)
 
 
-def check(site: Path) -> list[str]:
-    """Everything that is wrong with the pages below a folder, a line each."""
-    site = site.resolve()
-    pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
-    wrong: list[str] = []
+@dataclass
+class Site:
+    """A site as it was read: its files, and what stands in its pages and style sheets."""
 
-    def local(origin: Path, target: str, *, loaded: bool) -> None:
-        name = origin.relative_to(site)
+    files: set[str]
+    pages: dict[str, Page]
+    sheets: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Site:
+        """Every file below a folder, under its path from there."""
+        found = {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        texts = {
+            name: path.read_text(encoding="utf-8")
+            for name, path in found.items()
+            if name.endswith((".html", ".css"))
+        }
+        return cls(
+            set(found),
+            {name: Page(text) for name, text in texts.items() if name.endswith(".html")},
+            {name: text for name, text in texts.items() if name.endswith(".css")},
+        )
+
+    def wrong(self) -> list[str]:
+        """Everything that is wrong with it, a line each."""
+        lines = []
+        for name, page in self.pages.items():
+            twice = sorted(one for one, count in page.ids.items() if count > 1)
+            lines += [f"{name}: the id {one!r} is there twice" for one in twice]
+            links = [self._fault(name, target) for target in page.links if target != "#"]
+            assets = [self._fault(name, target, loaded=True) for target in page.assets]
+            styles = [fault for text in page.styles for fault in self._in_style(name, text)]
+            lines += [f"{name}: {fault}" for fault in [*links, *assets, *styles] if fault]
+        for name, text in self.sheets.items():
+            lines += [f"{name}: {fault}" for fault in self._in_style(name, text) if fault]
+        return lines
+
+    def _in_style(self, origin: str, text: str) -> list[str]:
+        return [
+            self._fault(origin, found[2] or found[4] or "", loaded=True)
+            for found in CSS_URL.finditer(text)
+        ]
+
+    def _fault(self, origin: str, target: str, *, loaded: bool = False) -> str:
+        """What is wrong with a reference, or nothing."""
         parts = urlsplit(target)
         if parts.scheme == "data":
-            return
+            return ""
         if parts.scheme or parts.netloc:
-            if loaded:
-                wrong.append(f"{name}: loads {target} from another host")
-            return
+            return f"loads {target} from another host" if loaded else ""
         path = origin
         if parts.path:
-            base = site if parts.path.startswith("/") else origin.parent
-            path = (base / unquote(parts.path).lstrip("/")).resolve()
-            if path.is_dir():
-                path /= "index.html"
-        if not path.is_file() or not path.is_relative_to(site):
-            wrong.append(f"{name}: {target} is not there")
-        elif parts.fragment and path in pages:
-            anchors = pages[path].ids
+            base = "" if parts.path.startswith("/") else posixpath.dirname(origin)
+            path = posixpath.normpath(posixpath.join(base, unquote(parts.path).lstrip("/")))
+            if path not in self.files:  # a folder, perhaps
+                path = posixpath.normpath(posixpath.join(path, "index.html"))
+        if path not in self.files:
+            return f"{target} is not there"
+        if parts.fragment and path in self.pages:
+            anchors = self.pages[path].ids
             if unquote(parts.fragment) not in anchors and parts.fragment not in anchors:
-                wrong.append(f"{name}: {target} has no such anchor")
+                return f"{target} has no such anchor"
+        return ""
 
-    def style(origin: Path, text: str) -> None:
-        for match in CSS_URL.finditer(text):
-            local(origin, match[2] or match[4] or "", loaded=True)
 
-    for path, page in pages.items():
-        for name in sorted({name for name in page.ids if page.ids.count(name) > 1}):
-            wrong.append(f"{path.relative_to(site)}: the id {name!r} is there twice")
-        for target in page.links:
-            if target != "#":
-                local(path, target, loaded=False)
-        for target in page.assets:
-            local(path, target, loaded=True)
-        for text in page.styles:
-            style(path, text)
-    for path in sorted(site.rglob("*.css")):
-        style(path, path.read_text(encoding="utf-8"))
-    return wrong
+def check(folder: Path) -> list[str]:
+    """Everything that is wrong with the pages below a folder, a line each."""
+    return Site.read(folder).wrong()
 
 
 def main() -> int:

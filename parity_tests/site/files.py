@@ -146,8 +146,11 @@ def exported_program(path: Path) -> None:
 
 
 def saved_model(path: Path) -> None:
-    """B0 of keras.applications, as a server would run it."""
-    keras.applications.EfficientNetB0(weights=None).export(path, verbose=False)
+    """B0 of keras.applications as Keras exports it, but for its program, which nothing reads."""
+    archive = keras.export.ExportArchive()
+    archive.track(keras.applications.EfficientNetB0(weights=None))
+    archive.add_endpoint("serve", tf.identity, [tf.TensorSpec((None, 224, 224, 3))])
+    archive.write_out(path, verbose=False)
 
 
 def program(path: Path) -> None:
@@ -175,27 +178,33 @@ FILES: dict[str, dict[str, Make]] = {
         "flowers": images,
     },
     "use/port.md": {
+        # In the order of their weights, which are calibrated once where they follow one another.
         "mystery.pth": checkpoint("timm-tf"),
         "efficientnetb0.h5": checkpoint("keras-applications"),
         "efficientnetb0.weights.h5": checkpoint("keras-applications"),
-        "tf_efficientnet_b4_ns.pth": checkpoint("timm-tf", "b4"),
-        "efficientnet_b0.ra_in1k.pth": checkpoint("timm", dialect="pytorch"),
-        "efficientnet_b0_rwightman.pth": checkpoint("torchvision", dialect="pytorch"),
-        "efficientnet_b5_lukemelas.pth": checkpoint(
-            "torchvision", "b5", dialect="torchvision-large"
-        ),
         "efficientnet-b0-355c32eb.pth": checkpoint("efficientnet-pytorch"),
         "adv-efficientnet-b0.pth": checkpoint("efficientnet-pytorch"),
         "google-efficientnet-b0.safetensors": checkpoint("transformers"),
         "efficientnet-b0/model.ckpt": official,
-        "keras_hub_b0.weights.h5": checkpoint("keras-hub", dialect="pytorch"),
         "qubvel_b0.h5": checkpoint("qubvel"),
-        "xception.weights.h5": checkpoint("keras-applications", "xception"),
-        "legacy_xception.pth": checkpoint("timm", "xception", dialect="pytorch"),
         "tf_efficientnet_b0.npz": checkpoint("efficientnet-jax"),
         "kecam_b0.h5": hdf5,
         "smp_encoder.pth": segmentation,
+        "best.safetensors": canonical,
+        "exported.onnx": whole_graph,
+        "tf_efficientnet_b0.pt2": exported_program,
+        "efficientnet_b0.ra_in1k.pth": checkpoint("timm", dialect="pytorch"),
+        "efficientnet_b0_rwightman.pth": checkpoint("torchvision", dialect="pytorch"),
+        "keras_hub_b0.weights.h5": checkpoint("keras-hub", dialect="pytorch"),
+        "torchvision_b0.onnx": foreign_graph,
+        "tf_efficientnet_b4_ns.pth": checkpoint("timm-tf", "b4"),
+        "efficientnet_b5_lukemelas.pth": checkpoint(
+            "torchvision", "b5", dialect="torchvision-large"
+        ),
+        "xception.weights.h5": checkpoint("keras-applications", "xception"),
+        "legacy_xception.pth": checkpoint("timm", "xception", dialect="pytorch"),
         "finetuned.ckpt": lightning,
+        "saved_model": saved_model,
         "rgbn.pth": situation(from_timm.four_channels, 4),
         "embedder.pth": situation(from_timm.metric_learning),
         "siamese.pth": situation(from_timm.siamese),
@@ -203,11 +212,6 @@ FILES: dict[str, dict[str, Make]] = {
         "checkpoint-500": situation(from_others.trainer),
         "sharded": situation(from_others.shards),
         "step-7": situation(from_torchvision.distributed),
-        "best.safetensors": canonical,
-        "exported.onnx": whole_graph,
-        "torchvision_b0.onnx": foreign_graph,
-        "tf_efficientnet_b0.pt2": exported_program,
-        "saved_model": saved_model,
     },
     "use/ci.md": {
         "mine.onnx": graph("torch"),

@@ -124,6 +124,17 @@ def rosetta(arguments: list[str]) -> tuple[int, list[str]]:
     return done.value.code or 0, shown.getvalue().splitlines()
 
 
+@contextlib.contextmanager
+def without_outputs() -> Iterator[None]:
+    """Ports and comparisons of files that run neither of the two."""
+    rooms = "efficientnet_rosetta.common.checkpoints"
+    with (
+        patch(f"{rooms}.port.compare_runs", lambda *_, **__: NOT_RUN),
+        patch(f"{rooms}.verify.compare_runs", lambda *_, **__: NOT_RUN),
+    ):
+        yield
+
+
 def run(line: str, folder: Path) -> None:
     """Run a command of a page in a folder, which is the current one.
 
@@ -137,11 +148,7 @@ def run(line: str, folder: Path) -> None:
         words = words[words.index("rosetta)") :]
         words[0] = "rosetta"
     if words[0] == "rosetta":
-        rooms = "efficientnet_rosetta.common.checkpoints"
-        with (
-            patch(f"{rooms}.port.compare_runs", lambda *_, **__: NOT_RUN),
-            patch(f"{rooms}.verify.compare_runs", lambda *_, **__: NOT_RUN),
-        ):
+        with without_outputs():
             status, printed = rosetta(_small(words[1:]))
         differs = (1,) if "--force" in words else ()  # and is written nevertheless
         assert status in (0, NOT_RUN_STATUS, *differs), "\n".join(printed)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from check_site import check
+from check_site import Page, Site, check
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
@@ -94,9 +94,15 @@ def small(tmp_path):
     return tmp_path
 
 
-def test_the_whole_site(site):
+@pytest.fixture(scope="module")
+def whole(site):
+    """The site as the checker has read it."""
+    return Site.read(site)
+
+
+def test_the_whole_site(site, whole):
     """The fixture has built it strictly; nothing in it leads nowhere."""
-    assert check(site) == []
+    assert whole.wrong() == []
     pages = ("index", "read/mbconv", "read/xception", "explore/models")
     for page in (*pages, "reference/api/efficientnet_rosetta/torch_impl/index"):
         assert (site / f"{page}.html").is_file(), page
@@ -226,6 +232,8 @@ def pages(tmp_path):
         ('<link rel="stylesheet" href="gone.css">', "gone.css is not there"),
         ('<script src="https://example.org/x.js"></script>', "loads https://example.org/x.js"),
         ('<link rel="icon" href="//example.org/x.svg">', "loads //example.org/x.svg"),
+        ('<span class="k"><a href="gone.html">x</a></span>', "gone.html is not there"),
+        ('<span id="top">', "the id 'top' is there twice"),
         ("<style>@import 'gone.css';</style>", "gone.css is not there"),
         ("<style>p { background: url('https://example.org/x') }</style>", "loads https://"),
         ('<p style="background: url(gone.png)">', "gone.png is not there"),
@@ -244,14 +252,14 @@ def test_the_checker_reads_style_sheets(pages):
     assert found == "a.css: font.woff2 is not there"
 
 
-def test_the_checker_finds_what_is_missing_in_the_real_site(site, tmp_path):
-    copy = tmp_path / "site"
-    shutil.copytree(site, copy)
-    (copy / "_static" / "site.css").unlink()
-    page = copy / "read" / "mbconv.html"
-    page.write_text(page.read_text().replace('id="expand"', 'id="widen"'))
-    found = check(copy)
-    assert any("site.css" in line for line in found)
+def test_the_checker_finds_what_is_missing_in_the_real_site(whole):
+    page = "read/mbconv.html"
+    renamed = whole.pages[page].text.replace('id="expand"', 'id="widen"')
+    less = Site(
+        whole.files - {"_static/site.css"}, {**whole.pages, page: Page(renamed)}, whole.sheets
+    )
+    found = less.wrong()
+    assert any("site.css" in line and "is not there" in line for line in found)
     assert any("#expand has no such anchor" in line for line in found)
 
 

@@ -1,7 +1,6 @@
 """What the pages of the site show is so: commands and programs run, numbers and tests exist."""
 
 import contextlib
-import math
 import re
 import shutil
 import sys
@@ -38,6 +37,7 @@ from parity_tests.site.pages import (
     run,
     session,
     shown,
+    without_outputs,
 )
 from parity_tests.support import images_for, reference
 from tables import EXTRAS, FORMATS, GENERATED
@@ -76,7 +76,8 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
                     assert line.startswith("rosetta ")
                     check_output(printed, rosetta(line.split()[1:])[1])
             elif block.language == "python" and not _is_fragment(block):
-                exec(compile(block.text, str(block), "exec"), {})
+                with without_outputs():
+                    exec(compile(block.text, str(block), "exec"), {})
             elif block.language == "pycon":
                 session(block, names)
     for module in ("mine", "theirs"):
@@ -360,49 +361,6 @@ def test_what_is_not_known_stops_the_build(before, after, message, tmp_path):
         assert 'href="explore/parity.html#mistake-relu-for-swish"' in page
 
 
-# Written by programs, which tests of theirs hold to their results.
-WRITTEN = {"claims.md", "what_went_wrong.md"}
-# What is no measurement of ours: settings, scales of images, versions, a rule of the released code.
-BY_HAND = {
-    # Two versions, and the two that test_calibration.py asks.
-    "decisions.md": {"3.6", "1.14", "0.15", "256"},
-    "training.md": {"8 %", "5 %"},  # the recipe's smallest crop, and an option
-    "notes.md": {"1.0", "3 %", "2.4", "90 %", "255"},
-    "read/scaling.md": {"90 %"},
-    "use/port.md": {"3.6", "255", "225"},  # and a size, 7 * 32 + 1
-}
-# Code, what a program fills in, equations, roles, addresses, where in a paper something is, papers.
-NO_PROSE = re.compile(
-    r"^(```+).*?^\1`*$|^<!-- \w+ -->$.*?^<!-- end -->$|\$\$.*?\$\$"
-    r"|\{[\w-]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|\]\([^)]*\)"
-    r"|^:paper:.*?$|\b[Ss]ections? \d[\d.]*|arXiv \d+\.\d+",
-    re.DOTALL | re.MULTILINE,
-)
-LONG_NUMBER = re.compile(
-    r"(?<![\w.])(?:\d+(?:\.\d+)?e[-+]?\d+|\d{1,3}(?:,\d{3})+|\d+\.\d+|\d{3,}(?!\w)|\d+ ?%)"
-)
-
-
-@pytest.mark.parametrize(
-    "number", ["4.9e-04", "5e-13", "8.3e+05", "5,288,548", "0.67", "1.5x", "5.3M", "224", "24 %"]
-)
-def test_a_number_that_is_written_by_hand_is_found(number):
-    prose = NO_PROSE.sub(
-        "", f"It is {number} times {{fact}}`head.b0` of B0, $1.5$ or `2.5` in 3.\n"
-    )
-    assert LONG_NUMBER.findall(prose) == [number.rstrip("xM")]
-
-
-def test_numbers_are_not_written_by_hand():
-    """Any of three digits, with a point, or in percent: what is measured or counted is a fact."""
-    found = {
-        name(page): set(LONG_NUMBER.findall(NO_PROSE.sub("", page.read_text())))
-        for page in PAGES
-        if name(page) not in WRITTEN
-    }
-    assert {page: numbers for page, numbers in found.items() if numbers} == BY_HAND
-
-
 def test_results_name_the_command_that_writes_them():
     """In themselves, or at the top of the program that makes a page of them."""
     programs = "".join(path.read_text() for path in (ROOT / "docs").glob("*.py"))
@@ -431,28 +389,3 @@ def test_the_command_line_is_all_of_it():
             if option.param_type_name == "option":
                 assert option.opts[0] in part
                 assert option.help
-
-
-# ------------------------------------------------------------------ what pages claim in passing
-
-
-def test_a_softmax_too_many_leaves_what_the_pages_say():
-    """The best that softmax makes of a probability of one."""
-    certain = torch.nn.functional.one_hot(torch.tensor([3]), 1000).float()
-    assert f"{certain.softmax(1)[0, 3].item():.4f}" == facts.fact("softmax twice")
-    loss = torch.nn.functional.cross_entropy(certain, torch.tensor([3])).item()
-    assert f"{loss:.1f}" == facts.fact("loss of softmax twice")
-    assert facts.fact("loss of equal shares") == f"{math.log(1000):.1f}"
-
-
-def test_effects_are_those_of_the_mistakes():
-    """Each costs something, and padding nothing where every map is odd."""
-    found = facts.result("effects")
-    assert found["logits"].pop("padding at 225") == 0
-    assert min(found["logits"].values()) > 0.1
-    assert found["xception"]["dialect"] > max(
-        found["xception"]["epsilon"], found["xception"]["padding"]
-    )
-    assert min(found["xception"].values()) > 0.05
-    assert len(set(map(round, (100 * value for value in found["weight"].values())))) == 3
-    assert found["mean"]["Keras, in one step"] > 5 * found["mean"]["Keras, row by row"]

@@ -1,0 +1,77 @@
+"""The numbers of the pages: none is written by hand, and what pages claim in passing is so."""
+
+import math
+import re
+
+import pytest
+import torch
+
+import facts
+from parity_tests.site.pages import PAGES, name
+
+# Written by programs, which tests of theirs hold to their results.
+WRITTEN = {"claims.md", "what_went_wrong.md"}
+# What is no measurement of ours: settings, scales of images, versions, a rule of the released code.
+BY_HAND = {
+    # Two versions, and the two that test_calibration.py asks.
+    "decisions.md": {"3.6", "1.14", "0.15", "256"},
+    "training.md": {"8 %", "5 %"},  # the recipe's smallest crop, and an option
+    "notes.md": {"1.0", "3 %", "2.4", "90 %", "255"},
+    "read/scaling.md": {"90 %"},
+    "use/port.md": {"3.6", "255", "225"},  # and a size, 7 * 32 + 1
+}
+# Code, what a program fills in, equations, roles, addresses, where in a paper something is, papers.
+NO_PROSE = re.compile(
+    r"^(```+).*?^\1`*$|^<!-- \w+ -->$.*?^<!-- end -->$|\$\$.*?\$\$"
+    r"|\{[\w-]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|\]\([^)]*\)"
+    r"|^:paper:.*?$|\b[Ss]ections? \d[\d.]*|arXiv \d+\.\d+",
+    re.DOTALL | re.MULTILINE,
+)
+LONG_NUMBER = re.compile(
+    r"(?<![\w.])(?:\d+(?:\.\d+)?e[-+]?\d+|\d{1,3}(?:,\d{3})+|\d+\.\d+|\d{3,}(?!\w)|\d+ ?%)"
+)
+
+
+@pytest.mark.parametrize(
+    "number", ["4.9e-04", "5e-13", "8.3e+05", "5,288,548", "0.67", "1.5x", "5.3M", "224", "24 %"]
+)
+def test_a_number_that_is_written_by_hand_is_found(number):
+    prose = NO_PROSE.sub(
+        "", f"It is {number} times {{fact}}`head.b0` of B0, $1.5$ or `2.5` in 3.\n"
+    )
+    assert LONG_NUMBER.findall(prose) == [number.rstrip("xM")]
+
+
+def test_numbers_are_not_written_by_hand():
+    """Any of three digits, with a point, or in percent: what is measured or counted is a fact."""
+    found = {
+        name(page): set(LONG_NUMBER.findall(NO_PROSE.sub("", page.read_text())))
+        for page in PAGES
+        if name(page) not in WRITTEN
+    }
+    assert {page: numbers for page, numbers in found.items() if numbers} == BY_HAND
+
+
+# ------------------------------------------------------------------ what pages claim in passing
+
+
+def test_a_softmax_too_many_leaves_what_the_pages_say():
+    """The best that softmax makes of a probability of one."""
+    certain = torch.nn.functional.one_hot(torch.tensor([3]), 1000).float()
+    assert f"{certain.softmax(1)[0, 3].item():.4f}" == facts.fact("softmax twice")
+    loss = torch.nn.functional.cross_entropy(certain, torch.tensor([3])).item()
+    assert f"{loss:.1f}" == facts.fact("loss of softmax twice")
+    assert facts.fact("loss of equal shares") == f"{math.log(1000):.1f}"
+
+
+def test_effects_are_those_of_the_mistakes():
+    """Each costs something, and padding nothing where every map is odd."""
+    found = facts.result("effects")
+    assert found["logits"].pop("padding at 225") == 0
+    assert min(found["logits"].values()) > 0.1
+    assert found["xception"]["dialect"] > max(
+        found["xception"]["epsilon"], found["xception"]["padding"]
+    )
+    assert min(found["xception"].values()) > 0.05
+    assert len(set(map(round, (100 * value for value in found["weight"].values())))) == 3
+    assert found["mean"]["Keras, in one step"] > 5 * found["mean"]["Keras, row by row"]
