@@ -1,4 +1,4 @@
-"""What is private to Lightning, PyTorch and TensorBoard and cannot be done without, each with the reason.
+"""What is private to Lightning, PyTorch and TensorBoard and is needed, each with the reason.
 
 `CHECKED` are the versions with which all of it does what is said here.  A test compares them with
 those of constraints.txt, so that whoever takes another version looks at this file, and runs the

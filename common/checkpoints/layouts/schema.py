@@ -11,7 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -239,9 +241,9 @@ class Key:
     axes: Axes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Form:
-    """A layout in one file format."""
+    """A layout in one file format, of which there is one each: what it names is remembered."""
 
     names: LayerNames
     path: str  # of a tensor: a template of {layer} and {tensor}, or of {number}
@@ -266,22 +268,13 @@ class Form:
     shifted: str | None = None
     may_end_early: bool = False  # its library keeps networks without their head convolution too
 
-    def keys(self, network: Network) -> dict[str, Key]:
+    def keys(self, network: Network) -> Mapping[str, Key]:
         """Where each canonical tensor of a network is, by its name."""
-        names = self.names.layers(network)
-        keys: dict[str, Key] = {}
-        for layer in network.layers:
-            for canonical, shape in layer.tensors.items():
-                tensor = self.tensors.name(layer, canonical.rpartition(".")[2])
-                path = self.path.format(
-                    layer=names[layer.role], tensor=tensor, number=self.first + len(keys)
-                )
-                keys[canonical] = Key(path, self.orientation.axes(layer, shape))
-        return keys
+        return _keys(self, network)
 
     def stem(self, network: Network) -> str:
         """The key of the first kernel, by which a network inside another model is found."""
-        return next(iter(self.keys(replace(network, blocks=())).values())).path
+        return _stem(self, network)
 
     def stem_pattern(self, network: Network) -> re.Pattern[str] | None:
         """What the key of the first kernel ends in, where it is not the same in every file."""
@@ -348,6 +341,25 @@ class Form:
     def is_ignored(self, path: str) -> bool:
         """Whether a key holds no weights of the network."""
         return bool(self.ignored and re.search(self.ignored, path))
+
+
+@lru_cache(maxsize=256)  # a file is tried against every preset in many forms
+def _keys(form: Form, network: Network) -> Mapping[str, Key]:
+    names = form.names.layers(network)
+    keys: dict[str, Key] = {}
+    for layer in network.layers:
+        for canonical, shape in layer.tensors.items():
+            tensor = form.tensors.name(layer, canonical.rpartition(".")[2])
+            path = form.path.format(
+                layer=names[layer.role], tensor=tensor, number=form.first + len(keys)
+            )
+            keys[canonical] = Key(path, form.orientation.axes(layer, shape))
+    return MappingProxyType(keys)
+
+
+@lru_cache(maxsize=256)
+def _stem(form: Form, network: Network) -> str:
+    return next(iter(form.keys(replace(network, blocks=())).values())).path
 
 
 Extra = Callable[[Form, Network, "Normalization | None"], dict[str, np.ndarray]]
