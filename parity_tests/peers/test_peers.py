@@ -166,9 +166,9 @@ def test_layouts_have_the_keys_and_shapes_of_the_manifests(name):
         assert any(explained), preset
 
 
-@pytest.mark.parametrize("name", manifest.SOURCES)
+@pytest.mark.parametrize("name", [name for name in manifest.SOURCES if name != "qubvel.h5"])
 def test_libraries_still_have_the_keys_of_their_manifests(name):
-    """Of the smallest size of each architecture."""
+    """Of the smallest size of each architecture; qubvel's is compared where it is run, below."""
     sections = manifest.read(name)
     for preset in [p for p in manifest.presets(name) if p in ("b0", "xception")]:
         assert manifest.SOURCES[name][2](preset) == sections[preset], preset
@@ -206,6 +206,9 @@ def test_libraries_on_keras_2(library, others, tmp_path):
     assert compare_endpoints(
         library, {"logits": reference(network)["logits"]}, {"logits": logits}
     ).agrees
+    if library == "qubvel":
+        weights_only = tmp_path / "saved" / legacy.SAVED["weights"]
+        assert manifest.in_file(weights_only) == manifest.read("qubvel.h5")["b0"]
     headless = {n: a for n, a in weights_of(network).items() if not n.startswith("classifier")}
     for how, name in legacy.SAVED.items():
         if library == "qubvel" and how in ("folder", "objects"):
