@@ -16,7 +16,7 @@ def _free_large_networks(request):
     if request.node.get_closest_marker("slow"):
         from parity_tests import support
 
-        for cached in (support.weights_of, support.reference, support.exported):
+        for cached in (support.calibrated_once, support.reference, support.exported):
             cached.cache_clear()
         gc.collect()
         libc = ctypes.CDLL(None)

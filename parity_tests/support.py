@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.architectures import changed, resolve
 from efficientnet_rosetta.common.backends.comparison import (
     TOLERANCES,
     Comparison,
@@ -28,12 +28,19 @@ BACKENDS = ("torch", "keras")
 FAMILIES = ("tensorflow", "pytorch")  # dialects; the third is a mixture of these
 SMALL = ("b0", "b1", "b2")
 LARGE = ("b3", "b4", "b5", "b6", "b7", "b8")
+SHALLOW = {"depth": 0.1}  # one block a stage, for what the blocks after the first repeat
+DEPTHS = [SHALLOW, pytest.param({}, marks=pytest.mark.slow, id="whole")]
 LARGEST = "l2"  # 480 million parameters: what needs two copies of it takes a process of its own
 
 
-@lru_cache(maxsize=2)  # L2 has 2 GB of them
 def weights_of(network: Network, seed: int = 0) -> Weights:
-    """Calibrated weights, made once; do not change them in place."""
+    """Calibrated weights, made once for all resolutions; do not change them in place."""
+    return calibrated_once(changed(network, resolution=64), seed)
+
+
+@lru_cache(maxsize=6)  # L2 has 2 GB of them, but a process of its own
+def calibrated_once(network: Network, seed: int) -> Weights:
+    """Calibrated weights of a network."""
     return calibrated(network, seed)
 
 

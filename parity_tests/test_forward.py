@@ -15,6 +15,7 @@ from efficientnet_rosetta.keras_impl.layers import global_average_pool
 from parity_tests.claiming import caught, holds, mistakes
 from parity_tests.support import (
     BACKENDS,
+    DEPTHS,
     FAMILIES,
     LARGE,
     LARGEST,
@@ -78,8 +79,9 @@ def test_l2_every_way(dialect):
 
 @pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("size", SIZES)
-def test_any_size(size, dialect):
-    agree(resolve("b0", dialect=dialect, resolution=size))
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_any_size(depth, size, dialect):
+    agree(resolve("b0", dialect=dialect, resolution=size, **depth))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -94,8 +96,9 @@ def test_a_model_built_for_one_size_is_right_at_another(backend, dialect):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_any_batch(batch):
-    agree(small(), batch)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_any_batch(depth, batch):
+    agree(small(**depth), batch)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +108,16 @@ def test_any_batch(batch):
         {"num_classes": None},
         {"in_channels": 1},
         {"width": 0.25, "depth": 0.5},
-        {"width": 1.3, "depth": 2.1, "num_classes": 7, "in_channels": 4},
+        {"width": 1.3, "depth": 1.2, "num_classes": 7, "in_channels": 4},
+        pytest.param(
+            {"width": 1.3, "depth": 2.1, "num_classes": 7, "in_channels": 4},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_free_scaling(options):
-    agree(small(**options))
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_free_scaling(depth, options):
+    agree(small(**{**depth, **options}))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -15,8 +15,10 @@ from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.weights.metadata import network_from
 from parity_tests.support import (
     BACKENDS,
+    DEPTHS,
     FAMILIES,
     LARGE,
+    SHALLOW,
     SMALL,
     exported,
     images_for,
@@ -63,27 +65,30 @@ def test_every_endpoint_of_the_larger_presets(preset, dialect, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("size", [97, 112, (97, 64)])
-def test_other_sizes(size, dialect, backend):
-    check(backend, resolve("b0", dialect=dialect, resolution=size))
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_other_sizes(depth, size, dialect, backend):
+    check(backend, resolve("b0", dialect=dialect, resolution=size, **depth))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "options", [{"num_classes": 10}, {"num_classes": None}, {"in_channels": 1}, {"width": 0.25}]
 )
-def test_free_scaling(options, backend):
-    check(backend, small(**options))
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_free_scaling(depth, options, backend):
+    check(backend, small(**{**depth, **options}))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_the_batch_is_dynamic(batch, backend):
-    check(backend, small(), batch)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_batch_is_dynamic(depth, batch, backend):
+    check(backend, small(**depth), batch)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_second_input_through_the_same_session(backend):
-    network = small()
+    network = small(**SHALLOW)
     graph = exported(backend, network)
     for seed in (1, 2):
         images = images_for(network, 2, seed)
@@ -124,8 +129,9 @@ def test_weights_keep_their_canonical_names_and_values(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("opset", [13, 17, 21, 23])
-def test_other_operator_sets(opset, backend):
-    network = small()
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_other_operator_sets(depth, opset, backend):
+    network = small(**depth)
     model = export(backend, network, endpoints=True, opset=opset)
     assert model.opset_import[0].version == opset
     values = OnnxGraph(model.SerializeToString()).run(images_for(network))
@@ -136,11 +142,11 @@ def test_other_operator_sets(opset, backend):
 @pytest.mark.parametrize("opset", [12, 99])
 def test_operator_sets_out_of_range(opset, backend):
     with pytest.raises(RosettaError, match=f"opset is {opset}; choose from 13 to 23"):
-        export(backend, small(), opset=opset)
+        export(backend, small(**SHALLOW), opset=opset)
 
 
 def test_torch_modules_stay_in_the_phase_that_they_were_in():
-    network = small()
+    network = small(**SHALLOW)
     module = get_backend("torch")
     model = module.build(network).train()
     model.stem.bn.eval()  # frozen, as in fine-tuning
@@ -163,7 +169,7 @@ def test_a_model_is_not_exported_under_another_networks_name(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_exporting_twice_gives_the_same_bytes(backend):
-    network = small()
+    network = small(**SHALLOW)
     first, second = (export(backend, network).SerializeToString() for _ in range(2))
     assert first == second
 

@@ -22,15 +22,23 @@ from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.weights.canonical import save
-from parity_tests.support import weights_of
+from parity_tests.support import SHALLOW, small, weights_of
 
 B0 = resolve("b0")
+LITTLE = small(size=96, width=0.5, **SHALLOW)  # for what is asked of files of our own
 
 
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "canonical.safetensors"
     save(path, B0, weights_of(B0))
+    return path
+
+
+@pytest.fixture
+def little(tmp_path):
+    path = tmp_path / "little.safetensors"
+    save(path, LITTLE, weights_of(LITTLE))
     return path
 
 
@@ -47,20 +55,20 @@ def test_a_port_runs_both_files_in_their_own_frameworks(source, tmp_path):
     assert done.verdict.ending == PROVED
 
 
-def test_other_weights_are_seen(source, tmp_path):
+def test_other_weights_are_seen(little, tmp_path):
     """What the check is for: a wrong value that the shapes do not show."""
     other = tmp_path / "other.safetensors"
-    weights = {**weights_of(B0)}
-    name = "stages.5.blocks.1.depthwise_conv.weight"
+    weights = {**weights_of(LITTLE)}
+    name = "stages.5.blocks.0.depthwise_conv.weight"
     weights[name] = weights[name].transpose(0, 1, 3, 2)
-    save(other, B0, weights)
-    found = run_here(FileRun(source, "torch", TENSORFLOW), FileRun(other, "torch", TENSORFLOW))
+    save(other, LITTLE, weights)
+    found = run_here(FileRun(little, "torch", TENSORFLOW), FileRun(other, "torch", TENSORFLOW))
     assert found.error > 1e-2
     assert not found.agree
 
 
-def test_another_dialect_is_measured(source):
-    found = run_here(FileRun(source, "torch", TENSORFLOW), FileRun(source, "torch", PYTORCH))
+def test_another_dialect_is_measured(little):
+    found = run_here(FileRun(little, "torch", TENSORFLOW), FileRun(little, "torch", PYTORCH))
     assert found.error > 0.1
 
 
@@ -91,9 +99,9 @@ def test_a_new_classifier(source, tmp_path):
         port(source, out, "timm-tf", classes=0, force=True)
 
 
-def test_float16_is_the_same_function_and_its_cost_is_measured(source, tmp_path):
+def test_float16_is_the_same_function_and_its_cost_is_measured(little, tmp_path):
     done = rosetta(
-        "port", source, tmp_path / "h.safetensors", "--to", "canonical", "--dtype", "float16"
+        "port", little, tmp_path / "h.safetensors", "--to", "canonical", "--dtype", "float16"
     )
     assert done.exit_code == 0
     assert "note: rounding the weights changes the outputs by up to" in done.stdout
@@ -141,8 +149,8 @@ def test_verify_compares_dialects(tmp_path):
     assert "the same weights, but they need different dialects" in done.stdout
 
 
-def test_where_nothing_can_be_run_it_says_why(source, tmp_path, monkeypatch):
-    run = FileRun(source, "torch", TENSORFLOW)
+def test_where_nothing_can_be_run_it_says_why(little, tmp_path, monkeypatch):
+    run = FileRun(little, "torch", TENSORFLOW)
     missing = compare_runs(run, FileRun(tmp_path / "nowhere.pth", "torch", TENSORFLOW))
     assert isinstance(missing, NotRun)
     assert missing.reason.endswith("nowhere.pth: no such file")
@@ -151,12 +159,12 @@ def test_where_nothing_can_be_run_it_says_why(source, tmp_path, monkeypatch):
         run_here(run, run)
 
 
-def test_a_folder_called_common_is_not_ours(source, tmp_path, monkeypatch):
+def test_a_folder_called_common_is_not_ours(little, tmp_path, monkeypatch):
     """The process that runs the files starts where the user stands."""
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "__init__.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    run = FileRun(source, "torch", TENSORFLOW)
+    run = FileRun(little, "torch", TENSORFLOW)
     assert compare_runs(run, run).error == 0
 
 

@@ -111,8 +111,12 @@ def _run_keras_plain(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return model.predict_on_batch(images.transpose(0, 2, 3, 1).astype(np.float32))
 
 
+XCEPTION_SIZE = 96  # all libraries' SAME paddings and symmetric ones part there
+
+
 def _keras_xception(preset: str) -> keras.Model:
-    return keras.applications.Xception(weights=None, classifier_activation=None)
+    shape = (XCEPTION_SIZE, XCEPTION_SIZE, 3)
+    return keras.applications.Xception(weights=None, classifier_activation=None, input_shape=shape)
 
 
 def _keras_hub_xception(preset: str) -> keras.Model:

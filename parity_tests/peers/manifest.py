@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import keras
@@ -33,14 +34,26 @@ def of_torch(peer: Peer, preset: str) -> Shapes:
     return {key: tuple(tensor.shape) for key, tensor in state.items()}
 
 
+@lru_cache(maxsize=2)  # what one format is of, the next is too
+def first_of_session(build: Callable[[str], keras.Model], preset: str) -> keras.Model:
+    """A model whose layers have the numbers that a session starts with."""
+    keras.backend.clear_session()
+    model = build(preset)
+    keras.backend.clear_session()
+    return model
+
+
 def of_keras(peer: Peer, preset: str) -> Shapes:
     """Of a file that the library saves."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"saved{peer.suffix}"
-        keras.backend.clear_session()  # which numbers layers
-        peer.save(peer.build(preset), path)
-        keras.backend.clear_session()
-        return {key: tensor.shape for key, tensor in formats.read(path).tensors.items()}
+        peer.save(first_of_session(peer.build, preset), path)
+        return in_file(path)
+
+
+def in_file(path: Path) -> Shapes:
+    """Of a file."""
+    return {key: tensor.shape for key, tensor in formats.read(path).tensors.items()}
 
 
 def of_legacy(library: str) -> Callable[[str], Shapes]:
