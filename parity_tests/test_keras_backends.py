@@ -9,8 +9,8 @@ from efficientnet_rosetta.common.backends.process import ProcessBackend
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.parity import claims
-from parity_tests.claiming import holds
-from parity_tests.support import SHALLOW, images_for, reference, small, weights_of
+from parity_tests.claiming import HALF, holds
+from parity_tests.support import images_for, reference, small, weights_of
 
 
 def test_the_claim_holds():
@@ -37,13 +37,13 @@ class Failing(ProcessBackend):
 def test_the_claim_can_be_broken(monkeypatch, elsewhere):
     monkeypatch.setattr(claims, "ProcessBackend", elsewhere)
     monkeypatch.setattr(claims, "other_variants", lambda: [("keras", "torch")])
-    (found,) = claims.variants(small(**SHALLOW), 0)
+    (found,) = claims.variants(HALF, 0)
     assert not found.holds
     assert ("unknown endpoint 'nowhere'" in found.what) == (elsewhere is Failing)
 
 
 def test_keras_on_pytorch_gives_the_same_numbers():
-    network = small(**SHALLOW)
+    network = small()
     elsewhere = ProcessBackend("keras", "torch")
     model = elsewhere.build(network)
     elsewhere.load_weights(model, weights_of(network))
