@@ -19,7 +19,7 @@ from ..errors import MissingDependencyError
 from ..network import Dialect
 from ..weights.canonical import Weights
 from .graphs.recover import recover
-from .graphs.run import RUNTIMES, run_graph
+from .graphs.run import RUNTIMES, nearest, run_graph
 from .identify import match
 
 PRECISION = "float32"
@@ -67,6 +67,7 @@ def compared_with_graph(path: Path, dialect: Dialect, models: Sequence[Model]) -
     )
     # A graph may have been exported for one size.
     sizes = images_for(network) if steps.size is None else images_for(network, [steps.size])
+    sizes = [nearest(steps, images) for images in sizes]
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         return {network.output: run_graph(path, format, steps, images)}

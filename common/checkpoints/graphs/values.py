@@ -61,7 +61,7 @@ class Value:
 
     Two values of the same `identity` are the same but for the order or number of their axes.
     `kind` is that of an `Activation`, or "input", "linear", "sigmoid", "gate", "sum", "mean",
-    "max", "softmax", "pad", "shape" (computed from shapes alone), or "other", of which `name` says
+    "max", "softmax", "log_softmax", "pad", "shape" (computed from shapes alone), or "other", of which `name` says
     what it is.
     """
 
@@ -109,6 +109,7 @@ WORDS = {
     "mean": "a pooling by the mean",
     "max": "a pooling by the largest value",
     "softmax": "a softmax",
+    "log_softmax": "a log-softmax",
     "pad": "a border",
     "shape": "arithmetic with shapes",
 }
