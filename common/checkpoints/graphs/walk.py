@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..formats.lazy import LazyTensor
-from .constants import Constants
+from .constants import Constants, whole_numbers
 from .graph import Graph, GraphError, Node
 from .values import UNKNOWN, UNRESOLVED, Step, Value
 
@@ -72,8 +72,7 @@ class Walk:
             return None
         sizes: list[int | None] = []
         for name in node.inputs:
-            known = self.constants.array(name).ravel() if name in self.constants else [None]
-            sizes += [None if size is None else int(size) for size in known]
+            sizes += whole_numbers(self.constants.array(name)) if name in self.constants else [None]
             if len(sizes) > len(UNRESOLVED):
                 return None
         return tuple(sizes)

@@ -85,6 +85,16 @@ CASES = {
         {"a": np.ones(60_000, np.float32), "b": np.zeros(60_000, np.int64)},
         "larger than those of any network",
     ),
+    "has a shape of many axes": (
+        [node("Expand", "a b", "x1")],
+        {"a": np.ones(1, np.float32), "b": np.ones(60_000, np.int64)},
+        "uses 60000 numbers where sizes or axes should be",
+    ),
+    "gets many axes": (
+        [node("Unsqueeze", "image b", "x1")],
+        {"b": np.arange(60_000)},
+        "uses 60000 numbers where sizes or axes should be",
+    ),
     "has no such shape": (
         [node("Reshape", "a b", "x1")],
         {"a": np.ones(6, np.float32), "b": [4, -1]},

@@ -21,7 +21,7 @@ from efficientnet_rosetta.common.checkpoints.run_files import FileRun, run_here,
 from efficientnet_rosetta.common.errors import FileError, MissingDependencyError
 from efficientnet_rosetta.common.weights import canonical
 from parity_tests.checkpoints.graphs.building import changed as edited
-from parity_tests.checkpoints.graphs.building import nodes, replace_node, store
+from parity_tests.checkpoints.graphs.building import array, nodes, replace_node, store
 from parity_tests.checkpoints.graphs.exporting import error, files, logits, source, weights_of
 from parity_tests.support import images_for, rosetta_process
 
@@ -88,7 +88,7 @@ def test_a_graph_that_cannot_be_run_is_not_proved(exports, runs, monkeypatch):
     monkeypatch.setitem(run.RUNNERS, "onnx", missing)
     verdict = verdict_on(run_here(*runs(FOLDED), graph=exports[FOLDED]), "0" * 64)
     assert verdict.ending == NOT_RUN
-    assert "the graph itself was not run: it needs onnxruntime" in verdict.why
+    assert "the graph itself was not compared: it needs onnxruntime" in verdict.why
 
 
 def compared(path):
@@ -97,6 +97,18 @@ def compared(path):
     arrays = {name: np.asarray(stored) for name, stored in found.weights.items()}
     model = Model("torch", get_backend("torch"), found.network, arrays, "float64")
     return graph_runs.compared_with_graph(path, found.dialect, [model])
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_what_float32_cannot_tell_is_not_proved(exports, tmp_path):
+    """Logits that overflow float32 in both programs say nothing of a mistake."""
+
+    def change(model):
+        for layer in (nodes(model, "Conv")[-1], *nodes(model, "Gemm")):
+            store(model, layer.input[1], array(model, layer.input[1]) * np.float32(1e30))
+
+    outputs = compared(edited(exports[FOLDED], tmp_path / "x.onnx", change))
+    assert outputs.reason == "with these weights float32 rounds too much to tell"
 
 
 @pytest.mark.parametrize("operation", ["Softmax", "LogSoftmax"])
