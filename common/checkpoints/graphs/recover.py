@@ -25,7 +25,7 @@ from .walk import Walk
 
 FOLDED_MARK = "batch norms are folded; right for inference, not for training on"
 OUTPUTS_LIMIT = 256  # that a network is looked for in; L2 with all its blocks has some 120
-# What follows the logits, by the kinds of values; a logarithm changes nothing that is written of it.
+# What follows the logits, by the kinds of values.
 ENDINGS = {"softmax": "softmax", "log_softmax": "softmax", "sigmoid": "sigmoid"}
 OF_ONE = 0.05  # factors of an image below it are of values from 0 to 255, and not from 0 to 1
 

@@ -61,8 +61,8 @@ class Value:
 
     Two values of the same `identity` are the same but for the order or number of their axes.
     `kind` is that of an `Activation`, or "input", "linear", "sigmoid", "gate", "sum", "mean",
-    "max", "softmax", "log_softmax", "pad", "shape" (computed from shapes alone), or "other", of which `name` says
-    what it is.
+    "max", "softmax", "log_softmax", "pad", "shape" (computed from shapes alone), or "other", of
+    which `name` says what it is.
     """
 
     kind: str

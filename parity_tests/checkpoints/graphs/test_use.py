@@ -20,8 +20,8 @@ from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.checkpoints.run_files import FileRun, run_here, verdict_on
 from efficientnet_rosetta.common.errors import FileError, MissingDependencyError
 from efficientnet_rosetta.common.weights import canonical
-from parity_tests.checkpoints.graphs.building import changed as edited
 from parity_tests.checkpoints.graphs.building import array, nodes, replace_node, store
+from parity_tests.checkpoints.graphs.building import changed as edited
 from parity_tests.checkpoints.graphs.exporting import error, files, logits, source, weights_of
 from parity_tests.support import images_for, rosetta_process
 
