@@ -152,6 +152,15 @@ def test_a_folder_of_two_models_lists_them(tmp_path):
         rosetta.inspect(tmp_path)
 
 
+def test_the_file_that_a_folder_means_is_not_written_over(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(hugging_face(), path)
+    before = path.read_bytes()
+    with pytest.raises(FileError, match="is the source itself; name another file"):
+        rosetta.port(tmp_path, path, "canonical", force=True, run=False)
+    assert path.read_bytes() == before
+
+
 def test_folders_without_weights_say_what_is_in_them(tmp_path):
     with pytest.raises(FileError, match="with nothing in it, but without weights"):
         rosetta.inspect(tmp_path)
