@@ -1,7 +1,6 @@
 """Graphs that are damaged or made to do harm end in weights or in one line, and take no room."""
 
 import struct
-import tracemalloc
 
 import numpy as np
 import onnx
@@ -11,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from efficientnet_rosetta.common.checkpoints.formats import flatbuffer
 from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.errors import FileError, RosettaError
+from parity_tests.checkpoints import refusing
 from parity_tests.checkpoints.graphs.building import changed, nodes, replace_node, set_attribute
 
 ROOM = 64 * 2**20  # bytes beside those of the file
@@ -18,17 +18,7 @@ ROOM = 64 * 2**20  # bytes beside those of the file
 
 def refused(path):
     """The line that a file ends in, which takes no more room than a small graph may."""
-    tracemalloc.start()
-    try:
-        with pytest.raises(RosettaError) as caught:
-            match(path)
-        assert tracemalloc.get_traced_memory()[1] < ROOM
-    finally:
-        tracemalloc.stop()
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert message.isprintable()
-    return message
+    return str(refusing.refused(match, path, ROOM))
 
 
 def graph_of(path, *operations, output="x", **tensors):
