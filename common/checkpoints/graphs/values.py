@@ -69,6 +69,7 @@ class Value:
     identity: int
     name: str
     of: tuple[Value, ...] = ()
+    cause: Value | None = None  # the first of those before it that is not known, if one is not
     axes: Axes = UNKNOWN
     channels: int = 0  # 0 where they are not known
     linear: Linear | None = None

@@ -42,7 +42,9 @@ class Walk:
         """A value, which is the same as an earlier one if the same was computed of the same."""
         known = (kind, key, *((value.identity, value.axes) for value in of))
         identity = self.identities.setdefault(known, len(self.identities))
-        return Value(kind, identity, name, of, **fields)
+        unknown = [value.cause or value for value in of if value.cause or value.kind == "other"]
+        cause = min(unknown, key=lambda value: value.identity, default=None)
+        return Value(kind, identity, name, of, cause, **fields)
 
     def put(self, node: Node, value: Value) -> None:
         self.values[node.outputs[0]] = value
