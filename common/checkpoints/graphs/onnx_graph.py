@@ -152,8 +152,8 @@ class _Reading:
                 floats += _floats(scanner, part)
             elif part.number == INTS:
                 ints += [part.signed()] if part.wire == VARINT else _ints(scanner, part)
-        if len(floats) + len(ints) > LIST_LIMIT:
-            raise WireError("an attribute has too many numbers")
+            if len(floats) + len(ints) > LIST_LIMIT:
+                raise WireError("an attribute has too many numbers")
         return name, tuple(ints or floats) if ints or floats else value
 
 

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from efficientnet_rosetta.common.checkpoints.formats import flatbuffer
+from efficientnet_rosetta.common.checkpoints.formats import protobuf_wire as wire
 from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.errors import FileError, RosettaError
 from parity_tests.checkpoints import refusing
@@ -128,6 +129,17 @@ def test_deep_and_wide_graphs_come_to_an_end(tmp_path):
     first, last = node("Identity", "image", "v0"), node("Identity", "v10000", "x")
     path = graph_of(tmp_path / "x.onnx", first, *deep, *sums, last)
     assert "no network that is known here" in refused(path)
+
+
+def test_an_attribute_in_many_pieces_is_no_longer_than_in_one(tmp_path):
+    """Small numbers take a byte in the file, and eight in memory."""
+    path = graph_of(tmp_path / "x.onnx", node("Relu", "image", "x"))
+    pieces = wire.message_field(8, b"\1" * 2**16) * 400
+    attribute = wire.message_field(1, b"axes") + pieces
+    operation = wire.message_field(4, b"Relu") + wire.message_field(5, attribute)
+    graph = wire.message_field(7, wire.message_field(1, operation))
+    path.write_bytes(path.read_bytes() + graph)
+    assert "an attribute has too many numbers" in refused(path)
 
 
 def test_values_that_come_from_nowhere(tmp_path):
