@@ -166,7 +166,7 @@ def test_shards_are_not_written_over(tmp_path):
     part = index.parent / "model-00002-of-00002.safetensors"
     before = part.read_bytes()
     with pytest.raises(FileError, match="is the source itself; name another file"):
-        rosetta.port(index, part, "canonical", "pytorch", force=True, run=False)
+        rosetta.port(index, part, "canonical", force=True, run=False)
     assert part.read_bytes() == before
 
 
