@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
+from efficientnet_rosetta.common.backends.judgement import NOT_RUN
 from efficientnet_rosetta.common.checkpoints.formats import LazyTensor, tensor_bundle, writers
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.layouts import LAYOUT_NAMES, LAYOUTS, layout_of
@@ -363,6 +364,25 @@ def test_verify_names_what_differs(tmp_path):
     assert not found.same
     (difference,) = found.differences
     assert (difference.name, difference.largest) == ("stem.bn.bias", pytest.approx(0.5))
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_both_files_share_are_no_difference(tmp_path):
+    """Zeros of either sign are one number, and infinity in both files is no gap."""
+    first = ported(tmp_path, "timm-tf", "safetensors", name="first")
+    second = tmp_path / "second.safetensors"
+    arrays = load_file(first)
+    arrays["bn1.bias"][:2] = 0, np.inf
+    save_file(arrays, first)
+    arrays["bn1.bias"][0] = -0.0
+    save_file(arrays, second)
+    found = verify(first, second, run=False)
+    assert found.same
+    assert found.verdict.ending == NOT_RUN
+    arrays["bn1.bias"][2] += np.float32(0.5)
+    save_file(arrays, second)
+    (difference,) = verify(first, second, run=False).differences
+    assert difference.largest == pytest.approx(0.5)
 
 
 # ------------------------------------------------------------------ the command line

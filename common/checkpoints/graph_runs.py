@@ -19,17 +19,19 @@ from ..errors import MissingDependencyError
 from ..network import Dialect
 from ..weights.canonical import Weights
 from .graphs.recover import recover
-from .graphs.run import RUNTIMES, run_graph
+from .graphs.run import RUNTIMES, nearest, run_graph
 from .identify import match
 
 PRECISION = "float32"
+# What rounding in float32 explains at most, in units of the outputs' size, where a mistake shows.
+TELLING = 1e-2
 
 
 @dataclass(frozen=True)
 class GraphOutputs:
     """How far a graph is from the network that was found in it, as `Outputs` has it of two files.
 
-    `reason` says why it was not run, if it was not; everything else is empty then.
+    `reason` says why they were not compared, if they were not; everything else is empty then.
     """
 
     runtime: str
@@ -67,6 +69,7 @@ def compared_with_graph(path: Path, dialect: Dialect, models: Sequence[Model]) -
     )
     # A graph may have been exported for one size.
     sizes = images_for(network) if steps.size is None else images_for(network, [steps.size])
+    sizes = [nearest(steps, images) for images in sizes]
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         return {network.output: run_graph(path, format, steps, images)}
@@ -77,6 +80,8 @@ def compared_with_graph(path: Path, dialect: Dialect, models: Sequence[Model]) -
     except MissingDependencyError as error:
         return GraphOutputs(runtime, reason=str(error))
     judged = agreement.judged
+    if judged.agrees and judged.tolerance > TELLING:
+        return GraphOutputs(runtime, reason="with these weights float32 rounds too much to tell")
     return GraphOutputs(
         runtime=runtime,
         endpoint=judged.endpoint,

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import FileError
 from .formats.checkpoint import Checkpoint
+from .formats.detect import PYTORCH_FILE
 from .formats.lazy import LazyTensor
 from .keras_model import classifier_of
 from .layouts.schema import PYTORCH_ORDER
@@ -96,7 +97,7 @@ def _without_weights(checkpoint: Checkpoint, reading: Reading, key: str, name: s
         return form.ignored_why
     if not stored.is_float:
         return COUNTED
-    if TRAINING.search(key):
+    if TRAINING.search(key) and _is_entry(checkpoint, reading, key):
         return TRAINED
     small = len(stored.shape) < 2
     if small and LOSS.search(key):
@@ -108,6 +109,13 @@ def _without_weights(checkpoint: Checkpoint, reading: Reading, key: str, name: s
     ):
         return NORMALIZED
     return None
+
+
+def _is_entry(checkpoint: Checkpoint, reading: Reading, key: str) -> bool:
+    """Whether a key is of a dictionary around the network's, and no attribute of its module."""
+    if checkpoint.format != PYTORCH_FILE:  # where nothing tells the two apart
+        return True
+    return any(name.partition(".")[0] in checkpoint.tables for name in (key, reading.prefix))
 
 
 def _layer_and_tensor(reading: Reading, key: str) -> tuple[str, str, str]:

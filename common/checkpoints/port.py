@@ -102,6 +102,7 @@ def port(
         )
     _check_target(Path(source), destination, to, force)
     found = match(source, dialect, raw, network)
+    _refuse_source(found.checkpoint.path, destination)  # of a folder, the file that is meant
     if not drop_head and classes is None:
         found.refuse_head("drop_head")
     if found.dialect is None:
@@ -166,13 +167,21 @@ def _check_target(source: Path, destination: Path, to: str, force: bool) -> None
     if not kinds:
         raise FileError(destination, f"{to} is read only; choose another layout")
     _format(destination, to, kinds)
-    there = [path for path in (destination, index_of(destination)) if is_there(path)]
-    if any(_same_file(path, other) for path in there for other in (source, index_of(source))):
-        raise FileError(destination, "is the source itself; name another file")
-    if there and not force:
+    _refuse_source(source, destination)
+    if not force and any(map(is_there, _files(destination))):
         raise ExistsError(
             destination, "exists; choose another name, or overwrite it", argument="force"
         )
+
+
+def _refuse_source(source: Path, destination: Path) -> None:
+    if any(_same_file(one, other) for one in _files(destination) for other in _files(source)):
+        raise FileError(destination, "is the source itself; name another file")
+
+
+def _files(path: Path) -> tuple[Path, Path]:
+    """What a path may mean: a file, or the prefix of a checkpoint's files, of which this is one."""
+    return path, index_of(path)
 
 
 def _same_file(one: Path, other: Path) -> bool:

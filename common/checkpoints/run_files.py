@@ -84,7 +84,7 @@ def verdict_on(outputs: Outputs | NotRun, fingerprint: str) -> Verdict:
     if graph is not None and graph.difference:
         return Verdict(DIFFERS, f"{graph.difference}, which runs the graph, from what was found")
     if graph is not None and graph.reason:
-        return Verdict(NOT_RUN, f"the graph itself was not run: {graph.reason}")
+        return Verdict(NOT_RUN, f"the graph itself was not compared: {graph.reason}")
     names = dict.fromkeys(outputs.frameworks)
     both = " and ".join(names)
     runs = f"{both} compute" if len(names) > 1 else f"{both} computes"

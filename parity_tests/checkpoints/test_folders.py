@@ -1,5 +1,6 @@
 """Folders of weights, and files that speak of others: which weights they mean."""
 
+import io
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ from safetensors.numpy import save_file
 
 import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.checkpoints.formats import LazyTensor, tensor_bundle
+from efficientnet_rosetta.common.checkpoints.formats import distributed as reader
 from efficientnet_rosetta.common.errors import FileError, RosettaError
 from efficientnet_rosetta.common.weights.canonical import fingerprint, save
 from parity_tests.checkpoints.files import B0, arrays, ones, random_weights, saved, tensors
@@ -77,6 +79,31 @@ def test_links_and_pipes_of_shards_are_not_followed(tmp_path):
         rosetta.inspect(index)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "x.pt"])
+def test_folders_that_links_lead_to_are_not_entered(name, tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "model"
+    elsewhere.mkdir()
+    folder.mkdir()
+    save_file(hugging_face(), elsewhere / "model.safetensors")
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(FileError, match="no regular file"):
+        rosetta.inspect(folder)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "model.safetensors.index.json"])
+def test_what_may_not_be_read_is_one_line(name, tmp_path, monkeypatch):
+    """Permissions do not keep out the administrator, who may run these tests."""
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / name).write_text("x")
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(FileError, match=r"cannot be read \(Permission denied\)"):
+        rosetta.inspect(tmp_path / name)
+
+
 def test_hugging_face_keeps_links_to_its_own_cache(tmp_path):
     index = sharded(tmp_path / "blobs", "safetensors")
     snapshot = tmp_path / "snapshots" / "abc"
@@ -123,6 +150,15 @@ def test_a_folder_of_two_models_lists_them(tmp_path):
         save_file(hugging_face(), tmp_path / name)
     with pytest.raises(FileError, match=r"with model.safetensors, model_1.safetensors; name one"):
         rosetta.inspect(tmp_path)
+
+
+def test_the_file_that_a_folder_means_is_not_written_over(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(hugging_face(), path)
+    before = path.read_bytes()
+    with pytest.raises(FileError, match="is the source itself; name another file"):
+        rosetta.port(tmp_path, path, "canonical", force=True, run=False)
+    assert path.read_bytes() == before
 
 
 def test_folders_without_weights_say_what_is_in_them(tmp_path):
@@ -175,20 +211,30 @@ def test_a_distributed_checkpoint_needs_no_pytorch(distributed):
         assert found.fingerprint == MARK
 
 
+def pieces_of(values, starts, folder):
+    """Files that each hold half of the rows of a tensor, said to begin at some row."""
+    found = []
+    for number, start in enumerate(starts):
+        path = folder / f"__{number}_0.distcp"
+        half = values[start : start + len(values) // 2]
+        torch.save(torch.tensor(half), path)
+        found.append(reader._Piece((start, 0, 0, 0), half.shape, path, 0, path.stat().st_size))
+    return found
+
+
 def test_a_tensor_in_pieces_is_put_together(distributed, tmp_path):
     """As each process of a sharded model saves its own rows."""
-    from efficientnet_rosetta.common.checkpoints.formats import distributed as reader
-
-    whole = reader.read(distributed)["model.conv_head.weight"]
-    values = whole.read()
-    pieces = []
-    for number, rows in enumerate((values[:500], values[500:])):
-        path = tmp_path / f"__{number}_0.distcp"
-        torch.save(torch.tensor(rows), path)
-        start = (500 * number, 0, 0, 0)
-        pieces.append(reader._Piece(start, rows.shape, path, 0, path.stat().st_size))
+    values = reader.read(distributed)["model.conv_head.weight"].read()
+    pieces = pieces_of(values, (0, len(values) // 2), tmp_path)
     again = reader._assembled("x", values.shape, values.dtype, pieces)
     assert (again == values).all()
+
+
+def test_pieces_in_one_place_leave_no_other_to_chance(distributed, tmp_path):
+    values = reader.read(distributed)["model.conv_head.weight"].read()
+    pieces = pieces_of(values, (0, 0), tmp_path)
+    with pytest.raises(FileError, match="holds a part of 'x' twice"):
+        reader._assembled("x", values.shape, values.dtype, pieces)
 
 
 def edited(folder, tmp_path, change):

@@ -88,6 +88,17 @@ def test_what_has_no_weights_does_not_count(tmp_path):
     }
 
 
+def test_a_layer_that_is_called_as_a_state_of_training_is_a_layer(tmp_path):
+    """It is a state in a dictionary of its own, but not beside the layers of a module."""
+    head, scaler = {"fc.weight": KERNEL}, {"scaler.weight": ones(1)}
+    layer = match(saved(tmp_path / "layer.pth", beside("net.", head | scaler)))
+    assert (layer.network.num_classes, set(layer.head.rest)) == (None, {*head, *scaler})
+    content = {"net": beside("", head), "scaler": {"weight": ones(1)}, "optimizer_rate": ones(1)}
+    state = match(saved(tmp_path / "state.pth", content))
+    assert (state.network.num_classes, state.head.rest) == (5, {})
+    assert state.dropped["scaler.weight"] == state.dropped["optimizer_rate"]
+
+
 # ------------------------------------------------------------------ other heads
 
 

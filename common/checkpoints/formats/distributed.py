@@ -236,7 +236,7 @@ def _piece(
 def _assembled(
     name: str, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: list[_Piece]
 ) -> np.ndarray:
-    values = np.empty(shape, dtype)
+    values, filled = np.empty(shape, dtype), np.zeros(shape, bool)
     for piece in pieces:
         found = _values(piece)
         if found.shape != piece.sizes or found.dtype != dtype:
@@ -245,7 +245,9 @@ def _assembled(
             slice(first, first + size)
             for first, size in zip(piece.offsets, piece.sizes, strict=True)
         )
-        values[place] = found
+        if filled[place].any():  # so that another place would be left as memory had it
+            raise DamagedFileError(piece.path, f"holds a part of {name!a} twice")
+        values[place], filled[place] = found, True
     return values
 
 

@@ -11,15 +11,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..._util.files import is_file, is_folder
+from ..._util.files import content, is_file, is_folder
 from ...errors import FileError
-from .detect import (
-    CHECKPOINT,
-    SAVED_MODEL,
-    SUFFIXES,
-    detect,
-    index_of,
-)
+from .detect import CHECKPOINT, SAVED_MODEL, SUFFIXES, detect, index_of
 
 SHARDED = "sharded"  # an index in JSON, and the files that it names
 DISTRIBUTED = "distributed"  # a folder of PyTorch's distributed checkpoints
@@ -83,9 +77,12 @@ def _prefix(path: Path) -> Path | None:
 
 def _newest(state: Path) -> Path | None:
     """What TensorFlow's own file says is the newest checkpoint beside it; None where it is none."""
-    if state.is_symlink() or not is_file(state) or state.stat().st_size > STATE_LIMIT:
+    if state.is_symlink():
         return None
-    text = state.read_bytes().decode(errors="replace")
+    try:
+        text = content(state, STATE_LIMIT).decode(errors="replace")
+    except FileError:
+        return None
     found = re.search(r'^model_checkpoint_path:\s*"([^"\n]+)"', text, re.MULTILINE)
     if found is None:
         return None
@@ -155,7 +152,7 @@ def _one(folder: Path, name: str) -> tuple[str, Path]:
     path = folder / name
     if is_file(index_of(path)):
         return CHECKPOINT, path
-    if is_folder(path):
+    if is_folder(path) and not path.is_symlink():
         return _in_folder(path)
     member(folder, name, folder)
     return (SHARDED, path) if name.endswith(INDEX_SUFFIX) else (detect(path), path)
@@ -206,13 +203,12 @@ def shards(path: Path) -> dict[Path, list[str]]:
     """
     if not is_file(path):
         raise FileError(path, "no such file")
-    if path.stat().st_size > JSON_LIMIT:
-        raise FileError(path, "is too long for an index of shards")
+    text = content(path, JSON_LIMIT)
     try:
-        content = json.loads(path.read_bytes())
+        index = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FileError(path, "is no index of shards; it is not JSON") from error
-    named = content.get("weight_map") if isinstance(content, dict) else None
+    named = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(named, Mapping) or not all(isinstance(v, str) for v in named.values()):
         raise FileError(path, "is no index of shards; it has no weight_map")
     keys: dict[str, list[str]] = {}

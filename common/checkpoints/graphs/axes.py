@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .graph import Node
-from .values import (
-    UNKNOWN,
-    Value,
-)
+from .values import UNKNOWN, Value
 from .walk import Walk
 
 AXES_LIMIT = 8

@@ -21,6 +21,7 @@ from .graph import GraphError, Node
 Array = NDArray[Any]
 SMALL = 1 << 16  # values of an array that is computed at once
 TOTAL = 1 << 24  # of all of them
+NUMBERS = 64  # sizes, axes or places in one list; no tensor here has more than 8 axes
 COST = 64  # operations behind a tensor that is computed when it is read
 
 _ELEMENTWISE: dict[str, Callable[..., Array]] = {
@@ -68,7 +69,7 @@ class Constants:
         if attribute in node.attributes:
             return list(node.integers(attribute))
         name = node.inputs[position] if len(node.inputs) > position else ""
-        return [int(n) for n in self.array(name).ravel()] if name in self.tensors else None
+        return whole_numbers(self.array(name)) if name in self.tensors else None
 
     def take(self, node: Node) -> bool:
         """Compute a node, if it is of constants alone; say whether it was.
@@ -213,6 +214,17 @@ class Constants:
         return LazyTensor.of(node.outputs[0], np.ascontiguousarray(array))
 
 
+def whole_numbers(array: Array) -> list[int]:
+    """The numbers of a short list, of which nodes may ask for the same one again and again.
+
+    Raises:
+        GraphError: it is a long one.
+    """
+    if array.size > NUMBERS:
+        raise GraphError(f"uses {array.size} numbers where sizes or axes should be")
+    return [int(number) for number in array.ravel()]
+
+
 def reshaped(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
     """The same values in another shape, which is done when they are read."""
     return replace(tensor, shape=shape, read=lambda: tensor.read().reshape(shape))
@@ -224,7 +236,7 @@ Read = Callable[[str], Array]
 
 
 def _target(node: Node, read: Read, position: int) -> list[int]:
-    return [int(number) for number in read(node.inputs[position]).ravel()]
+    return whole_numbers(read(node.inputs[position]))
 
 
 def _expanded(node: Node, read: Read) -> tuple[int, ...]:

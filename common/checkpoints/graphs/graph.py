@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..formats.lazy import LazyTensor
 from ..formats.protobuf_wire import shown
 
@@ -83,13 +85,15 @@ class Node:
 class Graph:
     """Operations, each after those whose values it takes, and the tensors that are stored.
 
-    A size of an input's shape is None where the file leaves it open.  `channels_last` says how
-    the operations have their maps: (N, H, W, C) in TFLite, (N, C, H, W) in ONNX.
+    A size of an input's shape is None where the file leaves it open.  `types` are those of the
+    inputs whose values NumPy has a type for.  `channels_last` says how the operations have their
+    maps: (N, H, W, C) in TFLite, (N, C, H, W) in ONNX.
     """
 
     producer: str
     nodes: tuple[Node, ...]
     constants: Mapping[str, LazyTensor]
     inputs: Mapping[str, tuple[int | None, ...]]
+    types: Mapping[str, np.dtype[Any]]
     outputs: tuple[str, ...]
     channels_last: bool = False

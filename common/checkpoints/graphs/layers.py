@@ -80,7 +80,8 @@ def _biased(walk: Walk, node: Node, found: Value | None, position: int) -> Value
 def _bordered(walk: Walk, node: Node, value: Value, fill: float) -> tuple[Value, Axes, Pads | None]:
     """What a window goes over, its axes there, and the border around it, which may be a node's."""
     axes, own = value.axes, _own_pads(node)
-    if value.kind != "pad" or own is None:
+    # A border that arithmetic comes after is none of zeros any more.
+    if value.kind != "pad" or value.steps or own is None:
         return value, axes, own
     base = value.of[0]
     if value.pads is None:

@@ -21,7 +21,7 @@ from ...network import (
     Section,
     Size,
 )
-from .values import Linear, Step, Value, Window, before
+from .values import Linear, Step, Value, Window
 
 
 class MismatchError(Exception):
@@ -103,10 +103,8 @@ class Matching:
 
     def mismatch(self, what: str, value: Value) -> MismatchError:
         after = " with arithmetic after it" if value.steps and value.kind != "linear" else ""
-        # The first that is not known is what made those after it unknown.
-        unknown = [v for v in before([value]) if v.kind == "other"] if value.kind == "other" else []
-        first = min(unknown, key=lambda v: v.identity, default=value)
-        after += f" after another kind of {first}" if first is not value else ""
+        if value.kind == "other" and value.cause is not None:
+            after += f" after another kind of {value.cause}"
         return MismatchError(f"{self.section.role} should be {what}, and is {value}{after}")
 
     def layer(self, layer: Layer, norm: Layer | None, value: Value) -> Value:

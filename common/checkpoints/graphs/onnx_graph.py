@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from ..._util.files import opened
 from ...errors import FileError, reading
 from ..formats import onnx_file
@@ -64,6 +66,7 @@ def read(path: Path) -> Graph:
         nodes=tuple(found.nodes),
         constants=found.tensors,
         inputs=given,
+        types=found.types,
         outputs=tuple(found.outputs),
     )
 
@@ -77,6 +80,7 @@ class _Reading:
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[str, LazyTensor] = field(default_factory=dict)
     inputs: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+    types: dict[str, np.dtype[Any]] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
 
     def model(self, scanner: Scanner, size: int) -> None:
@@ -99,10 +103,14 @@ class _Reading:
                 raise WireError(f"it has more than {NODES_LIMIT} operations")
             self.nodes.append(self.node(scanner, part))
         elif part.number == INPUT:
-            name, shape = _value(scanner, part)
-            self.inputs[name] = shape
+            value = Message(scanner.read(part, VALUE_LIMIT))
+            name, tensor = onnx_file.text(value, 1), value.message(TYPE).message(1)
+            self.inputs[name] = _shape(tensor)
+            if (kind := tensor.number(1)) in onnx_file.TYPES:
+                self.types[name] = onnx_file.TYPES[kind][0]
         elif part.number == OUTPUT:
-            self.outputs.append(_value(scanner, part)[0])
+            value = Message(scanner.read(part, VALUE_LIMIT))
+            self.outputs.append(onnx_file.text(value, 1))
 
     def node(self, scanner: Scanner, place: Field) -> Node:
         reads: list[str] = []
@@ -144,8 +152,8 @@ class _Reading:
                 floats += _floats(scanner, part)
             elif part.number == INTS:
                 ints += [part.signed()] if part.wire == VARINT else _ints(scanner, part)
-        if len(floats) + len(ints) > LIST_LIMIT:
-            raise WireError("an attribute has too many numbers")
+            if len(floats) + len(ints) > LIST_LIMIT:
+                raise WireError("an attribute has too many numbers")
         return name, tuple(ints or floats) if ints or floats else value
 
 
@@ -172,11 +180,10 @@ def _ints(scanner: Scanner, part: Field) -> list[int]:
     return found
 
 
-def _value(scanner: Scanner, place: Field) -> tuple[str, tuple[int | None, ...]]:
-    """The name of an input or an output and its shape, whose open sizes are None."""
-    value = Message(scanner.read(place, VALUE_LIMIT))
+def _shape(tensor: Message) -> tuple[int | None, ...]:
+    """The shape of an input, whose open sizes are None."""
     sizes: list[int | None] = []
-    for axis in value.message(TYPE).message(1).message(2).contents(1):
+    for axis in tensor.message(2).contents(1):
         size = Message(axis)
         sizes.append(size.number(1) if not size.contents(2) and size.number(1) > 0 else None)
-    return onnx_file.text(value, 1), tuple(sizes)
+    return tuple(sizes)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..formats.onnx_file import TYPES
 from .axes import flattened, mean, passed_on, squeezed, transposed, unsqueezed, with_shape
 from .graph import MICROSOFT, Graph, Node
 from .layers import convolution, gemm, matmul, max_pool, norm, pad
-from .values import (
-    Axes,
-    Step,
-    Value,
-)
+from .values import Axes, Step, Value
 from .walk import Function, Walk
 
 # What hands on its first input in inference.
-PASSED_ON = ("Identity", "Cast", "CastLike", "Dropout")
+PASSED_ON = ("Identity", "CastLike", "Dropout")
 ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 SWISH_ALPHA = 1e-6  # how near to 1 the factor of QuickGelu must be
 
@@ -28,6 +25,15 @@ def walked(graph: Graph) -> Walk:
         GraphError: its constants make no sense.
     """
     return Walk(graph, FUNCTIONS)
+
+
+def _cast(walk: Walk, node: Node) -> Value | None:
+    """A value of another type; only an image may be of whole numbers, others are rounded by it."""
+    given, kind = walk.first(node), TYPES.get(node.integer("to"))
+    if given is None or kind is None:
+        return None
+    is_image = given.kind == "input" and not given.steps
+    return given if is_image or kind[0].kind not in "biu" else None
 
 
 def _arithmetic(walk: Walk, node: Node) -> Value | None:
@@ -110,6 +116,7 @@ def _fused(walk: Walk, node: Node) -> Value | None:
 FUNCTIONS: dict[tuple[str, str], Function] = {
     **{("", name): passed_on for name in PASSED_ON},
     **{("", name): _arithmetic for name in ARITHMETIC},
+    ("", "Cast"): _cast,
     ("", "Conv"): convolution,
     ("", "Gemm"): gemm,
     ("", "MatMul"): matmul,
@@ -118,7 +125,7 @@ FUNCTIONS: dict[tuple[str, str], Function] = {
     ("", "Relu"): _activation("relu"),
     ("", "Swish"): _one_alpha,
     ("", "Softmax"): _activation("softmax"),
-    ("", "LogSoftmax"): _activation("softmax"),
+    ("", "LogSoftmax"): _activation("log_softmax"),
     ("", "MaxPool"): max_pool,
     ("", "Pad"): pad,
     ("", "GlobalAveragePool"): mean,

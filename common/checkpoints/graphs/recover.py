@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from .walk import Walk
 
 FOLDED_MARK = "batch norms are folded; right for inference, not for training on"
 OUTPUTS_LIMIT = 256  # that a network is looked for in; L2 with all its blocks has some 120
+# What follows the logits, by the kinds of values.
+ENDINGS = {"softmax": "softmax", "log_softmax": "softmax", "sigmoid": "sigmoid"}
 OF_ONE = 0.05  # factors of an image below it are of values from 0 to 255, and not from 0 to 1
 
 
@@ -62,7 +65,14 @@ class Steps:
     size: tuple[int, int] | None  # None where it takes images of any size
     batch: int | None
     ending: str | None  # "softmax" or "sigmoid", where the logits are not the output
+    logarithm: bool  # which the output is of what the ending gives
     unused: Mapping[str, tuple[int | None, ...]]  # inputs that nothing is computed from
+    types: Mapping[str, np.dtype[Any]]  # of all inputs that are of numbers
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the image."""
+        return self.types.get(self.image, np.dtype(np.float32))
 
 
 GRAPHS: Mapping[str, Callable[[Path], Graph]] = {
@@ -123,6 +133,7 @@ def _matched(path: Path, walk: Walk, stated: Network | None) -> tuple[Matched, s
         for value in before(walk.values.values())
         if value.linear is not None and value.of[0].kind == "input"
     }
+    beside: GraphError | None = None
     for name in walk.graph.outputs[::-1][:OUTPUTS_LIMIT]:
         value, ending = _logits(walk.values.get(name))
         if value is None:
@@ -134,15 +145,21 @@ def _matched(path: Path, walk: Walk, stated: Network | None) -> tuple[Matched, s
             except MismatchError as mismatch:
                 best = max(best, (progress[0], network.name, str(mismatch)))
                 continue
-            _check_rest(walk, matched)
+            try:
+                _check_rest(walk, matched)
+            except GraphError as error:  # of features, whose classifier leads to another output
+                beside = beside or error
+                continue
             return matched, name, ending
+    if beside is not None:
+        raise beside
     raise UnknownLayoutError(path, _none(walk, best), closest=best[1] or None)
 
 
 def _logits(value: Value | None) -> tuple[Value | None, str | None]:
     """The value that a graph ends in, without a softmax or a sigmoid after it, and that."""
-    if value is not None and value.kind in ("softmax", "sigmoid") and not value.steps:
-        return value.of[0], value.kind
+    if value is not None and value.kind in ENDINGS and not value.steps:
+        return value.of[0], ENDINGS[value.kind]
     return value, None
 
 
@@ -161,8 +178,8 @@ def _check_rest(walk: Walk, matched: Matched) -> None:
     }
     if others:
         raise GraphError(
-            f"holds {matched.network.name} and {len(others)} kinds of layers beside it, such as "
-            f"{next(iter(others))}; export the network by itself"
+            f"holds {matched.network.name} and layers beside it, such as {next(iter(others))}; "
+            "export the network by itself"
         )
 
 
@@ -229,7 +246,9 @@ def _recovered(
             size=size,
             batch=shape[order[0]],
             ending=ending,
+            logarithm=walk.values[output].kind == "log_softmax",
             unused={name: s for name, s in graph.inputs.items() if name != image.name},
+            types=graph.types,
         ),
     )
 

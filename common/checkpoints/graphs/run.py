@@ -5,6 +5,7 @@ onnxruntime and TensorFlow's interpreter compute in float32, whatever the weight
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from ...backends.registry import LITE_RUNTIME
 from ...errors import FileError, RosettaError, needs, reason
+from ..formats.protobuf_wire import shown
 from .recover import Steps
 
 Array = NDArray[Any]
 ERRORS_ONLY = 3  # onnxruntime's severity
+VALUES_LIMIT = 1 << 26  # of what is given to a graph at once: an image of L2's size has 2^21
 LEAST = np.finfo(np.float32).tiny  # of a probability, of which the logarithm is taken
 
 
@@ -37,9 +40,11 @@ def run_graph(path: Path, format: str, steps: Steps, images: Array) -> Array:
     if steps.size is not None and images.shape[2:] != steps.size:
         size = " x ".join(map(str, steps.size))
         raise FileError(path, f"was exported for images of {size} pixels, and takes no others")
+    batch = steps.batch or len(images)
+    if batch * math.prod(images.shape[1:]) > VALUES_LIMIT:
+        raise FileError(path, f"takes {batch:,} images at once, which are too many to be run here")
     given = _turned_back(steps, images)
     runner = RUNNERS[format](path, steps)
-    batch = steps.batch or len(given)
     try:
         # What is short of a fixed batch is filled up, and dropped again.
         outputs = [
@@ -58,11 +63,29 @@ def centred(logits: Array) -> Array:
     return np.asarray(logits - logits.mean(1, keepdims=True))
 
 
+def nearest(steps: Steps, images: Array) -> Array:
+    """What a network is given where its graph is given images, of which some take whole numbers."""
+    if steps.dtype.kind not in "iu":
+        return images
+    factor, shift = _arithmetic(steps)
+    given = _turned_back(steps, images).astype(np.float64).transpose(np.argsort(steps.turn))
+    return np.asarray(given * factor + shift)
+
+
 def _turned_back(steps: Steps, images: Array) -> Array:
     """Images as a graph takes them, of those that its network takes."""
+    factor, shift = _arithmetic(steps)
+    given = ((images - shift) / factor).transpose(steps.turn)
+    if steps.dtype.kind in "iu":
+        limits = np.iinfo(steps.dtype)
+        given = np.clip(np.rint(given), limits.min, limits.max)
+    return np.ascontiguousarray(given)
+
+
+def _arithmetic(steps: Steps) -> tuple[Array, Array]:
+    """Factor and shift of the channels of images (N, C, H, W)."""
     columns = (1, -1, 1, 1)
-    factor, shift = (np.reshape(values, columns) for values in (steps.factor, steps.shift))
-    return np.ascontiguousarray(((images - shift) / factor).transpose(steps.turn))
+    return np.reshape(steps.factor, columns), np.reshape(steps.shift, columns)
 
 
 def _logits(steps: Steps, output: Array) -> Array:
@@ -72,6 +95,8 @@ def _logits(steps: Steps, output: Array) -> Array:
         axes = (2, 3) if steps.turn[-1] == 3 else (1, 2)
         found = found.mean(axes)
     found = found.reshape(len(found), -1)
+    if steps.logarithm:
+        return found
     if steps.ending == "softmax":
         return np.asarray(np.log(np.maximum(found, LEAST)))
     if steps.ending == "sigmoid":
@@ -91,25 +116,29 @@ def _onnx(path: Path, steps: Steps) -> Callable[[Array], Array]:
         )
     except Exception as error:  # see above
         raise FileError(path, f"onnxruntime cannot load it ({reason(error)})") from error
-    kinds = {value.name: _dtype(value.type) for value in session.get_inputs()}
     # Nothing depends on them, but onnxruntime wants to be given all that a graph declares.
+    declared = {value.name for value in session.get_inputs()}
     unused = {
-        name: np.zeros([size or 1 for size in shape], kinds[name])
+        name: _zeros(path, steps, name, shape)
         for name, shape in steps.unused.items()
-        if name in kinds
+        if name in declared
     }
 
     def run(images: Array) -> Array:
-        given = {steps.image: images.astype(kinds[steps.image]), **unused}
+        given = {steps.image: images.astype(steps.dtype), **unused}
         return np.asarray(session.run([steps.output], given)[0])
 
     return run
 
 
-def _dtype(name: str) -> str:
-    """NumPy's name of a type that onnxruntime calls `tensor(float)`."""
-    inner = name.removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(inner, inner)
+def _zeros(path: Path, steps: Steps, name: str, shape: tuple[int | None, ...]) -> Array:
+    """Something to give to an input that nothing is computed from."""
+    sizes, said = [size or 1 for size in shape], shown(name.encode())
+    if name not in steps.types:
+        raise FileError(path, f"takes {said} beside the image, which is no array of numbers")
+    if math.prod(sizes) > VALUES_LIMIT:
+        raise FileError(path, f"takes {said} beside the image, which is too large to be run here")
+    return np.zeros(sizes, steps.types[name])
 
 
 def _tflite(path: Path, steps: Steps) -> Callable[[Array], Array]:

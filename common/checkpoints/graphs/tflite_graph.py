@@ -155,6 +155,11 @@ class _Reading:
             nodes=tuple(self.nodes),
             constants=self.constants,
             inputs={self.name(number): self.tensors[number].open_shape for number in inputs},
+            types={
+                str(number): TYPES[self.tensors[number].type]
+                for number in inputs
+                if self.tensors[number].type in TYPES
+            },
             outputs=tuple(self.name(number) for number in main.numbers(2)),
             channels_last=True,
         )

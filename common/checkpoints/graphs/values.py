@@ -61,14 +61,15 @@ class Value:
 
     Two values of the same `identity` are the same but for the order or number of their axes.
     `kind` is that of an `Activation`, or "input", "linear", "sigmoid", "gate", "sum", "mean",
-    "max", "softmax", "pad", "shape" (computed from shapes alone), or "other", of which `name` says
-    what it is.
+    "max", "softmax", "log_softmax", "pad", "shape" (computed from shapes alone), or "other", of
+    which `name` says what it is.
     """
 
     kind: str
     identity: int
     name: str
     of: tuple[Value, ...] = ()
+    cause: Value | None = None  # the first of those before it that is not known, if one is not
     axes: Axes = UNKNOWN
     channels: int = 0  # 0 where they are not known
     linear: Linear | None = None
@@ -109,6 +110,7 @@ WORDS = {
     "mean": "a pooling by the mean",
     "max": "a pooling by the largest value",
     "softmax": "a softmax",
+    "log_softmax": "a log-softmax",
     "pad": "a border",
     "shape": "arithmetic with shapes",
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..formats.lazy import LazyTensor
-from .constants import Constants
+from .constants import Constants, whole_numbers
 from .graph import Graph, GraphError, Node
 from .values import UNKNOWN, UNRESOLVED, Step, Value
 
@@ -42,7 +42,9 @@ class Walk:
         """A value, which is the same as an earlier one if the same was computed of the same."""
         known = (kind, key, *((value.identity, value.axes) for value in of))
         identity = self.identities.setdefault(known, len(self.identities))
-        return Value(kind, identity, name, of, **fields)
+        unknown = [value.cause or value for value in of if value.cause or value.kind == "other"]
+        cause = min(unknown, key=lambda value: value.identity, default=None)
+        return Value(kind, identity, name, of, cause, **fields)
 
     def put(self, node: Node, value: Value) -> None:
         self.values[node.outputs[0]] = value
@@ -72,8 +74,7 @@ class Walk:
             return None
         sizes: list[int | None] = []
         for name in node.inputs:
-            known = self.constants.array(name).ravel() if name in self.constants else [None]
-            sizes += [None if size is None else int(size) for size in known]
+            sizes += whole_numbers(self.constants.array(name)) if name in self.constants else [None]
             if len(sizes) > len(UNRESOLVED):
                 return None
         return tuple(sizes)

@@ -3,7 +3,6 @@
 import io
 import pickle
 import struct
-import tracemalloc
 import zipfile
 import zlib
 
@@ -15,6 +14,7 @@ from efficientnet_rosetta.common.checkpoints import formats
 from efficientnet_rosetta.common.checkpoints.formats import LazyTensor
 from efficientnet_rosetta.common.checkpoints.formats.checkpoint import Content
 from efficientnet_rosetta.common.errors import RosettaError
+from parity_tests.checkpoints import refusing
 
 ROOM = 2**25  # bytes: far more than these files have, and far less than they claim
 VALUES = np.arange(60_000, dtype="f4").reshape(300, 200)
@@ -22,14 +22,7 @@ VALUES = np.arange(60_000, dtype="f4").reshape(300, 200)
 
 def refused(path, match):
     """One line, whether it comes when the file is opened or when its tensors are read."""
-    tracemalloc.start()
-    with pytest.raises(RosettaError, match=match) as caught:
-        read(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).isprintable()
-    assert peak < ROOM
+    refusing.refused(read, path, ROOM, match)
 
 
 def read(path):

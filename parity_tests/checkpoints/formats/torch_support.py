@@ -2,16 +2,14 @@
 
 import pickle
 import struct
-import tracemalloc
 import zipfile
 
 import numpy as np
-import pytest
 import torch
 
 from efficientnet_rosetta.common.checkpoints.formats import torch_file
 from efficientnet_rosetta.common.checkpoints.formats.lazy import LazyTensor
-from efficientnet_rosetta.common.errors import RosettaError
+from parity_tests.checkpoints import refusing
 
 
 def read(path):
@@ -80,11 +78,4 @@ def written(path, arrays, metadata=None):
 
 def refused(path, match):
     """One clean line, and no more memory than a file deserves."""
-    tracemalloc.start()
-    with pytest.raises(RosettaError, match=match) as caught:
-        read(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).isprintable()
-    assert peak < 2**26 + 16 * path.stat().st_size
+    refusing.refused(read, path, 2**26 + 16 * path.stat().st_size, match)

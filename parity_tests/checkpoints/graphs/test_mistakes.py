@@ -106,6 +106,28 @@ def scaled_after_the_swish(model):
     replace_node(model, product, first, new)
 
 
+def scaled_after_the_border(model):
+    """A product with a constant between a border and the convolution over it."""
+    conv = nodes(model, "Conv")[0]
+    store(model, "pads", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+    store(model, "half", np.full((1, 3, 1, 1), 0.5, np.float32))
+    border = helper.make_node("Pad", [conv.input[0], "pads"], ["bordered"])
+    product = helper.make_node("Mul", ["bordered", "half"], ["halved"])
+    last = helper.make_node("Conv", ["halved", *conv.input[1:]], list(conv.output))
+    last.attribute.extend(conv.attribute)
+    set_attribute(last, "pads", [0, 0, 0, 0])
+    replace_node(model, conv, border, product, last)
+
+
+def rounded(model):
+    """What follows the first swish is cut to whole numbers."""
+    product = nodes(model, "Mul")[0]
+    first = helper.make_node("Mul", list(product.input), ["before"])
+    whole = helper.make_node("Cast", ["before"], ["whole"], to=onnx.TensorProto.INT32)
+    last = helper.make_node("Cast", ["whole"], list(product.output), to=onnx.TensorProto.FLOAT)
+    replace_node(model, product, first, whole, last)
+
+
 def bias_along_the_rows(model):
     """32 numbers along an axis of 32 places, which is not that of the channels."""
     conv = nodes(model, "Conv")[0]
@@ -149,6 +171,8 @@ CHANGES = {
     gate_of_another_map: "is weighed by the means of another map",
     gate_added: "should be a gate, and is Add",
     scaled_after_the_swish: "stem should be a swish, and is a swish with arithmetic after it",
+    scaled_after_the_border: "of no network that is known here",
+    rounded: "stem should be a swish, and is Cast",
     bias_along_the_rows: "stem should be a swish|stem should be a layer",
     doubled_logits: "ends in Gemm",
     quick_gelu: "stem should be a swish, and is com.microsoft.QuickGelu",
@@ -294,6 +318,18 @@ def test_layers_beside_the_network_are_named(exports, tmp_path):
     path = changed(exports[FOLDED], tmp_path / "x.onnx", second_head)
     with pytest.raises(FileError, match=r"layers beside it, such as a dense layer of"):
         rosetta.inspect(path)
+
+
+@pytest.mark.parametrize("last", ["features", "logits"])
+def test_features_may_be_an_output_beside_the_logits(exports, tmp_path, last):
+    def both(model):
+        dense = nodes(model, "Gemm")[0].input[0]
+        model.graph.output.append(helper.make_tensor_value_info(dense, 1, [1, 1280]))
+        if last == "logits":
+            model.graph.output.reverse()
+
+    found = match(changed(exports[FOLDED], tmp_path / "x.onnx", both))
+    assert found.network.num_classes == 10
 
 
 @pytest.mark.parametrize(

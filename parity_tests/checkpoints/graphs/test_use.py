@@ -3,7 +3,9 @@
 from dataclasses import asdict
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.architectures import changed
@@ -18,6 +20,8 @@ from efficientnet_rosetta.common.checkpoints.identify import match
 from efficientnet_rosetta.common.checkpoints.run_files import FileRun, run_here, verdict_on
 from efficientnet_rosetta.common.errors import FileError, MissingDependencyError
 from efficientnet_rosetta.common.weights import canonical
+from parity_tests.checkpoints.graphs.building import array, nodes, replace_node, store
+from parity_tests.checkpoints.graphs.building import changed as edited
 from parity_tests.checkpoints.graphs.exporting import error, files, logits, source, weights_of
 from parity_tests.support import images_for, rosetta_process
 
@@ -84,18 +88,86 @@ def test_a_graph_that_cannot_be_run_is_not_proved(exports, runs, monkeypatch):
     monkeypatch.setitem(run.RUNNERS, "onnx", missing)
     verdict = verdict_on(run_here(*runs(FOLDED), graph=exports[FOLDED]), "0" * 64)
     assert verdict.ending == NOT_RUN
-    assert "the graph itself was not run: it needs onnxruntime" in verdict.why
+    assert "the graph itself was not compared: it needs onnxruntime" in verdict.why
 
 
-def test_softmax_is_compared_up_to_a_constant(exports):
-    found = match(exports["script-softmax-torchvision"])
+def compared(path):
+    """A graph beside the network that is found in it."""
+    found = match(path)
     arrays = {name: np.asarray(stored) for name, stored in found.weights.items()}
     model = Model("torch", get_backend("torch"), found.network, arrays, "float64")
-    outputs = graph_runs.compared_with_graph(
-        exports["script-softmax-torchvision"], found.dialect, [model]
-    )
+    return graph_runs.compared_with_graph(path, found.dialect, [model])
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_what_float32_cannot_tell_is_not_proved(exports, tmp_path):
+    """Logits that overflow float32 in both programs say nothing of a mistake."""
+
+    def change(model):
+        for layer in (nodes(model, "Conv")[-1], *nodes(model, "Gemm")):
+            store(model, layer.input[1], array(model, layer.input[1]) * np.float32(1e30))
+
+    outputs = compared(edited(exports[FOLDED], tmp_path / "x.onnx", change))
+    assert outputs.reason == "with these weights float32 rounds too much to tell"
+
+
+@pytest.mark.parametrize("operation", ["Softmax", "LogSoftmax"])
+def test_softmax_is_compared_up_to_a_constant(operation, exports, tmp_path):
+    def change(model):
+        nodes(model, "Softmax")[0].op_type = operation
+
+    path = edited(exports["script-softmax-torchvision"], tmp_path / "x.onnx", change)
+    outputs = compared(path)
     assert not outputs.difference
     assert (outputs.runtime, outputs.images, outputs.pixels) == ("onnxruntime", 2, "64 x 64")
+    assert match(path).activation == "softmax"
+
+
+def test_an_image_of_whole_numbers_is_given_them(exports, tmp_path):
+    """As a camera does: pixels of 0 to 255, which the graph divides itself."""
+
+    def change(model):
+        image = model.graph.input[0]
+        image.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        store(model, "white", np.full((1, 3, 1, 1), 255, np.float32))
+        first = nodes(model, "Conv")[0]
+        cast = helper.make_node("Cast", [image.name], ["floats"], to=onnx.TensorProto.FLOAT)
+        divided = helper.make_node("Div", ["floats", "white"], ["divided"])
+        again = helper.make_node("Conv", ["divided", *first.input[1:]], list(first.output))
+        again.attribute.extend(first.attribute)
+        replace_node(model, first, cast, divided, again)
+
+    outputs = compared(edited(exports[FOLDED], tmp_path / "x.onnx", change))
+    assert not outputs.difference
+    assert outputs.tolerance < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        (onnx.TensorProto.STRING, [1], "takes other beside the image, which is no array"),
+        (onnx.TensorProto.FLOAT, [1 << 40], "takes other beside the image, which is too large"),
+        (onnx.TensorProto.FLOAT, [3, None], None),
+    ],
+)
+def test_inputs_that_nothing_uses_are_given_zeros(kind, shape, message, exports, tmp_path):
+    def change(model):
+        model.graph.input.append(helper.make_tensor_value_info("other", kind, shape))
+
+    path = edited(exports[FOLDED], tmp_path / "x.onnx", change)
+    if message is None:
+        assert not compared(path).difference
+    else:
+        with pytest.raises(FileError, match=message):
+            compared(path)
+
+
+def test_batches_that_no_memory_holds_are_not_made(exports, tmp_path):
+    def change(model):
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1 << 40
+
+    with pytest.raises(FileError, match="images at once, which are too many"):
+        compared(edited(exports[FOLDED], tmp_path / "x.onnx", change))
 
 
 def test_graphs_are_run_at_any_size_and_in_any_batch(exports):

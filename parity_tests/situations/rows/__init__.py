@@ -1,0 +1,1 @@
+"""The rows of the table of situations, by what made the files."""
