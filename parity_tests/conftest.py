@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import sys
 
 import pytest
 
@@ -22,3 +23,11 @@ def _free_large_networks(request):
         libc = ctypes.CDLL(None)
         if hasattr(libc, "malloc_trim"):  # glibc keeps what was freed, of which L2 leaves 3 GB
             libc.malloc_trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_module_of_another_file():
+    """Tests of `rosetta compare` write modules of these names, and import them in this process."""
+    yield
+    for name in ("mine", "theirs"):
+        sys.modules.pop(name, None)

@@ -102,7 +102,8 @@ def port(
         )
     _check_target(Path(source), destination, to, force)
     found = match(source, dialect, raw, network)
-    _refuse_source(found.checkpoint.path, destination)  # of a folder, the file that is meant
+    for file in (found.checkpoint.path, *found.checkpoint.parts):  # of a folder, what is meant
+        _refuse_source(file, destination)
     if not drop_head and classes is None:
         found.refuse_head("drop_head")
     if found.dialect is None:

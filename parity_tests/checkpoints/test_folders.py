@@ -161,6 +161,15 @@ def test_the_file_that_a_folder_means_is_not_written_over(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_shards_are_not_written_over(tmp_path):
+    index = sharded(tmp_path / "model", "safetensors")
+    part = index.parent / "model-00002-of-00002.safetensors"
+    before = part.read_bytes()
+    with pytest.raises(FileError, match="is the source itself; name another file"):
+        rosetta.port(index, part, "canonical", force=True, run=False)
+    assert part.read_bytes() == before
+
+
 def test_folders_without_weights_say_what_is_in_them(tmp_path):
     with pytest.raises(FileError, match="with nothing in it, but without weights"):
         rosetta.inspect(tmp_path)

@@ -17,7 +17,8 @@ class Checkpoint:
     `layer_names` are those that Keras 3 writes beside its counters, by group; `beside` is what was
     left out in unwrapping, and why; `tables` are the keys of the dictionaries that tensors were in;
     `model` is what Keras wrote of the model, as data; `averaged` says whether all is a moving
-    average, where the format has a place for one.
+    average, where the format has a place for one; `parts` are the files that the path is an index
+    of.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class Checkpoint:
     tables: frozenset[str] = frozenset()
     model: Mapping[str, Any] | None = None
     averaged: bool | None = None
+    parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,8 @@ def _read_shards(path: Path, raw: bool) -> Checkpoint:
     """The files that an index names, each with the tensors that it is said to have."""
     tensors: dict[str, LazyTensor] = {}
     kinds = set()
-    for part, keys in folders.shards(path).items():
+    parts = folders.shards(path)
+    for part, keys in parts.items():
         found = READERS[detect(part)](part, raw)
         kinds.add(found.format)
         absent = [key for key in keys if key not in found.tensors]
@@ -182,7 +183,7 @@ def _read_shards(path: Path, raw: bool) -> Checkpoint:
         tensors |= {key: found.tensors[key] for key in keys}
     if len(kinds) > 1 or not kinds <= {"safetensors", PYTORCH_FILE}:
         raise FileError(path, "names files of other formats than safetensors or PyTorch's")
-    return Checkpoint(path, kinds.pop(), tensors)
+    return Checkpoint(path, kinds.pop(), tensors, parts=tuple(parts))
 
 
 def _read_distributed(path: Path, raw: bool) -> Checkpoint:
