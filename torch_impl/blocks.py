@@ -121,6 +121,7 @@ class StagedNetwork(nn.Module):
     ):
         super().__init__()
         self.network, dialect = network, network.dialect
+        self.maps = network.maps
         self.stem = ConvBnAct(network.stem, dialect)
         stages: dict[str, Any] = {}
         for block in network.blocks:
@@ -136,7 +137,7 @@ class StagedNetwork(nn.Module):
 
     def forward(self, x: Tensor, endpoints: dict[str, Tensor] | None = None) -> Tensor:
         """`endpoints`, where given, is filled with the value of every endpoint."""
-        for section in self.network.maps:
+        for section in self.maps:
             x = self.get_submodule(section.role)(x)
             x = endpoint(x, section.role, endpoints)
             if section.reduction:
