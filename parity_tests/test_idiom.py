@@ -174,7 +174,7 @@ def test_keras_weights_survive_its_own_weight_file(tmp_path):
     assert all((found[name] == weights_of(network)[name]).all() for name in network.tensors)
 
 
-@pytest.mark.parametrize("module", ["layers", *ARCHITECTURES])
+@pytest.mark.parametrize("module", ["layers", "blocks", *ARCHITECTURES])
 def test_keras_model_code_is_backend_neutral(module):
     source = Path(find_spec(f"keras_impl.{module}").origin).read_text()
     assert "tensorflow" not in source.replace("TensorFlow", "").lower()
