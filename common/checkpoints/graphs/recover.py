@@ -218,6 +218,8 @@ def _recovered(
     kept = [folding.is_kept(found) for found in matched.layers if found.norm is not None]
     rules = padding.rules(*_windows(matched, size))
     possible = _dialects(_epsilon(matched), rules, stated)
+    # Of those that compute alike, the one of the network's own code first.
+    possible = tuple(sorted(possible, key=lambda dialect: dialect != matched.network.dialect))
     dialect = _dialect(path, possible, rules, told)
     epsilon = (dialect or possible[0]).epsilon
     weights: dict[str, LazyTensor] = {}
