@@ -14,7 +14,7 @@ from ...network import Layer, Network
 from ...spec import EfficientNetSpec, MBConvBlock
 from ...xception import ResidualBlock, SeparableConv, XceptionSpec
 from . import keras_applications
-from .schema import LayerNames
+from .names import LayerNames
 from .xception import KERAS_NAMES
 
 Config = dict[str, Any]
