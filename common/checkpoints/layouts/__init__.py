@@ -3,7 +3,7 @@
 from .canonical import CANONICAL
 from .efficientnet_jax import EFFICIENTNET_JAX, EFFICIENTNET_JAX_LITE
 from .efficientnet_pytorch import EFFICIENTNET_LITE_PYTORCH, EFFICIENTNET_PYTORCH
-from .kecam import KECAM, KECAM_EDGETPU, KECAM_LITE, KECAM_V2
+from .kecam import KECAM, KECAM_EDGETPU, KECAM_LITE, KECAM_V2, KECAM_V2_SCALED
 from .keras_applications import (
     KERAS_APPLICATIONS,
     KERAS_APPLICATIONS_V2,
@@ -51,6 +51,7 @@ LAYOUTS = (
     EFFICIENTNET_JAX_LITE,
     KECAM,
     KECAM_LITE,
+    KECAM_V2_SCALED,
     KECAM_V2,
     KECAM_EDGETPU,
     SMP,

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from ...backends.registry import KERAS
 from ...edgetpu import EDGETPU
+from ...images.normalization import INCEPTION
 from ...lite import LITE
 from ...network import AUTOML, PYTORCH, TENSORFLOW, MapSection
-from ...v2 import V2
+from ...v2 import SCALED, TABLED
 from .keras_applications import LEGACY_TENSORS, NESTED_PATH
 from .names import StagedNames
 from .schema import TENSORFLOW_ORDER, Form, Layout, same_for
@@ -84,12 +85,19 @@ KECAM_LITE = replace(
     dialects=same_for(LITE.presets, TENSORFLOW),
     expects="what its preprocess_input does; its networks have swish unless told to have relu6",
 )
-KECAM_V2 = replace(
+KECAM_V2_SCALED = replace(
     KECAM,
     library="keras_cv_attention_models and keras_efficientnet_v2",
-    presets=V2.presets,
-    dialects=same_for(V2.presets, AUTOML),
-    expects="what its preprocess_input does",
+    presets=SCALED,
+    dialects=same_for(SCALED, AUTOML),
+    expects="RGB / 255, then ImageNet mean and deviation; weights of 21k classes use 0.5",
+)
+KECAM_V2 = replace(
+    KECAM_V2_SCALED,
+    presets=TABLED,
+    dialects=same_for(TABLED, AUTOML),
+    expects="RGB from -1 to 1: x / 127.5 - 1",
+    normalization=INCEPTION,
 )
 KECAM_EDGETPU = replace(
     KECAM,

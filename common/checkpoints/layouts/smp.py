@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...backends.registry import TORCH
+from ...images.normalization import INCEPTION
 from ...lite import LITE
 from ...network import PYTORCH, TENSORFLOW, Dialect
 from ...spec import PRESETS
@@ -57,5 +58,6 @@ SMP_LITE = replace(
     presets=LITE.presets,
     dialects=same_for(LITE.presets, PYTORCH),
     expects="RGB from -1 to 1: x / 127.5 - 1",
+    normalization=INCEPTION,
     also_read={PYTORCH_FILE: TIMM_FORMS, "safetensors": TIMM_FORMS},
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ...backends.registry import TORCH
 from ...edgetpu import EDGETPU
-from ...images.normalization import INCEPTION
+from ...images.normalization import IMAGENET, INCEPTION
 from ...lite import LITE
 from ...network import AUTOML, PYTORCH, TENSORFLOW
 from ...spec import PRESETS
@@ -122,6 +122,7 @@ LITE_SYMMETRIC = replace(
     presets=LITE.presets,
     dialects=same_for(LITE.presets, PYTORCH),
     expects=IMAGENET_EXPECTED,
+    normalization=IMAGENET,
 )
 V2_SYMMETRIC = replace(
     TIMM,
@@ -129,6 +130,7 @@ V2_SYMMETRIC = replace(
     presets=TABLED,
     dialects=same_for(TABLED, PYTORCH),
     expects=IMAGENET_EXPECTED,
+    normalization=IMAGENET,
 )
 EDGETPU_SYMMETRIC = replace(
     TIMM,
@@ -136,6 +138,7 @@ EDGETPU_SYMMETRIC = replace(
     presets=EDGETPU.presets,
     dialects=same_for(EDGETPU.presets, PYTORCH),
     expects=IMAGENET_EXPECTED,
+    normalization=IMAGENET,
 )
 TIMM_LINEAGE = (
     LITE_TF,
