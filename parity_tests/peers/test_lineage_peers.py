@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from efficientnet_rosetta.common.architectures import PRESETS
+from efficientnet_rosetta.common.architectures import PRESETS, resolve
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
 from efficientnet_rosetta.common.checkpoints.port import port
 from parity_tests.peers import operators
 
@@ -28,6 +29,7 @@ from keras_hub.src.utils.timm.convert_efficientnet import convert_backbone_confi
 
 SIDE = 65  # an odd side, of which the paddings differ
 TOLERANCE = 1e-11  # of the deviation of the logits
+INITIALIZERS = ("kernel_initializer", "depthwise_initializer", "bias_initializer")
 
 
 def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.Module:
@@ -110,9 +112,18 @@ def keras_hub_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(model(images.transpose(0, 2, 3, 1), training=False))
 
 
+def keras_archive_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
+    """The graph in the file itself, without what it does to pixels and to logits."""
+    whole = keras.saving.load_model(path)
+    inside = keras.Model(whole.get_layer("stem_conv").input, whole.get_layer("predictions").output)
+    whole.get_layer("predictions").activation = keras.activations.linear
+    return np.asarray(inside(images.transpose(0, 2, 3, 1), training=False))
+
+
 KERAS, KERAS_LEGACY = (
     Target("keras-applications", suffix, keras_run) for suffix in ("weights.h5", "h5")
 )
+KERAS_ARCHIVE = Target("keras-applications", "keras", keras_archive_run)
 KERAS_HUB = Target("keras-hub", "weights.h5", keras_hub_run)
 TORCHVISION = Target("torchvision", "pth", torchvision_run)
 TIMM_TF = Target("timm-tf", "pth", timm_run)
@@ -121,6 +132,8 @@ CASES = [
     ("v2-b0", "tf_", None, "automl", KERAS, False),
     ("v2-s", "", 1e-3, "torchvision-v2", TORCHVISION, False),
     ("v2-b0", "tf_", None, "automl", KERAS_LEGACY, True),
+    ("v2-b0", "tf_", None, "automl", KERAS_ARCHIVE, True),
+    ("v2-s", "tf_", None, "automl", KERAS_ARCHIVE, True),
     *((f"v2-{size}", "tf_", None, "automl", KERAS, True) for size in ("b1", "b2", "b3", "s")),
     *((f"v2-{size}", "tf_", None, "automl", KERAS, True) for size in ("m", "l")),
     *((f"v2-{size}", "", 1e-3, "torchvision-v2", TORCHVISION, True) for size in ("m", "l")),
@@ -170,3 +183,28 @@ def test_the_lite_encoder_of_a_segmentation_model(number, tmp_path):
     assert done.verified
     theirs = timm.create_model(f"efficientnet_lite{number}", num_classes=0)
     theirs.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
+
+
+def stated(value):
+    """What a configuration says, without what only says where it is from."""
+    if isinstance(value, dict):
+        return {k: stated(v) for k, v in value.items() if k not in ("registered_name", "module")}
+    return [stated(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("preset", ["v2-b0", pytest.param("v2-s", marks=pytest.mark.slow)])
+def test_the_graph_that_is_written_is_the_librarys_own(preset):
+    """Layer by layer, once Keras has read it."""
+    build = getattr(keras.applications, f"EfficientNet{preset.upper().replace('-', '')}")
+    keras.backend.clear_session()
+    theirs = build(weights=None, input_shape=(*resolve(preset).resolution, 3))
+    ours = keras.saving.deserialize_keras_object(config(resolve(preset)))
+    assert ours.name == theirs.name
+    assert [layer.name for layer in ours.layers[1:]] == [layer.name for layer in theirs.layers[1:]]
+    for mine, own in zip(ours.layers[1:], theirs.layers[1:], strict=True):
+        assert type(mine) is type(own)
+        mine, own = (stated(layer.get_config()) for layer in (mine, own))
+        for said in (mine, own):  # how new weights are made, and policies of a session
+            for key in (*INITIALIZERS, "dtype"):
+                said.pop(key, None)
+        assert mine == own, own["name"]

@@ -190,7 +190,7 @@ KERAS_APPLICATIONS_V2_SCALED = replace(
     library="keras.applications (EfficientNetV2)",
     presets=SCALED,
     dialects=same_for(SCALED, AUTOML),
-    forms={"h5": V2_LEGACY, "weights.h5": V2_COUNTED},
+    forms={"h5": V2_LEGACY, "weights.h5": V2_COUNTED, KERAS_ARCHIVE: V2_COUNTED},
     normalization=IMAGENET,
     notes=(
         "its graph takes RGB from 0 to 255, and is made for the mean and deviation of ImageNet",
