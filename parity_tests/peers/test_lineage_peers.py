@@ -32,6 +32,10 @@ TOLERANCE = 1e-11  # of the deviation of the logits
 INITIALIZERS = ("kernel_initializer", "depthwise_initializer", "bias_initializer")
 
 
+def noise() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((8, 3, SIDE, SIDE))
+
+
 def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.Module:
     """A model whose batch norms have the statistics of noise, so that no value is lost."""
     size = preset.partition("-")[2]
@@ -43,7 +47,7 @@ def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.
         norm.momentum = 1.0
         norm.eps = norm.eps if epsilon is None else epsilon
     with torch.no_grad():
-        model.train()(torch.randn(8, 3, SIDE, SIDE))
+        model.train()(torch.tensor(noise(), dtype=torch.float32))
     return model.eval()
 
 
@@ -164,7 +168,7 @@ def test_what_timm_saves_another_library_computes(
     assert done.source.preset == preset
     assert done.faithful
     assert inspect(path, dialect=dialect).fingerprint == done.source.fingerprint
-    images = np.random.default_rng(1).standard_normal((2, 3, SIDE, SIDE))
+    images = noise()[:2]  # whose statistics the batch norms have
     expected = run_torch(model, images)
     found = target.run(preset, path, images)
     assert np.abs(found - expected).max() < TOLERANCE * expected.std()

@@ -87,7 +87,7 @@ KECAM_LITE = replace(
 )
 KECAM_V2_SCALED = replace(
     KECAM,
-    library="keras_cv_attention_models and keras_efficientnet_v2",
+    library="kecam and keras_efficientnet_v2",
     presets=SCALED,
     dialects=same_for(SCALED, AUTOML),
     expects="RGB / 255, then ImageNet mean and deviation; weights of 21k classes use 0.5",

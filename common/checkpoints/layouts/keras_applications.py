@@ -184,6 +184,16 @@ def _without_constants(form: Form, names: LayerNames) -> Form:
 
 V2_LEGACY = _without_constants(LEGACY, V2_NAMES)
 V2_COUNTED = _without_constants(COUNTED, COUNTED.names)
+V2_OBJECTS = replace(
+    OBJECTS,
+    names=Ordered("layer_with_weights-{number}", first=0),
+    ignored=r"^(save_counter|optimizer|keras_api)/|/\.OPTIMIZER_SLOT/",
+    ignored_why="state of the training",
+    marker=None,
+)
+V2_EXPORTED = replace(
+    EXPORTED, ignored=COPIES, ignored_why="second copies of variables", marker=None, first=0
+)
 
 KERAS_APPLICATIONS_V2_SCALED = replace(
     KERAS_APPLICATIONS,
@@ -202,15 +212,8 @@ KERAS_APPLICATIONS_V2_SCALED = replace(
             replace(V2_LEGACY, tensors=OF_KERAS_3, path=NESTED_PATH),
         ),
         BY_NAME: (_without_constants(NAMED, V2_NAMES),),
-        "tf-checkpoint": (
-            replace(
-                OBJECTS,
-                names=Ordered("layer_with_weights-{number}", first=0),
-                ignored=r"^(save_counter|optimizer|keras_api)/|/\.OPTIMIZER_SLOT/",
-                ignored_why="state of the training",
-                marker=None,
-            ),
-        ),
+        "tf-checkpoint": (V2_OBJECTS,),
+        "saved-model": (V2_OBJECTS, V2_EXPORTED),
     },
 )
 KERAS_APPLICATIONS_V2 = replace(
