@@ -17,7 +17,8 @@ from efficientnet_rosetta.common.architectures import PRESETS, resolve
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
 from efficientnet_rosetta.common.checkpoints.port import port
-from parity_tests.peers import operators
+from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from parity_tests.peers import legacy, operators
 
 operators.declare()
 
@@ -32,8 +33,8 @@ TOLERANCE = 1e-11  # of the deviation of the logits
 INITIALIZERS = ("kernel_initializer", "depthwise_initializer", "bias_initializer")
 
 
-def noise() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((8, 3, SIDE, SIDE))
+def noise(side: int = SIDE) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((8, 3, side, side))
 
 
 def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.Module:
@@ -212,3 +213,50 @@ def test_the_graph_that_is_written_is_the_librarys_own(preset):
             for key in (*INITIALIZERS, "dtype"):
                 said.pop(key, None)
         assert mine == own, own["name"]
+
+
+# ------------------------------------------------------------------ every way that Keras saves
+
+
+@pytest.mark.slow
+def test_every_way_that_keras_3_saves_v2_is_read(tmp_path):
+    model = keras.applications.EfficientNetV2B0(weights=None)
+    model.save_weights(tmp_path / "x.weights.h5")
+    for name in ("x.h5", "x.keras"):
+        model.save(tmp_path / name)
+    model.export(tmp_path / "folder", verbose=False)
+    found = [inspect(tmp_path / name) for name in ("x.weights.h5", "x.h5", "x.keras", "folder")]
+    assert {(one.layouts, one.preset, one.num_classes) for one in found} == {
+        (("keras-applications",), "v2-b0", 1000)
+    }
+    assert len({one.fingerprint for one in found}) == 1
+    base = keras.applications.EfficientNetV2B0(
+        weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
+    )
+    pooling, dense = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5)
+    nested = keras.Sequential([base, pooling, dense])
+    nested(np.zeros((1, SIDE, SIDE, 3), np.float32))
+    nested.save_weights(tmp_path / "nested.weights.h5")
+    for name in ("nested.h5", "nested.keras"):
+        nested.save(tmp_path / name)
+    for path in tmp_path.glob("nested.*"):
+        one = inspect(path)
+        assert (one.preset, one.num_classes, one.head) == ("v2-b0", 5, {}), path.name
+
+
+@pytest.mark.slow
+def test_keras_2_loads_v2_and_saves_it_in_ways_that_are_read(tmp_path):
+    model = of_timm("v2-b0", "tf_")
+    torch.save(model.state_dict(), tmp_path / "timm.pth")
+    path = tmp_path / "ported.h5"
+    done = port(tmp_path / "timm.pth", path, "keras-applications", run=False)
+    images = noise(224)[:2]
+    pixels = (images.transpose(0, 2, 3, 1) * IMAGENET_STD + IMAGENET_MEAN) * 255
+    logits = legacy.run("keras-applications", "v2-b0", path, pixels, tmp_path / "saved")
+    expected = run_torch(model, images)
+    assert np.abs(logits - expected).max() < 1e-3 * expected.std()
+    for how, name in legacy.SAVED.items():
+        found = inspect(tmp_path / "saved" / name)
+        assert (found.layouts, found.preset) == (("keras-applications",), "v2-b0"), how
+        whole = (found.num_classes, found.fingerprint) == (1000, done.fingerprint)
+        assert whole or (how, found.num_classes) == ("nested", 5), how
