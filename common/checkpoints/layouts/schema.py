@@ -187,7 +187,7 @@ class Form:
         return bool(self.ignored and re.search(self.ignored, path))
 
 
-@lru_cache(maxsize=256)  # a file is tried against every preset in many forms
+@lru_cache(maxsize=512)  # a file is tried against every preset in many forms
 def _keys(form: Form, network: Network) -> Mapping[str, Key]:
     names = form.names.layers(network)
     keys: dict[str, Key] = {}
