@@ -113,6 +113,9 @@ PRESETS = {
         Preset("v2-xl", "xl", 1.0, 1.0, 512, 384, 0.4),  # 208,119,808
     )
 }
+# Those that scale the table of B0, and those that have a table of their own.
+SCALED = tuple(preset.name for preset in PRESETS.values() if preset.table == "b0")
+TABLED = tuple(preset.name for preset in PRESETS.values() if preset.table != "b0")
 
 
 def scale_channels(channels: int, width: float) -> int:

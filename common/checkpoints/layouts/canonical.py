@@ -7,7 +7,8 @@ from dataclasses import replace
 from ...architectures import PRESETS
 from ...backends.registry import TORCH
 from ...network import DIALECTS
-from .schema import PYTORCH_ORDER, Form, Layout, Roles, Tensors, same_for
+from .names import Roles
+from .schema import PYTORCH_ORDER, Form, Layout, Tensors, same_for
 
 # What `rosetta export` stores beside the weights: arguments of the operations.
 ARGUMENTS = r"\.(axes|least|most|pads|value)$"
