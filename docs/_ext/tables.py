@@ -16,6 +16,7 @@ import typer.main
 import paper_map
 import public_api
 import scaled
+import photographs
 import situations
 from charts import Axis, Curve, decades, lines
 from efficientnet_rosetta.common import architectures
@@ -371,6 +372,19 @@ def table_of_situations() -> str:
     for group, rows in situations.rows_of(result("situations")).items():
         parts += [f"### {group}", table(situations.HEAD, rows, "situations")]
     return "\n\n".join(parts)
+
+
+@generated("photograph words")
+def photograph_words() -> str:
+    """What the published EfficientNet-Lite says of photographs."""
+    rows = photographs.rows_of_words(result("photographs"))
+    return table(("Photograph", *photographs.NETWORKS.values()), rows, "numbers")
+
+
+@generated("photograph effects")
+def photograph_effects() -> str:
+    """What one wrong thing does to what Lite0 says of them."""
+    return photographs.bars_of_effects(result("photographs"))
 
 
 @generated("cost of training")

@@ -11,11 +11,18 @@ from efficientnet_rosetta.common.checkpoints.load import load
 from efficientnet_rosetta.common.images.decode import decode
 from efficientnet_rosetta.common.images.transforms import evaluation_image
 from efficientnet_rosetta.common.weights.canonical import fingerprint, save
+from parity_tests.peers.operators import declare
 from parity_tests.real.published import PREDICTIONS, SHA256, photographs, weights, words
 
 LAYOUT = "efficientnet-lite-pytorch"
 # One is enough to show that frameworks agree; the sweep is of all.
 ONE = ["lite0", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lite1", "lite2"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _timm():
+    """It imports torchvision."""
+    declare()
 
 
 def state(path):
