@@ -14,9 +14,9 @@ from typing import Any
 import typer.main
 
 import paper_map
+import photographs
 import public_api
 import scaled
-import photographs
 import situations
 from charts import Axis, Curve, decades, lines
 from efficientnet_rosetta.common import architectures
