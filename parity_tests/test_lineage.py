@@ -248,7 +248,9 @@ def test_free_scaling(preset, options):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("preset", ["lite0", "v2-m", "edgetpu-m"])
+@pytest.mark.parametrize(
+    "preset", ["v2-m", *(pytest.param(name, marks=SLOW) for name in ("lite0", "edgetpu-m"))]
+)
 def test_shapes_are_those_of_the_specification(preset, backend):
     network = resolve(preset, resolution=(97, 64), **LITTLE)
     values = run(backend, network, images_for(network))
@@ -343,7 +345,8 @@ def test_tables_are_printed():
         assert f"{GOLDEN[preset][0]:,}" in table
 
 
-@pytest.mark.parametrize("preset", ["lite0", pytest.param("v2-b0", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("preset", ["lite0", "v2-b0"])
 def test_a_section_is_traced_operation_by_operation(preset):
     said = rosetta("trace", preset, "stages.2.blocks.0", "--run", "onnx-keras", "--size", 64)
     assert "project_conv" in said
