@@ -118,11 +118,11 @@ def keras_hub_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def keras_archive_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
-    """The graph in the file itself, without what it does to pixels and to logits."""
-    whole = keras.saving.load_model(path)
-    inside = keras.Model(whole.get_layer("stem_conv").input, whole.get_layer("predictions").output)
-    whole.get_layer("predictions").activation = keras.activations.linear
-    return np.asarray(inside(images.transpose(0, 2, 3, 1), training=False))
+    """What is in the file's own graph, which is of the preset's size, computes at any."""
+    whole, model = keras.saving.load_model(path), keras_build(preset)
+    for layer in model.layers[1:]:
+        layer.set_weights(whole.get_layer(layer.name).get_weights())
+    return np.asarray(model(images.transpose(0, 2, 3, 1), training=False))
 
 
 KERAS, KERAS_LEGACY = (
