@@ -104,7 +104,7 @@ class ConvBnAct:
 
 
 def StagedNetwork(
-    network: blocks.StagedNetwork, kinds: Mapping[type, Callable[..., Any]]
+    network: blocks.StagedNetwork, kinds: Mapping[Any, Callable[..., Any]]
 ) -> keras.Model:
     """The network: images (N, H, W, C) of any size -> logits (N, classes) or features (N, C').
 

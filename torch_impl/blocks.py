@@ -117,7 +117,7 @@ class StagedNetwork(nn.Module):
     """
 
     def __init__(
-        self, network: blocks.StagedNetwork, kinds: Mapping[type, Callable[..., nn.Module]]
+        self, network: blocks.StagedNetwork, kinds: Mapping[Any, Callable[..., nn.Module]]
     ):
         super().__init__()
         self.network, dialect = network, network.dialect
