@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def no_tensorflow() -> Iterator[None]:
     """Import TensorBoard's writer without TensorFlow, which it imports wherever that is installed.
 
     That takes some seconds of every training, and the writer needs nothing of it.  TensorBoard asks
-    for this module to know whether to do without; which way it went, it remembers.
+    for this module to know whether to do without, and remembers which way it went.  The callback of
+    Keras, which may train later in this process, asks for version 2, and still gets it.
     """
     name = "tensorboard.compat.notf"
     if "tensorflow" in sys.modules:
@@ -59,3 +61,6 @@ def no_tensorflow() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+    compat, lazy = (import_module(f"tensorboard.{part}") for part in ("compat", "lazy"))
+    version_2 = lazy.lazy_load("tensorboard.compat.tf2")(lambda: import_module("tensorflow"))
+    compat.tf2 = version_2
