@@ -26,14 +26,17 @@ SCALINGS = {
 SLOW = pytest.mark.slow
 # One of what is made of the later blocks, and all of it in the slow tests.
 MODELS = [
-    pytest.param(name, marks=[SLOW] if name in ("v2", "edgetpu") else []) for name in ARCHITECTURES
+    pytest.param(name, marks=[SLOW] if name in ("lite", "v2") else []) for name in ARCHITECTURES
 ]
 SAVED = [
     [
         *(f"{name}-{dialect}" for name in ("efficientnet", "xception") for dialect in FAMILIES),
-        *("lite-pytorch", "v2-tensorflow", "edgetpu-pytorch"),
+        "edgetpu-pytorch",
     ],
-    pytest.param(["lite-tensorflow", "v2-pytorch", "edgetpu-tensorflow"], marks=SLOW),
+    pytest.param(
+        [f"{name}-{dialect}" for name in ("lite", "v2", "edgetpu") for dialect in FAMILIES],
+        marks=SLOW,
+    ),
 ]
 
 
