@@ -120,7 +120,7 @@ UNSCALED_BLOCKS = 21  # of V2-B0, by which two libraries divide in B1 to B3 as w
 MISTAKES = (
     _mistake("ReLU for ReLU6", _activation(F.relu), 10, "lite0"),
     _mistake("swish for ReLU6", _activation(F.silu), 10, "lite0"),
-    _mistake("swish for ReLU", _activation(F.silu), 10, "edgetpu-s"),
+    _mistake("swish for the ReLU of EdgeTPU", _activation(F.silu), 10, "edgetpu-s"),
     _mistake(
         "no activation after a fused block without expansion",
         around(FusedMBConv, "forward", _none_without_expansion),
