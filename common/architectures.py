@@ -11,12 +11,17 @@ import inspect
 from typing import Any
 
 from ._util.arguments import look_up
+from .edgetpu import EDGETPU
 from .errors import UsageError
+from .lite import LITE
 from .network import Architecture, Dialect, Network
 from .spec import EFFICIENTNET
+from .v2 import V2
 from .xception import XCEPTION
 
-ARCHITECTURES = {architecture.name: architecture for architecture in (EFFICIENTNET, XCEPTION)}
+ARCHITECTURES = {
+    architecture.name: architecture for architecture in (EFFICIENTNET, LITE, V2, EDGETPU, XCEPTION)
+}
 PRESETS: dict[str, Architecture] = {
     preset: architecture
     for architecture in ARCHITECTURES.values()

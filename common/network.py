@@ -74,7 +74,15 @@ PYTORCH = Dialect("pytorch", padding="symmetric", epsilon=1e-5, momentum=0.9)
 # torchvision's B5-B7: weights trained with SAME padding, run with symmetric padding.
 TORCHVISION_LARGE = Dialect("torchvision-large", padding="symmetric", epsilon=1e-3, momentum=0.99)
 
-DIALECTS = {dialect.name: dialect for dialect in (TENSORFLOW, PYTORCH, TORCHVISION_LARGE)}
+# EfficientNetV2's own code: google/automl, efficientnetv2/hparams.py.
+AUTOML = Dialect("automl", padding="same", epsilon=1e-3, momentum=0.9)
+# torchvision's EfficientNetV2, trained there.
+TORCHVISION_V2 = Dialect("torchvision-v2", padding="symmetric", epsilon=1e-3, momentum=0.9)
+
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (TENSORFLOW, PYTORCH, TORCHVISION_LARGE, AUTOML, TORCHVISION_V2)
+}
 IMAGENET_CLASSES = 1000
 
 
@@ -131,7 +139,7 @@ class Layer:
 class Activation:
     """An elementwise function."""
 
-    function: Literal["swish", "relu"]
+    function: Literal["swish", "relu", "relu6"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class Gate:
 
 
 Operation = Layer | Activation | MaxPool | Gate
-SWISH, RELU = Activation("swish"), Activation("relu")
+SWISH, RELU, RELU6 = Activation("swish"), Activation("relu"), Activation("relu6")
 
 
 @dataclass(frozen=True)

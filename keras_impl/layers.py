@@ -13,12 +13,19 @@ from typing import Any
 import keras
 from keras import KerasTensor, initializers, layers, ops
 
-from efficientnet_rosetta.common.network import Dialect, conv_std, dense_bound, symmetric_padding
+from efficientnet_rosetta.common.network import (
+    Activation,
+    Dialect,
+    conv_std,
+    dense_bound,
+    symmetric_padding,
+)
 
 from .weights import layer_name
 
 # Stated on every layer, so that a reader's own keras.json cannot turn the maps around.
 CHANNELS_LAST = "channels_last"
+ACTIVATIONS = {"swish": ops.silu, "relu": ops.relu, "relu6": ops.relu6}
 RECURSION = 50_000  # frames; Python stops at 1,000 by default, and L2 needs more
 
 
@@ -118,6 +125,11 @@ def BatchNorm(dialect: Dialect, name: str) -> layers.Layer:
     return layers.BatchNormalization(
         momentum=dialect.momentum, epsilon=dialect.epsilon, name=layer_name(name)
     )
+
+
+def activation(x: KerasTensor, function: Activation) -> KerasTensor:
+    """The function that a specification names, elementwise."""
+    return ACTIVATIONS[function.function](x)
 
 
 def global_average_pool(x: KerasTensor, keepdims: bool = False) -> KerasTensor:

@@ -26,7 +26,7 @@ from .weights import layer_variables, role_of
 
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 SIMPLE = {"sigmoid": "Sigmoid", "relu": "Relu"}  # activations that are one node
-RELU_OPTIONS = ("max_value", "negative_slope", "threshold")  # of Keras's layer
+RELU_OPTIONS = ("negative_slope", "threshold")  # of Keras's layer
 AUTO_PAD = {"same": "SAME_UPPER", "valid": "VALID"}
 
 
@@ -153,12 +153,18 @@ class _Walk:
         kind = keras.activations.serialize(function)
         if kind == "silu":
             return Value(self.builder.swish(x.name, name), x.rank, x.channels_first)
+        if kind == "relu6":
+            return self.clip(x, 6.0, name)
         if kind == "softmax":
             x = self.last(x)
             return self.add("Softmax", x, like=x, name=name, axis=-1)
         if kind in SIMPLE:
             return self.add(SIMPLE[kind], x, like=x, name=name)
         raise _unsupported(name, f"has no emitter for the activation {kind}")
+
+    def clip(self, x: Value, most: float, name: str) -> Value:
+        """ReLU with a largest value."""
+        return Value(self.builder.clip(x.name, 0.0, most, name), x.rank, x.channels_first)
 
     def mean(self, x: Value, axes: int | Sequence[int] | None, keepdims: bool, name: str) -> Value:
         """Mean over height, width or both, given as Keras counts them."""
@@ -350,8 +356,16 @@ def _sigmoid(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Va
 @_emits("Relu", "ReLU")
 def _relu(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
     if any(getattr(operation, option, None) for option in RELU_OPTIONS):
-        raise _unsupported(name, "has plain ReLU only")
+        raise _unsupported(name, "has ReLU without a slope or a threshold only")
+    most = getattr(operation, "max_value", None)
+    if most is not None:
+        return walk.clip(x, most, name)
     return walk.activate(x, keras.activations.relu, name)
+
+
+@_emits("Relu6")
+def _relu6(walk: _Walk, operation: keras.Operation, name: str, x: Value) -> Value:
+    return walk.activate(x, keras.activations.relu6, name)
 
 
 @_emits("Add")

@@ -29,6 +29,7 @@ FAMILIES = ("tensorflow", "pytorch")  # dialects; the third is a mixture of thes
 SMALL = ("b0", "b1", "b2")
 LARGE = ("b3", "b4", "b5", "b6", "b7", "b8")
 SHALLOW = {"depth": 0.1}  # one block a stage, for what the blocks after the first repeat
+LITTLE = {"width": 0.25, "depth": 0.1}
 DEPTHS = [SHALLOW, pytest.param({}, marks=pytest.mark.slow, id="whole")]
 LARGEST = "l2"  # 480 million parameters: what needs two copies of it takes a process of its own
 

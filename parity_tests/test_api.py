@@ -32,7 +32,7 @@ SIGNATURES = {
     "verify": "(first, second, *, dialect=None, network=None, run=True, progress)",
     "export": "(preset, output, backend=None, *, weights=None, endpoints=False, opset=18, "
     "dialect=None, resolution=None)",
-    "parity": "(presets, *, image=None, dialect='tensorflow', dtype='float32', resolution=None, "
+    "parity": "(presets, *, image=None, dialect=None, dtype='float32', resolution=None, "
     "batch=1, seed=0, variants=(), full=False, watcher, command='')",
     "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
     "train": "(data=None, *, backend=None, preset=None, width=None, depth=None, "

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from efficientnet_rosetta.common import spec
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.port import port
@@ -31,6 +32,7 @@ from efficientnet_rosetta.common.training.run import (
 )
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import load, save
+from parity_tests.loops.short import SHORT
 from parity_tests.peers.operators import declare
 from parity_tests.test_data import write_shard
 
@@ -42,6 +44,12 @@ SMALL = ["--width", "0.25", "--depth", "0.5", "--image-size", "32", "--batch", "
 def _lightning():
     """Lightning's metrics import torchvision."""
     declare()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Networks of three blocks, for what the others only repeat."""
+    monkeypatch.setattr(spec, "TABLE_1", SHORT)
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def refused(*arguments):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_training_evaluating_and_predicting(backend, folder, tmp_path):
+def test_training_evaluating_and_predicting(backend, short, folder, tmp_path):
     out = tmp_path / "run"
     printed = run("train", "--backend", backend, "--data", folder, *SMALL, "--out", out)
     lines = printed.splitlines()
@@ -195,7 +203,7 @@ def test_a_head_of_other_classes_is_replaced(folder, tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_shards_are_trained_on(backend, tmp_path):
+def test_shards_are_trained_on(backend, short, tmp_path):
     data = tmp_path / "shards"
     data.mkdir()
     write_shard(data / "train-00000-of-00001", [1, 2, 3, 3])

@@ -13,7 +13,7 @@ import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.keras_impl.weights import variables
-from parity_tests.support import BACKENDS, images_for, run, small, weights_of
+from parity_tests.support import BACKENDS, LITTLE, images_for, run, small, weights_of
 
 # Neither square nor even, so that no two axes and no two paddings are mistaken for each other.
 SIZE = (97, 64)
@@ -22,12 +22,30 @@ NETWORKS = {
     "xception": small("xception", SIZE, width=0.25, middle_blocks=2),
     "headless": small(size=SIZE, width=0.25, depth=0.5, num_classes=None, dialect="pytorch"),
 }
-HEADS = {"efficientnet": ("head.", "classifier."), "xception": ("classifier.",)}
+# Made of the same blocks as one another, in one class.
+STAGED = {
+    "lite": small("lite0", SIZE, drop_path_rate=0.0, **LITTLE),
+    "v2": small("v2-b0", SIZE, drop_path_rate=0.0, **LITTLE),
+    "edgetpu": small("edgetpu-s", SIZE, drop_path_rate=0.0, **LITTLE),
+}
+HEADS = {
+    **dict.fromkeys(("efficientnet", *STAGED), ("head.", "classifier.")),
+    "xception": ("classifier.",),
+}
 TOLERANCE = 1e-5  # of the largest value of a map, in float32
 
 # Keras says so where a model that takes one tensor wants it in a list.
 pytestmark = pytest.mark.filterwarnings("error:The structure of `inputs` doesn't match")
-networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+networks = pytest.mark.parametrize(
+    "network",
+    [
+        *(pytest.param(network, id=name) for name, network in NETWORKS.items()),
+        *(
+            pytest.param(network, id=name, marks=pytest.mark.slow)
+            for name, network in STAGED.items()
+        ),
+    ],
+)
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 

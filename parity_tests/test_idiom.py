@@ -12,9 +12,32 @@ import torch
 
 from efficientnet_rosetta.common.architectures import ARCHITECTURES
 from efficientnet_rosetta.common.backends.registry import get_backend
-from parity_tests.support import FAMILIES, SHALLOW, images_for, small, weights_of
+from parity_tests.support import FAMILIES, LITTLE, SHALLOW, images_for, small, weights_of
 
-SCALINGS = {"efficientnet": SHALLOW, "xception": {"width": 0.25, "middle_blocks": 2}}
+SCALINGS = {
+    "efficientnet": SHALLOW,
+    "lite": LITTLE,
+    "v2": LITTLE,
+    "edgetpu": LITTLE,
+    "xception": {"width": 0.25, "middle_blocks": 2},
+}
+
+
+SLOW = pytest.mark.slow
+# One of what is made of the later blocks, and all of it in the slow tests.
+MODELS = [
+    pytest.param(name, marks=[SLOW] if name in ("lite", "v2") else []) for name in ARCHITECTURES
+]
+SAVED = [
+    [
+        *(f"{name}-{dialect}" for name in ("efficientnet", "xception") for dialect in FAMILIES),
+        "edgetpu-pytorch",
+    ],
+    pytest.param(
+        [f"{name}-{dialect}" for name in ("lite", "v2", "edgetpu") for dialect in FAMILIES],
+        marks=SLOW,
+    ),
+]
 
 
 def smallest(architecture, **options):
@@ -80,11 +103,10 @@ def test_torch_trains_under_autocast():
 
 @pytest.mark.parametrize("dialect", FAMILIES)
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", MODELS)
 def test_torch_compiles_without_a_graph_break(architecture, training, dialect):
-    never = {"efficientnet": {"drop_path_rate": 0.0}}
-    kept = {"dropout": 0.0, **never.get(architecture, {})}
-    network = smallest(architecture, size=65, dialect=dialect, **kept)
+    never = {} if architecture == "xception" else {"drop_path_rate": 0.0}
+    network = smallest(architecture, size=65, dialect=dialect, dropout=0.0, **never)
     model = torch_model(network).train(training)
     images = torch.tensor(images_for(network), dtype=torch.float32)
     torch._dynamo.reset()
@@ -115,9 +137,9 @@ def test_torch_follows_to_and_half_precision(architecture):
     assert logits.isfinite().all()
 
 
-def test_saved_keras_models_load_where_this_project_is_not(tmp_path):
+@pytest.mark.parametrize("saved", SAVED, ids=len)
+def test_saved_keras_models_load_where_this_project_is_not(saved, tmp_path):
     """Symmetric poolings are padded with an infinity, which must survive the file."""
-    saved = [f"{architecture}-{dialect}" for architecture in ARCHITECTURES for dialect in FAMILIES]
     for name in saved:
         architecture, dialect = name.split("-")
         network = smallest(architecture, size=(97, 64), dialect=dialect)
@@ -155,7 +177,7 @@ def test_keras_weights_survive_its_own_weight_file(tmp_path):
     assert all((found[name] == weights_of(network)[name]).all() for name in network.tensors)
 
 
-@pytest.mark.parametrize("module", ["layers", *ARCHITECTURES])
+@pytest.mark.parametrize("module", ["layers", "blocks", *ARCHITECTURES])
 def test_keras_model_code_is_backend_neutral(module):
     source = Path(find_spec(f"keras_impl.{module}").origin).read_text()
     assert "tensorflow" not in source.replace("TensorFlow", "").lower()

@@ -134,6 +134,7 @@ def steps(package, module):
     ("module", "classes"),
     [
         ("efficientnet", {"ConvBnSwish": 2, "MBConv": 9}),
+        ("blocks", {"PlainMBConv": 7, "FusedMBConv": 6, "ConvBnAct": 2}),
         ("xception", {"ConvBnRelu": 2, "SeparableConv": 3, "XceptionBlock": 4}),
     ],
 )
@@ -163,7 +164,7 @@ def test_the_backends_never_meet(package, other):
 
 
 @pytest.mark.parametrize("package", ["torch_impl", "keras_impl"])
-@pytest.mark.parametrize("module", ARCHITECTURES)
+@pytest.mark.parametrize("module", ["blocks", *ARCHITECTURES])
 def test_model_files_compute_no_numbers_of_the_architecture(package, module):
     """Rounding, ceilings, ramps and ratios belong to the specification."""
     path = ROOT / package / f"{module}.py"

@@ -208,7 +208,7 @@ def test_arguments_without_an_emitter_are_named_in_torch(operation):
         lambda x: keras.layers.BatchNormalization(axis=1, name="it")(x),
         lambda x: keras.layers.Conv2D(2, 3, padding="same", dilation_rate=2, name="it")(x),
         lambda x: keras.layers.Conv2D(2, 3, activation="gelu", name="it")(x),
-        lambda x: keras.layers.ReLU(6.0, name="it")(x),
+        lambda x: keras.layers.ReLU(negative_slope=0.1, name="it")(x),
         lambda x: keras.ops.pad(x, 1, mode="reflect"),
         lambda x: keras.ops.mean(x),
         lambda x: keras.ops.mean(x, -1),

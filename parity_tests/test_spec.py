@@ -10,6 +10,7 @@ import pytest
 
 from efficientnet_rosetta.common import spec
 from efficientnet_rosetta.common.network import (
+    AUTOML,
     DIALECTS,
     PYTORCH,
     TENSORFLOW,
@@ -85,7 +86,8 @@ def test_every_block_follows_from_the_one_before(preset):
 
 COMMON = Path(spec.__file__).parent
 KNOWN_TO_EACH_OTHER = {
-    *("network", "spec", "xception", "errors", "architectures"),
+    *("network", "spec", "blocks", "lite", "v2", "edgetpu", "xception"),
+    *("errors", "architectures"),
     *("_util.arguments", "_util.resolving", "_util.one_line"),
     "arguments",  # from within _util
 }
@@ -176,7 +178,10 @@ def test_dialects():
     assert resolve(dialect="pytorch").dialect is PYTORCH
     large = DIALECTS["torchvision-large"]
     assert (large.padding, large.epsilon, large.momentum) == ("symmetric", 1e-3, 0.99)
-    assert set(DIALECTS) == {"tensorflow", "pytorch", "torchvision-large"}
+    assert DIALECTS["torchvision-v2"].momentum == 0.9
+    assert (AUTOML.padding, AUTOML.epsilon, AUTOML.momentum) == ("same", 1e-3, 0.9)
+    newer = ("torchvision-large", "automl", "torchvision-v2")
+    assert tuple(DIALECTS) == ("tensorflow", "pytorch", *newer)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +236,8 @@ def test_a_resolved_network_cannot_be_changed():
 @pytest.mark.parametrize(
     "module",
     [
-        *("spec", "network", "xception", "architectures", "counting", "errors"),
+        *("spec", "blocks", "lite", "v2", "edgetpu", "xception"),
+        *("network", "architectures", "counting", "errors"),
         *("_util/arguments", "_util/resolving"),
     ],
 )

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from efficientnet_rosetta.common.network import Dialect, conv_std, dense_bound
+from efficientnet_rosetta.common.network import Activation, Dialect, conv_std, dense_bound
+
+ACTIVATIONS = {"swish": F.silu, "relu": F.relu, "relu6": F.relu6}
 
 
 def _padded(
@@ -119,6 +121,11 @@ class BatchNorm(nn.Module):
             self.mean.lerp_(mean, 1 - self.momentum)
             self.variance.lerp_(biased, 1 - self.momentum)
         return y
+
+
+def activation(x: Tensor, function: Activation) -> Tensor:
+    """The function that a specification names, elementwise."""
+    return ACTIVATIONS[function.function](x)
 
 
 def global_average_pool(x: Tensor, keepdims: bool = False) -> Tensor:

@@ -227,6 +227,18 @@ def _relu(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
     return b.add("Relu", x, name=name)
 
 
+@_emits("aten.relu6.default")
+def _relu6(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
+    return b.clip(x, 0.0, 6.0, name)
+
+
+@_emits("aten.hardtanh.default")
+def _hardtanh(
+    b: OnnxBuilder, name: str, node: fx.Node, x: str, min_val: float = -1.0, max_val: float = 1.0
+) -> str:
+    return b.clip(x, min_val, max_val, name)
+
+
 @_emits("aten.silu.default")
 def _silu(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
     return b.swish(x, name)

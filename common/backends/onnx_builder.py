@@ -83,6 +83,12 @@ class OnnxBuilder:
         gate = self.add("Sigmoid", x, name=f"{name}.sigmoid")
         return self.add("Mul", x, gate, name=name)
 
+    def clip(self, x: str, least: float, most: float, name: str) -> str:
+        """What is below or above a range becomes its bound; ReLU6 is the range from 0 to 6."""
+        least_name = self.constant(f"{name}.least", np.array(float(least)))
+        most_name = self.constant(f"{name}.most", np.array(float(most)))
+        return self.add("Clip", x, least_name, most_name, name=name)
+
     def pad(self, x: str, pads: Sequence[int], value: float, name: str) -> str:
         """A constant around a value: `pads` before every axis, then after every axis."""
         inputs = [x, self.constant(f"{name}.pads", pads)]

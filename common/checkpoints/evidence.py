@@ -19,9 +19,10 @@ TOLD = "the dialect that was given"
 # timm's and efficientnet-jax's own names say the dialect; `efficientnet_b0` alone could be
 # anybody's, so it takes one of timm's training tags as well.
 FILE_NAMES = {
-    r"(^|[^a-z])tf_efficientnet_(b\d|l2)": "tensorflow",
-    r"(^|[^a-z])pt_efficientnet_(b\d|l2)": "pytorch",
-    r"^efficientnet_b\d[._](ra\d?|ft|sw)([._-]|$)": "pytorch",
+    r"(^|[^a-z])tf_efficientnet_(b\d|l2|lite\d|e[sml])": "tensorflow",
+    r"(^|[^a-z])tf_efficientnetv2_": "automl",
+    r"(^|[^a-z])pt_efficientnet_(b\d|l2|lite\d)": "pytorch",
+    r"^efficientnet_(b\d|lite\d|e[sml])[._](ra\d?|ft|sw)([._-]|$)": "pytorch",
 }
 
 
@@ -49,7 +50,7 @@ def dialect_of(
     for name, where in ((architecture, CONFIG_FILE), (path.name, "the file's name")):
         hint = _named(name) if isinstance(name, str) else None
         # The configuration is written by timm itself: `efficientnet_b0` is no coincidence there.
-        if where == CONFIG_FILE and hint is None and str(name).startswith("efficientnet_"):
+        if where == CONFIG_FILE and hint is None and re.match("efficientnet(v2)?_", str(name)):
             hint = "pytorch"
         if hint and DIALECTS[hint] in possible:
             return DIALECTS[hint], where

@@ -135,11 +135,12 @@ def undecided(found: Match) -> DialectUndecidedError:
         )
     layouts = " and ".join(layout.name for layout in found.layouts)
     what = "have the same keys" if len(found.layouts) > 1 else "runs several dialects"
+    of_tensorflow = " or ".join(d.name for d in found.possible if d.padding == "same")
     return DialectUndecidedError(
         found.checkpoint.path,
         f"{layouts} {what}, so the file does not say which dialect its weights need; choose "
         f"{' or '.join(possible)} (models whose names begin with tf_, and all that come from "
-        "TensorFlow, are tensorflow)",
+        f"TensorFlow, are {of_tensorflow})",
         possible=possible,
     )
 
@@ -157,9 +158,10 @@ def _explained(checkpoint: Checkpoint, choice: Choice, told: str | None) -> Matc
     dialect, dialect_from = dialect_of(checkpoint.path, possible, told)
     origin = {key: stored.key for key, stored in first.tensors.items()}
     dropped = {**head.aside, **dict.fromkeys(head.rest, REST), **choice.elsewhere}
+    layouts = tuple({f.layout.name: f.layout for f in choice.readings}.values())
     return Match(
         checkpoint=checkpoint,
-        layouts=tuple({f.layout.name: f.layout for f in choice.readings}.values()),
+        layouts=layouts,
         form=first.form,
         network=network,
         possible=possible,
@@ -168,7 +170,7 @@ def _explained(checkpoint: Checkpoint, choice: Choice, told: str | None) -> Matc
         normalization=(
             constants(checkpoint.path, first)
             or stated_normalization(checkpoint, network.in_channels)
-            or first.layout.normalization
+            or _normalization_of(layouts, network, dialect)
         ),
         weights={**first.weights, **head.weights},
         stored={name: origin[key] for name, key in {**first.stored, **head.stored}.items()},
@@ -179,6 +181,15 @@ def _explained(checkpoint: Checkpoint, choice: Choice, told: str | None) -> Matc
         ends_early=first.ends_early,
         prefix=first.prefix if choice.elsewhere else None,
     )
+
+
+def _normalization_of(
+    layouts: tuple[Layout, ...], network: Network, dialect: Dialect | None
+) -> Normalization | None:
+    """What all layouts that the weights are right in say of the image, if they say the same."""
+    right = [one for one in layouts if dialect is None or one.runs(network.name, dialect)]
+    said = {layout.normalization for layout in right or layouts}
+    return said.pop() if len(said) == 1 else None
 
 
 def _around(checkpoint: Checkpoint, reading: Reading) -> tuple[str, ...]:

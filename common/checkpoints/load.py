@@ -44,7 +44,8 @@ class LoadedWeights(Result):
         """
         said = FAMILIES.get(self.family or "")
         if said is None:
-            return family_of(self.layouts, self.normalization, self.network.architecture)
+            network = self.network
+            return family_of(self.layouts, self.normalization, network.architecture, network.name)
         if self.normalization is None:
             return said
         return replace(said, normalization=self.normalization)

@@ -21,6 +21,7 @@ CLOSE = 0.5  # of the keys of a network may be amiss, for it to be named as the 
 
 # Networks of other families by what some of their keys look like; all patterns of a line must be
 # found.  What is more special comes first.
+OTHER_V2 = "an EfficientNetV2 of another size"
 OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "DINO, a vision transformer",
@@ -41,10 +42,17 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ConvNeXt", (r"stages?\.\d+\.(blocks|layers)\.\d+\.(gamma|dwconv|conv_dw|layer_scale\w*)",)),
     ("ConvNeXt", (r"features\.\d+\.\d+\.layer_scale",)),
     ("MixNet", (r"blocks\.\d+\.\d+\.(conv_(pw|dw|pwl))\.\d+\.weight",)),
-    ("EfficientNet-EdgeTPU or EfficientNetV2", (r"blocks\.\d+\.\d+\.conv_exp\.weight",)),
-    ("EfficientNetV2", (r"(^|\.)blocks\.0\.0\.conv\.weight$", r"conv_stem\.weight$")),
     (
-        "EfficientNetV2",
+        "KerasHub's EfficientNet-EdgeTPU or EfficientNetV2, which pads as no other does",
+        (r"(^|/)(fused_)?mb_conv_block(_\d+)?/",),
+    ),
+    (
+        "an EfficientNet-EdgeTPU or EfficientNetV2 of another size",
+        (r"blocks\.\d+\.\d+\.conv_exp\.weight",),
+    ),
+    (OTHER_V2, (r"(^|\.)blocks\.0\.0\.conv\.weight$", r"conv_stem\.weight$")),
+    (
+        OTHER_V2,
         (r"features\.1\.0\.block\.0\.0\.weight", r"features\.\d\.\d+\.block\.2\.fc1\.weight"),
     ),
     (
@@ -100,12 +108,12 @@ def looks_like(tensors: Tensors) -> str | None:
     """The network of another family that the keys are known from."""
     keys = list(tensors)
     if any(_is_fused(key, stored.shape) for key, stored in tensors.items()):
-        return "EfficientNetV2"
+        return OTHER_V2
     for name, patterns in OTHERS:
         if all(_has(keys, pattern) for pattern in patterns):
             return name
     if all(_has(keys, pattern) for pattern in STEMS) and not _has(keys, SQUEEZE):
-        return "EfficientNet-Lite, MobileNetV2 or another network without squeeze-and-excitation"
+        return "MobileNetV2 or another network without squeeze-and-excitation"
     return None
 
 

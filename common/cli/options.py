@@ -22,10 +22,10 @@ PATIENCE = 2.0  # seconds, after which a command says what it is doing
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(PRESETS)}.")]
 DialectOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         help=f"Rules for padding, epsilon and momentum of the library to imitate: "
-        f"{', '.join(DIALECTS)}."
+        f"{', '.join(DIALECTS)}. Default: those of the network's own code."
     ),
 ]
 GivenDialect = Annotated[

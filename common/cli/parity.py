@@ -17,7 +17,6 @@ import efficientnet_rosetta as rosetta
 
 from ..architectures import PRESETS, resolve
 from ..errors import UsageError, needs
-from ..network import TENSORFLOW
 from .command import app, say
 from .options import (
     DIFFERS,
@@ -56,11 +55,12 @@ def parity(
         list[str] | None,
         typer.Argument(
             metavar="[PRESET]...",
-            help=f"Networks to compare: {', '.join(PRESETS)}. Default: all but b8 and l2.",
+            help=f"Networks to compare: {', '.join(PRESETS)}. "
+            "Default: b0 to b7, lite0, v2-b0, v2-s and xception.",
         ),
     ] = None,
     image: ImageOption = None,
-    dialect: DialectOption = TENSORFLOW.name,
+    dialect: DialectOption = None,
     dtype: DtypeOption = "float32",
     size: SizeOption = None,
     batch: BatchOption = 1,
@@ -279,7 +279,7 @@ def trace(
         ),
     ],
     image: ImageOption = None,
-    dialect: DialectOption = TENSORFLOW.name,
+    dialect: DialectOption = None,
     dtype: DtypeOption = "float32",
     size: SizeOption = None,
     batch: BatchOption = 1,
@@ -290,7 +290,8 @@ def trace(
     Both start from PyTorch's value before that part.  Exit status: 0 if every operation agrees, 1
     if not, 2 if the input cannot be used.
     """
-    network = resolve(preset, resolution=size, dialect=dialect)
+    said = {} if dialect is None else {"dialect": dialect}
+    network = resolve(preset, resolution=size, **said)
     with needs("a comparison"):
         from ..backends.align import operation_sentences
         from ..parity.check import checked_settings, traced

@@ -45,15 +45,16 @@ def scaling(values: dict[str, float]) -> str:
 def sizes(presets: tuple[str, ...]) -> str:
     """`b0-b7, l2`: presets that follow one another in their architecture, joined."""
     known = list(PRESETS)
-    runs = groupby(enumerate(presets), lambda pair: known.index(pair[1]) - pair[0])
+
+    def alike(pair: tuple[int, str]) -> tuple[int, str]:
+        place, name = pair
+        return known.index(name) - place, name.rstrip("0123456789")
+
     parts = []
-    for _, run in runs:
+    for _, run in groupby(enumerate(presets), alike):
         names = [name for _, name in run]
-        numbered = [name for name in names if name[-1].isdigit() and name[:-1] == names[0][:-1]]
-        if len(numbered) > 1:
-            parts.append(f"{numbered[0]}-{numbered[-1]}")
-            names = [name for name in names if name not in numbered]
-        parts += names
+        to = " to " if "-" in names[0] else "-"
+        parts.append(f"{names[0]}{to}{names[-1]}" if len(names) > 1 else names[0])
     return ", ".join(parts)
 
 
@@ -67,7 +68,7 @@ def layout_rows(layouts: Iterable[Layout]) -> Iterator[tuple[str, ...]]:
         yield (
             layout.name,
             layout.library,
-            sizes(layout.presets),
+            "any" if layout.any_network else sizes(layout.presets),
             ", ".join(layout.formats_read),
             ", ".join(layout.forms) or "-",
             ", ".join(dialects),

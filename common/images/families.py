@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..edgetpu import EDGETPU
 from ..errors import RosettaError
+from ..lite import LITE
 from ..spec import EFFICIENTNET
+from ..v2 import SCALED, V2
 from ..xception import XCEPTION
 from .fitting import (
     CROP_FRACTION,
@@ -18,11 +21,20 @@ from .fitting import (
     PILLOW_BICUBIC,
     Centre,
     CropFirst,
+    CropSmall,
     Interpolation,
     ResizeFirst,
     Squash,
 )
-from .normalization import IMAGENET, INCEPTION, RAW, Normalization, check_normalization
+from .normalization import (
+    IMAGENET,
+    INCEPTION,
+    LITE_PIXELS,
+    RAW,
+    V2_PIXELS,
+    Normalization,
+    check_normalization,
+)
 
 # What the layouts of graphs begin with, which are called after what exported them.
 GRAPH = "graph of "
@@ -36,12 +48,13 @@ class Family:
 
     name: str
     layout: str  # of common.layouts
-    fit: Centre | CropFirst | ResizeFirst | Squash
+    fit: Centre | CropFirst | CropSmall | ResizeFirst | Squash
     source: str
     interpolation: Interpolation = PILLOW_BICUBIC
     normalization: Normalization = IMAGENET
     graph_normalises: bool = False  # the library's own graph begins with the normalization
     architecture: str = EFFICIENTNET.name
+    presets: tuple[str, ...] = ()  # of the architecture, where it is not all of them
 
     @property
     def fed(self) -> Normalization:
@@ -118,6 +131,195 @@ _XCEPTION = Family(
     source="preprocess_input, which does not crop; the fraction of Inception's code, by Pillow",
 )
 
+# ------------------------------------------------------------------ Lite, V2 and EdgeTPU
+
+_LITE, _V2, _EDGETPU = LITE.name, V2.name, EDGETPU.name
+_TPU_LITE = replace(
+    _TPU,
+    name="tpu-lite",
+    architecture=_LITE,
+    normalization=LITE_PIXELS,
+    source="tensorflow/tpu, efficientnet/lite/efficientnet_lite_builder.py",
+)
+# As the source has it (preprocessing.py), which neither pads nor cuts for the larger sizes.
+_AUTOML = Family(
+    name="automl-v2",
+    layout="automl",
+    architecture=_V2,
+    fit=CropSmall(320, CropFirst(padding=CROP_PADDING)),
+    interpolation=Interpolation("tensorflow", "bilinear", antialias=False),
+    normalization=V2_PIXELS,
+    source="google/automl, efficientnetv2/preprocessing.py",
+)
+_AUTOML_SCALED = replace(
+    _AUTOML,
+    name="automl-v2-b",
+    fit=_PAPER,
+    interpolation=_TENSORFLOW_1,
+    normalization=IMAGENET,
+    presets=SCALED,
+    source="its configurations of B0 to B3, which see images as the first EfficientNet",
+)
+_TIMM_TF_LITE = replace(
+    _TIMM_TF,
+    name="timm-tf-lite",
+    architecture=_LITE,
+    normalization=INCEPTION,
+    source="crop_pct of timm's tf_efficientnet_lite*",
+)
+_TIMM_TF_V2 = replace(
+    _TIMM_TF,
+    name="timm-tf-v2",
+    architecture=_V2,
+    fit=Squash(),
+    normalization=INCEPTION,
+    source="crop_mode of timm's tf_efficientnetv2_m, l and xl",
+)
+_TIMM_TF_V2_SCALED = replace(
+    _TIMM_TF,
+    name="timm-tf-v2-b",
+    architecture=_V2,
+    presets=SCALED,
+    source="crop_pct of timm's tf_efficientnetv2_b0 to b3, at the sizes of their test",
+)
+_TORCHVISION_V2 = replace(
+    _TORCHVISION,
+    name="torchvision-v2",
+    architecture=_V2,
+    fit=ResizeFirst(),
+    interpolation=Interpolation(kernel="bilinear"),
+    source="transforms of torchvision's EfficientNet_V2_S_Weights and EfficientNet_V2_M_Weights",
+)
+_EFFICIENTNET_JAX_LITE = replace(
+    _EFFICIENTNET_JAX,
+    name="efficientnet-jax-lite",
+    architecture=_LITE,
+    normalization=INCEPTION,
+    source="its models tf_efficientnet_lite*",
+)
+_KERAS_APPLICATIONS_V2 = replace(
+    _AUTOML,
+    name="keras-applications-v2",
+    layout="keras-applications",
+    graph_normalises=True,
+    source="the library has no transform; its weights are google/automl's",
+)
+_KECAM = Family(
+    name="kecam",
+    layout="kecam",
+    fit=CropFirst(),
+    interpolation=Interpolation("tensorflow"),
+    source="keras_cv_attention_models, imagenet/eval_func.py",
+)
+_KERAS_HUB = Family(
+    name="keras-hub",
+    layout="keras-hub",
+    fit=CropFirst(),
+    interpolation=Interpolation("keras-layer", antialias=False),
+    source="keras_hub's ImageConverter, as its loader of timm's presets makes it",
+)
+# Those of some presets come before those of all.
+_LINEAGE = (
+    _TPU_LITE,
+    replace(
+        _TPU_LITE,
+        name="tpu-edgetpu",
+        architecture=_EDGETPU,
+        source="tensorflow/tpu, efficientnet/edgetpu",
+    ),
+    _AUTOML_SCALED,
+    _AUTOML,
+    replace(
+        _TIMM_TF_LITE,
+        name="timm-tf-lite-large",
+        fit=ResizeFirst(padding=CROP_PADDING, edges={300: 331, 380: 413}),
+        interpolation=Interpolation(kernel="bilinear"),
+        presets=("lite3", "lite4"),
+    ),
+    _TIMM_TF_LITE,
+    _TIMM_TF_V2_SCALED,
+    replace(
+        _TIMM_TF_V2_SCALED,
+        name="timm-tf-v2-b-21k",
+        normalization=INCEPTION,
+        source="its tags in21k; in21k_ft_in1k squashes 0.9 of it",
+    ),
+    replace(
+        _TIMM_TF_V2,
+        name="timm-tf-v2-s",
+        fit=ResizeFirst(),
+        presets=("v2-s",),
+        source="crop_pct of timm's tf_efficientnetv2_s",
+    ),
+    _TIMM_TF_V2,
+    replace(
+        _TIMM_TF_LITE,
+        name="timm-tf-edgetpu",
+        architecture=_EDGETPU,
+        source="crop_pct of timm's tf_efficientnet_es, em and el",
+    ),
+    replace(
+        _TIMM_TF,
+        name="timm-lite",
+        layout="timm",
+        architecture=_LITE,
+        source="crop_pct of timm's efficientnet_lite*",
+    ),
+    replace(
+        _TIMM,
+        name="timm-v2",
+        architecture=_V2,
+        fit=ResizeFirst(),
+        source="crop_pct of timm's efficientnetv2_s, m, l and xl, which have no weights",
+    ),
+    replace(
+        _TIMM_TF,
+        name="timm-edgetpu",
+        layout="timm",
+        architecture=_EDGETPU,
+        source="crop_pct of timm's efficientnet_es, em and el",
+    ),
+    replace(
+        _TORCHVISION_V2,
+        name="torchvision-v2-l",
+        interpolation=PILLOW_BICUBIC,
+        normalization=INCEPTION,
+        presets=("v2-l",),
+        source="transforms of torchvision's EfficientNet_V2_L_Weights",
+    ),
+    _TORCHVISION_V2,
+    replace(
+        _TPU_LITE,
+        name="efficientnet-lite-pytorch-lite",
+        layout="efficientnet-lite-pytorch",
+        fit=ResizeFirst(padding=CROP_PADDING, edges={300: 331}),
+        interpolation=PILLOW_BICUBIC,
+        source="the library has no transform; its weights are tensorflow/tpu's, by Pillow",
+    ),
+    replace(
+        _AUTOML_SCALED,
+        name="keras-applications-v2-b",
+        layout="keras-applications",
+        graph_normalises=True,
+        source="the library has no transform; its weights are google/automl's",
+    ),
+    _KERAS_APPLICATIONS_V2,
+    replace(_KERAS_HUB, name="keras-hub-lite", architecture=_LITE),
+    replace(_KECAM, name="kecam-lite", architecture=_LITE),
+    replace(_KECAM, name="kecam-v2-b", architecture=_V2, presets=SCALED),
+    replace(_KECAM, name="kecam-v2", architecture=_V2, normalization=INCEPTION),
+    replace(_KECAM, name="kecam-edgetpu", architecture=_EDGETPU),
+    _EFFICIENTNET_JAX_LITE,
+    replace(
+        _EFFICIENTNET_JAX_LITE,
+        name="smp-lite",
+        layout="smp",
+        fit=ResizeFirst(),
+        interpolation=PILLOW_BICUBIC,
+        source="segmentation_models_pytorch only normalises; its weights are timm's",
+    ),
+)
+
 # The first of a layout is the one that a file of that layout belongs to if it says nothing else.
 FAMILIES = {
     family.name: family
@@ -176,20 +378,8 @@ FAMILIES = {
             interpolation=Interpolation("scikit-image"),
             source="qubvel's efficientnet/preprocessing.py",
         ),
-        Family(
-            name="keras-hub",
-            layout="keras-hub",
-            fit=CropFirst(),
-            interpolation=Interpolation("keras-layer", antialias=False),
-            source="keras_hub's ImageConverter, as its loader of timm's presets makes it",
-        ),
-        Family(
-            name="kecam",
-            layout="kecam",
-            fit=CropFirst(),
-            interpolation=Interpolation("tensorflow"),
-            source="keras_cv_attention_models, imagenet/eval_func.py",
-        ),
+        _KERAS_HUB,
+        _KECAM,
         _EFFICIENTNET_JAX,
         replace(
             _EFFICIENTNET_JAX,
@@ -225,6 +415,7 @@ FAMILIES = {
             fit=ResizeFirst(0.8975),
             source="crop_pct of timm's legacy_xception",
         ),
+        *_LINEAGE,
     )
 }
 
@@ -233,6 +424,7 @@ def family_of(
     layouts: Sequence[str],
     normalization: Normalization | None,
     architecture: str = EFFICIENTNET.name,
+    preset: str = "",
 ) -> Family:
     """The family of a file by the names of its layouts, the first of which counts.
 
@@ -249,6 +441,7 @@ def family_of(
         # What we trained, or wrote, sees images as we do, whatever it is.
         if family.layout in layouts[:1]
         and (family is OFFICIAL or family.architecture == architecture)
+        and (not family.presets or preset in family.presets)
     ]
     if not of_layout:
         known = dict.fromkeys(family.layout for family in FAMILIES.values())

@@ -105,6 +105,18 @@ class Squash:
         return Fitting(whole_image(image), size)
 
 
+@dataclass(frozen=True)
+class CropSmall:
+    """For a size below the limit a part is cut out first; for any other there is no need."""
+
+    below: int
+    part: CropFirst
+
+    def fit(self, image: Size, size: Size) -> Fitting:
+        """Where an image of a shape is cut, if it is, for a size."""
+        return (self.part if min(size) < self.below else Squash()).fit(image, size)
+
+
 def whole_image(image: Size) -> Box:
     """The box of all pixels of an image of a shape (height, width)."""
     height, width = image

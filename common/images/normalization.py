@@ -32,6 +32,8 @@ class Normalization:
 
 IMAGENET = Normalization(tuple(IMAGENET_MEAN.tolist()), tuple(IMAGENET_STD.tolist()))
 INCEPTION = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # -1 to 1; AdvProp's too
+LITE_PIXELS = Normalization((127 / 255,) * 3, (128 / 255,) * 3)  # (RGB - 127) / 128
+V2_PIXELS = Normalization((128 / 255,) * 3, (128 / 255,) * 3)  # (RGB - 128) / 128
 RAW = Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))  # 0 to 255 as it is
 
 

@@ -16,7 +16,8 @@ from ..backends.process import ProcessBackend
 from ..backends.registry import REFERENCE
 from ..errors import UsageError
 from ..images.decode import PHOTOGRAPH
-from ..network import TENSORFLOW, Network
+from ..network import Network
+from ..spec import EFFICIENTNET
 from . import report
 from .claims import Claim, check
 from .junit import junit
@@ -25,7 +26,13 @@ from .run import NetworkResult, Settings, parity_images, run, runners, steps, tr
 __all__ = ["DEFAULT_PRESETS", "ParityReport", "Watcher", "checked_settings", "parity", "traced"]
 
 LARGE = ("b8", "l2")  # too large for most machines to be run by default
-DEFAULT_PRESETS = tuple(name for name in PRESETS if name not in LARGE)
+# All of the first, and of each of the others that has another kind of block one.
+DEFAULT_PRESETS = tuple(
+    name
+    for name, architecture in PRESETS.items()
+    if (architecture is EFFICIENTNET and name not in LARGE)
+    or name in ("lite0", "v2-b0", "v2-s", "xception")
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def parity(
     presets: str | Sequence[str] = DEFAULT_PRESETS,
     *,
     image: str | Path | None = None,
-    dialect: str = TENSORFLOW.name,
+    dialect: str | None = None,
     dtype: str = "float32",
     resolution: int | None = None,
     batch: int = 1,
@@ -114,7 +121,8 @@ def parity(
     """Run the same weights in every backend, and in onnxruntime on its export, and compare.
 
     `presets` is one name or several.  `image` is a photograph other than the built-in one,
-    `resolution` a side in pixels other than the presets'.  `batch` is how many variants of the
+    `resolution` a side in pixels other than the presets', and `dialect` one other than that of
+    their own code.  `batch` is how many variants of the
     photograph are run, and how many images of noise.  `variants` are other ways to run a backend,
     such as ("keras", "jax").  `full` also checks gradients, batch norm, dropping, optimizers and
     initialisation.  `command` is what the report says was run.
@@ -125,7 +133,8 @@ def parity(
         MissingDependencyError: a framework, or onnxruntime, is not installed.
     """
     names = [presets] if isinstance(presets, str) else list(presets)
-    networks = [resolve(name, resolution=resolution, dialect=dialect) for name in names]
+    said = {} if dialect is None else {"dialect": dialect}
+    networks = [resolve(name, resolution=resolution, **said) for name in names]
     settings = checked_settings(networks[0], image, dtype, batch, seed, variants)
     watcher.started(runners(settings), len(networks) * steps(settings))
     results: list[NetworkResult] = []

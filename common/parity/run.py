@@ -35,7 +35,7 @@ from ..backends.registry import REFERENCE, backend_names, get_backend
 from ..counting import Count, count
 from ..errors import UsageError
 from ..images.decode import PHOTOGRAPH, photograph
-from ..network import TENSORFLOW, Network
+from ..network import Network
 from ..weights.calibration import calibrated
 from ..weights.canonical import Weights
 from .diagnosis import Diagnosis, SectionTracer, before, diagnose
@@ -235,16 +235,17 @@ def traced(network: Network, endpoint: str, runner: str, settings: Settings) -> 
 def trace_command(network: Network, endpoint: str, runner: str, settings: Settings) -> str:
     """The command that runs one section alone in the reference and in a runner."""
     sides = set(network.resolution)
+    released = resolve(network.name)
     options = {
         "--run": runner,
         "--size": str(network.resolution[0]) if len(sides) == 1 else "",
-        "--dialect": "" if network.dialect == TENSORFLOW else network.dialect.name,
+        "--dialect": "" if network.dialect == released.dialect else network.dialect.name,
         "--dtype": "" if settings.dtype == GRAPH_DTYPE else settings.dtype,
         "--image": "" if settings.image == PHOTOGRAPH else shlex.quote(str(settings.image)),
         "--batch": "" if settings.batch == 1 else str(settings.batch),
         "--seed": "" if settings.seed == 0 else str(settings.seed),
     }
-    if network.resolution == resolve(network.name).resolution:
+    if network.resolution == released.resolution:
         options["--size"] = ""
     said = " ".join(f"{option} {value}" for option, value in options.items() if value)
     return f"rosetta trace {network.name} {endpoint} {said}"

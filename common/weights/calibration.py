@@ -8,20 +8,24 @@ pass over a few structured images, in NumPy and float64, independent of any fram
 That alone is not enough: a random network with fixed batch-norm statistics amplifies whatever
 deviates from the images it was calibrated on, by powers of ten at the depth of B7.  The gates
 of squeeze-and-excitation are therefore drawn so that they close as activity rises, which holds
-an image of any kind and size at order one.  A network without gates is calibrated on noise as
-well, the most active image there is, and what its shortcuts go around is kept smaller.
+an image of any kind and size at order one.  A network with blocks without gates is calibrated on
+noise as well, the most active image there is, and what shortcuts go around there is kept smaller.
+
+A ReLU6 that nothing of passes 6 is a ReLU: what goes into one is drawn three times as large.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network import (
+    RELU6,
     Activation,
     Dialect,
     Gate,
@@ -40,6 +44,7 @@ JITTER = 0.1  # of a statistic's own size, so that none is special
 MANTISSA_BITS = 12  # kept of a statistic: the last bits depend on the machine's BLAS
 SKIP_GAIN = 0.5  # of the batch norm before an addition, so that sums do not grow
 UNGATED_GAIN = 0.25  # the same where no gate holds the sums back
+CLIPPED_GAIN = 3.0  # of the batch norm before a ReLU6: one value in fifty is then cut off at 6
 FLOOR = 1e-3  # of what is divided by: a narrow network may have a silent channel
 GATE_GAIN = 4.0  # how far a gate's logit falls when a block's activity doubles
 GATE_SPREAD = 2.0  # of the kernels in a gate, where that of others is 1: gates differ more
@@ -53,22 +58,30 @@ def calibrated(network: Network, seed: int = 0) -> Weights:
     A function of the architecture, its dialect and the seed: the resolution plays no part, and
     neither does the machine.
     """
-    gates = [op for section in network.sections for op in section.path if isinstance(op, Gate)]
+    gates = [gate for section in network.sections for gate in _gates(section)]
     in_gates = {layer.role for gate in gates for layer in (gate.reduce, gate.expand)}
     weights: Weights = {}
     for layer in network.layers:
         weights |= _draw(layer, seed, GATE_SPREAD if layer.role in in_gates else 1.0)
     for section in network.sections:
+        for bn, after in pairwise(section.path):
+            if after == RELU6 and isinstance(bn, Layer):
+                weights[f"{bn.role}.scale"] *= np.float32(CLIPPED_GAIN)
         if section.shortcut is not None:
             last = [layer for layer in section.path if isinstance(layer, Layer)][-1]
-            weights[f"{last.role}.scale"] *= np.float32(SKIP_GAIN if gates else UNGATED_GAIN)
+            gain = SKIP_GAIN if _gates(section) else UNGATED_GAIN
+            weights[f"{last.role}.scale"] *= np.float32(gain)
     shape = network.in_channels, (SIDE, SIDE)
     images = structured_images(IMAGES, *shape, seed)
-    if not gates:
+    if not all(map(_gates, network.blocks)):
         noise = np.random.default_rng([seed, IMAGES]).normal(size=images.shape)
         images = np.concatenate([images, noise])
     _Calibration(network.dialect, weights, seed).run(network, images)
     return weights
+
+
+def _gates(section: Section) -> list[Gate]:
+    return [operation for operation in section.path if isinstance(operation, Gate)]
 
 
 def structured_images(count: int, channels: int, size: tuple[int, int], seed: int = 0) -> Map:
@@ -205,7 +218,11 @@ def _relu(x: Map) -> Map:
     return np.maximum(x, 0)
 
 
-ACTIVATIONS = {"swish": _swish, "relu": _relu}
+def _relu6(x: Map) -> Map:
+    return np.clip(x, 0, 6)
+
+
+ACTIVATIONS = {"swish": _swish, "relu": _relu, "relu6": _relu6}
 
 
 def _no_pad(size: int, kernel: int, stride: int) -> Padding:

@@ -20,8 +20,11 @@ from sphinx.writers.html5 import HTML5Translator
 from efficientnet_rosetta.common import xception
 from efficientnet_rosetta.common.cli.tables import StageRow, stage_row
 from efficientnet_rosetta.common.counting import count, count_stages
-from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.edgetpu import EDGETPU
+from efficientnet_rosetta.common.lite import LITE
+from efficientnet_rosetta.common.network import Architecture, Network
 from efficientnet_rosetta.common.spec import PRESETS, EfficientNetSpec, compound_scaling, resolve
+from efficientnet_rosetta.common.v2 import V2
 from scaled import COST, alone, counted, predicted, side
 
 STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05
@@ -102,7 +105,8 @@ def rows(network: Network) -> tuple[Row, ...]:
 @cache
 def released() -> tuple[Shown, ...]:
     """The networks that there are weights of, each under a button of its own."""
-    return (*(_released(name) for name in PRESETS), _xception())
+    later = (_later(family, name) for family in LATER for name in family.presets)
+    return (*(_released(name) for name in PRESETS), *later, _xception())
 
 
 def _released(name: str) -> Shown:
@@ -124,6 +128,41 @@ def _released(name: str) -> Shown:
         note,
         _cards(
             network, cost, {way: f" · alone φ {phi:.2f}" for way, phi in alone(network).items()}
+        ),
+        rows(network),
+    )
+
+
+# What is said of the networks that came after the first EfficientNets.
+LATER = {
+    LITE: (
+        "EfficientNet-Lite",
+        "as its builder has it: B0's table without squeeze-and-excitation, and with ReLU6.",
+    ),
+    V2: ("EfficientNetV2", "as its own paper and code have it. Its first stages are fused."),
+    EDGETPU: (
+        "EfficientNet-EdgeTPU",
+        "as its builder has it: fused first stages, ReLU, and no squeeze-and-excitation.",
+    ),
+}
+
+
+def _later(architecture: Architecture, name: str) -> Shown:
+    network = architecture.resolve(name)
+    family, note = LATER[architecture]
+    side = network.resolution[0] / BASE.resolution
+    return Shown(
+        name,
+        network.title.removeprefix("Efficient").removeprefix("Net-").removeprefix("Net"),
+        # The networks of a family have the same stages, of which M, L and XL of V2 have one more.
+        f"{family}, {len(network.stages)} stages",
+        None,
+        f"{network.title} {note}",
+        (
+            ("Width", f"×{network.width:.2f}", f"stem {network.stem.out_channels}"),
+            ("Depth", f"×{network.depth:.2f}", f"{len(network.blocks)} blocks"),
+            ("Resolution", f"{network.resolution[0]} px", f"×{side:.2f} of B0"),
+            *_costs(network),
         ),
         rows(network),
     )

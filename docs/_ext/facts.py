@@ -146,7 +146,7 @@ def _networks() -> Iterator[tuple[str, str]]:
             yield f"{scale.replace('_', ' ')}.{name}", f"{value:g}"
         if isinstance(network, XceptionSpec):
             yield from _poolings(network)
-        else:
+        elif isinstance(network, EfficientNetSpec):
             yield from _scaled(network)
     yield "largest map.b4", _pixels(resolve("b4").stem.output_size)
     yield from _stages(resolve("b0"))

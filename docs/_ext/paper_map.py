@@ -209,6 +209,7 @@ LEFT_OUT = {
 _TYPE = "a name for a type"
 _OTHERS = "conventions of other people's weights"
 _XCEPTION = "of Xception, which is another paper"
+_LATER = "of the EfficientNets that came after the paper"
 _INITIAL = "initial weights, of which the released code speaks and the paper does not"
 _TOOLS = "lets the tools reach a network or a value by its name"
 NOT_THE_PAPERS = {
@@ -216,16 +217,24 @@ NOT_THE_PAPERS = {
     NETWORK: {
         **dict.fromkeys(("Size", "Padding", "Operation"), _TYPE),
         **dict.fromkeys(("symmetric_padding", "PYTORCH", "TORCHVISION_LARGE", "DIALECTS"), _OTHERS),
+        **dict.fromkeys(("AUTOML", "TORCHVISION_V2"), _OTHERS),
         **dict.fromkeys(("MaxPool", "RELU"), _XCEPTION),
+        "RELU6": _LATER,
         **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
         **dict.fromkeys(("Architecture",), _TOOLS),
     },
-    "torch_impl/layers.py": {"MaxPool": _XCEPTION, "endpoint": _TOOLS},
+    "torch_impl/layers.py": {"MaxPool": _XCEPTION, "activation": _LATER, "endpoint": _TOOLS},
     "keras_impl/layers.py": {
+        "activation": _LATER,
         "MaxPool": _XCEPTION,
         "endpoint": _TOOLS,
         "functional": "makes a model of a graph deeper than Keras follows by itself",
     },
 }
-# Whole files of the programs that are of another paper.
-OTHER_PAPERS = {"xception.py": "arXiv 1610.02357"}
+# Whole files of the programs that are of another paper, or of a program without one.
+OTHER_PAPERS = {
+    "xception.py": "arXiv 1610.02357",
+    "v2.py": "arXiv 2104.00298",
+    "lite.py": "tensorflow/tpu, efficientnet/lite",  # neither has a paper
+    "edgetpu.py": "tensorflow/tpu, efficientnet/edgetpu",
+}

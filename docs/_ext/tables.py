@@ -14,10 +14,12 @@ from typing import Any
 import typer.main
 
 import paper_map
+import photographs
 import public_api
 import scaled
 import situations
 from charts import Axis, Curve, decades, lines
+from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
 from efficientnet_rosetta.common.checkpoints.layouts import Form, Layout
@@ -202,26 +204,36 @@ def _examples(network: Network) -> list[str]:
             f"{block.role}.shortcut_bn.variance",
         ]
     else:
-        plain = next(block for block in network.blocks if not block.has_expansion)
-        block = next(block for block in network.blocks if block.has_expansion)
-        middle = [
-            f"{plain.role}.depthwise_conv.weight",
-            f"{plain.role}.project_conv.weight",
-            f"{block.role}.expand_conv.weight",
-            f"{block.role}.depthwise_conv.weight",
-            f"{block.role}.depthwise_bn.scale",
-            f"{block.role}.depthwise_bn.variance",
-            f"{block.role}.se_reduce.bias",
-            f"{block.role}.project_conv.weight",
-        ]
+        kinds: dict[tuple[type, bool], Any] = {}
+        for block in network.blocks:
+            kinds.setdefault((type(block), block.has_expansion), block)
+        tensors = {
+            False: ("depthwise_conv.weight", "project_conv.weight"),
+            True: (
+                *("expand_conv.weight", "depthwise_conv.weight"),
+                *("depthwise_bn.scale", "depthwise_bn.variance"),
+                *("se_reduce.bias", "project_conv.weight"),
+            ),
+        }
+        named = [f"{b.role}.{name}" for (_, e), b in kinds.items() for name in tensors[e]]
+        middle = [name for name in named if name in network.tensors]
     return [f"{first.role}.weight", *middle, f"{last.role}.weight", "classifier.weight"]
+
+
+def _of(layout: Layout) -> str:
+    """What a library's layouts after its first are of: an architecture, or sizes of one."""
+    named = [other for other in layouts() if other.name == layout.name]
+    models = [architectures.PRESETS[other.presets[0]].model for other in named]
+    if layout is named[0]:
+        return ""
+    model = models[named.index(layout)]
+    return f", {model} {sizes(layout.presets)}" if models.count(model) > 1 else f", {model}"
 
 
 def _keys(layout: Layout) -> str:
     network = resolve(layout.presets[0])
     names = _examples(network)
-    of = ", Xception" if layout.presets == XCEPTION.presets else ""
-    title = f"### {layout.name}{of}"
+    title = f"### {layout.name}{_of(layout)}"
     expects = f"Of {layout.library}. Fed with {layout.expects}."
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in layout.notes)
     forms = list(_forms(layout))
@@ -360,6 +372,19 @@ def table_of_situations() -> str:
     for group, rows in situations.rows_of(result("situations")).items():
         parts += [f"### {group}", table(situations.HEAD, rows, "situations")]
     return "\n\n".join(parts)
+
+
+@generated("photograph words")
+def photograph_words() -> str:
+    """What the published EfficientNet-Lite says of photographs."""
+    rows = photographs.rows_of_words(result("photographs"))
+    return table(("Photograph", *photographs.NETWORKS.values()), rows, "numbers")
+
+
+@generated("photograph effects")
+def photograph_effects() -> str:
+    """What one wrong thing does to what Lite0 says of them."""
+    return photographs.bars_of_effects(result("photographs"))
 
 
 @generated("cost of training")

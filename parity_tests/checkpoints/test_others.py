@@ -94,20 +94,24 @@ KEYS = {
         "blocks.6.0.conv.weight",
     ],
     "MixNet": ["conv_stem.weight", "blocks.1.0.conv_dw.1.weight", "blocks.3.0.conv_pw.0.weight"],
-    "EfficientNetV2": [
+    "an EfficientNetV2 of another size": [
         "conv_stem.weight",
         "blocks.0.0.conv.weight",
         "blocks.3.0.se.conv_reduce.weight",
     ],
-    "EfficientNet-EdgeTPU": [
+    "an EfficientNet-EdgeTPU": [
         "conv_stem.weight",
         "blocks.0.0.conv_exp.weight",
         "blocks.5.0.conv_dw.weight",
     ],
-    "EfficientNet-Lite": [
+    "MobileNetV2 or another": [
         "conv_stem.weight",
         "blocks.0.0.conv_dw.weight",
         "blocks.1.0.conv_pwl.weight",
+    ],
+    "KerasHub's EfficientNet-EdgeTPU": [
+        "layers/efficient_net_backbone/layers/fused_mb_conv_block_1/conv1/vars/0",
+        "layers/efficient_net_backbone/layers/mb_conv_block/depthwise/vars/0",
     ],
     "a vision transformer": ["cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"],
     "DINO": [
@@ -169,7 +173,7 @@ def test_kerass_efficientnetv2_is_told_by_its_fused_kernels(tmp_path):
         file.require_dataset(
             "block2a_expand_conv/block2a_expand_conv/kernel:0", (3, 3, 16, 96), "f4"
         )
-    with pytest.raises(UnknownLayoutError, match="looks like EfficientNetV2"):
+    with pytest.raises(UnknownLayoutError, match="looks like an EfficientNetV2 of another size"):
         rosetta.inspect(tmp_path / "v2.h5")
 
 

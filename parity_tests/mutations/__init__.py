@@ -7,7 +7,7 @@ shapes, or comparing outputs on default initialisation, would have noticed as we
 
 from __future__ import annotations
 
-from . import forward, initialisation, specification, training, weights, xception
+from . import forward, initialisation, lineage, specification, training, weights, xception
 from .machine import Caught, Mutation, made, study
 
 __all__ = ["MUTATIONS", "Caught", "Mutation", "made", "study"]
@@ -17,6 +17,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *specification.MISTAKES,
     *forward.MISTAKES,
     *xception.MISTAKES,
+    *lineage.MISTAKES,
     *weights.MISTAKES,
     *training.MISTAKES,
     *initialisation.MISTAKES,

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from unittest.mock import patch
 
@@ -43,7 +43,6 @@ SIDE = 64
 RTOL, ATOL = 1e-4, 1e-5  # of allclose, as a test of one's own usually has them
 # Ten blocks, of every kind there is, for the claims that take many steps.
 HALF = {"width": 0.5, "depth": 0.5}
-QUARTER = {"width": 0.25, "middle_blocks": 2}  # of Xception, whose width plays no part in any
 IN_TRAINING = ("batch_norm", "stochastic_depth", "optimizers")
 
 
@@ -59,6 +58,7 @@ class Mutation:
     # function.
     by: str | None = None
     preset: str = "b0"  # B0 scales nothing, and so hides mistakes of scaling
+    scaling: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the preset
 
     @property
     def catcher(self) -> str:
@@ -226,7 +226,7 @@ def made(mistake: Mutation) -> Iterator[None]:
 
 def study(mistake: Mutation, seed: int = 0) -> Caught:
     """Make a mistake, and see what notices it."""
-    scaling = QUARTER if mistake.preset == "xception" else {}
+    scaling = mistake.scaling
     if mistake.claim in IN_TRAINING and mistake.preset == "b0":
         scaling = HALF
     network = resolve(mistake.preset, resolution=SIDE, **scaling)

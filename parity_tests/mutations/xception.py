@@ -16,9 +16,11 @@ from efficientnet_rosetta.torch_impl.xception import SeparableConv, XceptionBloc
 from .machine import WEIGHTS, Apply, Mutation
 from .making import around, other_code
 
+QUARTER = {"width": 0.25, "middle_blocks": 2}  # whose width plays no part in any
+
 
 def _mistake(name: str, apply: Apply, size: float, by: str | None = None) -> Mutation:
-    return Mutation(name, "forward", apply, size, by, preset="xception")
+    return Mutation(name, "forward", apply, size, by, preset="xception", scaling=QUARTER)
 
 
 # ------------------------------------------------------------------ blocks

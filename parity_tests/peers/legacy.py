@@ -58,7 +58,8 @@ def _start(*arguments: str) -> None:
 def _applications(preset: str):
     import tf_keras
 
-    return getattr(tf_keras.applications, f"EfficientNet{preset.upper()}")(weights=None)
+    name = f"EfficientNet{preset.upper().replace('-', '')}"
+    return getattr(tf_keras.applications, name)(weights=None)
 
 
 def _qubvel(preset: str):

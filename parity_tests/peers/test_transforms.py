@@ -14,6 +14,7 @@ import tensorflow as tf
 from efficientnet.preprocessing import center_crop_and_resize
 from PIL import Image
 
+from efficientnet_rosetta.common.architectures import PRESETS
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.images.families import FAMILIES, family_of
 from efficientnet_rosetta.common.images.fitting import Interpolation, Squash
@@ -119,6 +120,51 @@ def test_timm(name):
         assert np.abs(expected - ours(pixels, size, family)).max() < SAME
 
 
+LINEAGE = [
+    (name, preset)
+    for preset, size in (
+        *((f"lite{number}", f"efficientnet_lite{number}") for number in range(5)),
+        *((f"v2-{size}", f"efficientnetv2_{size}") for size in ("b0", "b1", "b2", "b3")),
+        *((f"v2-{size}", f"efficientnetv2_{size}") for size in ("s", "m", "l", "xl")),
+        *((f"edgetpu-{size}", f"efficientnet_e{size}") for size in ("s", "m", "l")),
+    )
+    for pattern in (f"{size}.*", f"tf_{size}.*")
+    for name in timm.list_pretrained(pattern)
+]
+
+
+def test_timm_lists_the_weights_of_the_lineage():
+    assert len(LINEAGE) > 25
+
+
+@pytest.mark.parametrize(("name", "preset"), LINEAGE, ids=[name for name, _ in LINEAGE])
+def test_timm_on_the_lineage(name, preset):
+    """Every tag, at the size of its test."""
+    configuration = timm.get_pretrained_cfg(name).to_dict()
+    data = timm.data.resolve_data_config(pretrained_cfg=configuration, use_test_size=True)
+    stated = Normalization(tuple(data["mean"]), tuple(data["std"]))
+    layout = "timm-tf" if name.startswith("tf_") else "timm"
+    family = family_of((layout,), stated, PRESETS[preset].name, preset)
+    if name.endswith("in21k_ft_in1k") and preset == "v2-b3":  # of its 0.9, we keep all
+        data["crop_pct"], family = 1.0, replace(family, fit=Squash())
+    theirs, size = timm.data.create_transform(**data), data["input_size"][1:]
+    pixels = images()[0]
+    expected = levels(theirs(Image.fromarray(pixels)), family)
+    assert np.abs(expected - ours(pixels, size, family)).max() < SAME
+
+
+@pytest.mark.parametrize("size", ["s", "m", "l"])
+def test_torchvision_on_v2(size):
+    (weights,) = torchvision.models.get_model_weights(f"efficientnet_v2_{size}")
+    theirs = weights.transforms()
+    stated = Normalization(tuple(theirs.mean), tuple(theirs.std))
+    family = family_of(("torchvision",), None, "v2", f"v2-{size}")
+    assert family.normalization == stated
+    side = (*theirs.crop_size, *theirs.crop_size)
+    found = differences(lambda x: levels(theirs(Image.fromarray(x)), family), side, family)
+    assert found.max() < SAME
+
+
 @pytest.mark.parametrize("name", ["efficientnet_b4.ra2_in1k", "tf_efficientnet_b3.ap_in1k"])
 def test_timm_on_odd_sides(name):
     data = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
@@ -207,14 +253,28 @@ def centre(pixels, share, odd_before):
 
 
 @pytest.mark.parametrize("size", [224, 240, 300, 380])
-@pytest.mark.parametrize("name", ["tpu", "tpu-paper", "tpu-advprop", "keras-applications"])
+@pytest.mark.parametrize(
+    "name", ["tpu", "tpu-paper", "tpu-advprop", "keras-applications", "tpu-lite", "automl-v2-b"]
+)
 def test_the_released_code(name, size):
     """Of which there is no package: its steps, by TensorFlow's own operations."""
-    padding = 32 if name in ("tpu-paper", "keras-applications") else round(size * (1 / 0.875 - 1))
+    padding = 32 if FAMILIES[name].fit.padding else round(size * (1 / 0.875 - 1))
 
     def theirs(pixels):
         cut = centre(pixels, size / (size + padding), 1)
         return tf.compat.v1.image.resize_bicubic([cut], [size, size])[0].numpy()
+
+    assert differences(theirs, (size, size), FAMILIES[name]).max() < FLOAT
+
+
+@pytest.mark.parametrize("size", [224, 300, 384])
+@pytest.mark.parametrize("name", ["automl-v2", "keras-applications-v2"])
+def test_the_released_code_of_v2(name, size):
+    """Small sizes are cut out, large ones squash the whole image."""
+
+    def theirs(pixels):
+        cut = centre(pixels, size / (size + 32), 0) if size < 320 else pixels
+        return tf.image.resize(cut, [size, size]).numpy()
 
     assert differences(theirs, (size, size), FAMILIES[name]).max() < FLOAT
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.peers import operators
+from parity_tests.real.published import photographs, weights
 from parity_tests.situations import from_others, from_timm, from_torchvision
 from parity_tests.situations.making import Make as MakeSituation
 from parity_tests.situations.making import images as of_situation
@@ -219,6 +221,10 @@ FILES: dict[str, dict[str, Make]] = {
         "mine.py": program,
         "theirs.py": program,
         "batch.npy": batch,
+    },
+    "explore/photographs.md": {
+        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "coffee.png": lambda path: shutil.copyfile(photographs()["coffee.png"], path),
     },
     "training.md": {
         "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),

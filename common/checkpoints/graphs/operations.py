@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import nan
 
 from ..formats.onnx_file import TYPES
 from .axes import flattened, mean, passed_on, squeezed, transposed, unsqueezed, with_shape
@@ -15,6 +16,7 @@ from .walk import Function, Walk
 # What hands on its first input in inference.
 PASSED_ON = ("Identity", "CastLike", "Dropout")
 ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
+RANGE_OF_RELU6 = [[0.0], [6.0]]
 SWISH_ALPHA = 1e-6  # how near to 1 the factor of QuickGelu must be
 
 
@@ -100,9 +102,26 @@ def _one_alpha(walk: Walk, node: Node) -> Value | None:
     return _activation("swish")(walk, node) if node.number("alpha", 1.0) == 1 else None
 
 
+def _clip(walk: Walk, node: Node) -> Value | None:
+    """ReLU6, if the range is from 0 to 6; it was an attribute in older operator sets."""
+    names = (*node.inputs[1:], "", "")[:2]
+    given = [walk.constants.array(n).ravel().tolist() for n in names if n in walk.constants]
+    bounds = given or [[node.number(name, nan)] for name in ("min", "max")]
+    return _activation("relu6")(walk, node) if bounds == RANGE_OF_RELU6 else None
+
+
+def _fused_kind(node: Node) -> str | None:
+    """The activation in one of onnxruntime's convolutions."""
+    kind = node.text("activation")
+    if kind == "Clip":
+        parameters = node.attributes.get("activation_params")
+        return "relu6" if parameters == (0.0, 6.0) else None
+    return {"Relu": "relu", "Sigmoid": "sigmoid"}.get(kind)
+
+
 def _fused(walk: Walk, node: Node) -> Value | None:
     """onnxruntime's convolution with a sum and an activation in it."""
-    kind = {"Relu": "relu", "Sigmoid": "sigmoid"}.get(node.text("activation"))
+    kind = _fused_kind(node)
     plain = replace(node, inputs=node.inputs[:3])
     value = convolution(walk, plain)
     if value is None or kind is None:
@@ -123,6 +142,8 @@ FUNCTIONS: dict[tuple[str, str], Function] = {
     ("", "BatchNormalization"): norm,
     ("", "Sigmoid"): _activation("sigmoid"),
     ("", "Relu"): _activation("relu"),
+    ("", "Relu6"): _activation("relu6"),  # of TFLite
+    ("", "Clip"): _clip,
     ("", "Swish"): _one_alpha,
     ("", "Softmax"): _activation("softmax"),
     ("", "LogSoftmax"): _activation("log_softmax"),

@@ -218,6 +218,7 @@ def _recovered(
     kept = [folding.is_kept(found) for found in matched.layers if found.norm is not None]
     rules = padding.rules(*_windows(matched, size))
     possible = _dialects(_epsilon(matched), rules, stated)
+    possible = _apart(possible, matched.network.dialect, told)
     dialect = _dialect(path, possible, rules, told)
     epsilon = (dialect or possible[0]).epsilon
     weights: dict[str, LazyTensor] = {}
@@ -318,6 +319,20 @@ def _dialects(
     return tuple(
         Dialect(f"{rule} padding, epsilon {epsilon:g}", rule, epsilon, 0.99) for rule in rules
     )
+
+
+def _apart(possible: tuple[Dialect, ...], own: Dialect, told: str | None) -> tuple[Dialect, ...]:
+    """Of dialects that differ in momentum alone, which no graph shows, the likeliest one.
+
+    It has the momentum of the network's own code, whose dialect is the first of all.
+    """
+    chosen: dict[tuple[str, float], Dialect] = {}
+    for dialect in sorted(
+        possible, key=lambda one: (one.name != told, one.momentum != own.momentum)
+    ):
+        chosen.setdefault((dialect.padding, dialect.epsilon), dialect)
+    kept = [dialect for dialect in possible if dialect in chosen.values()]
+    return tuple(sorted(kept, key=lambda dialect: dialect != own))
 
 
 def _dialect(

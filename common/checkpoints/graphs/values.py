@@ -105,6 +105,7 @@ WORDS = {
     "sigmoid": "a sigmoid",
     "swish": "a swish",
     "relu": "a ReLU",
+    "relu6": "a ReLU6",
     "gate": "a gate",
     "sum": "a sum",
     "mean": "a pooling by the mean",

@@ -1,18 +1,22 @@
 """The layouts, in the order in which a file is tried against them."""
 
 from .canonical import CANONICAL
-from .efficientnet_jax import EFFICIENTNET_JAX
-from .efficientnet_pytorch import EFFICIENTNET_PYTORCH
-from .kecam import KECAM
-from .keras_applications import KERAS_APPLICATIONS
-from .keras_hub import KERAS_HUB
+from .efficientnet_jax import EFFICIENTNET_JAX, EFFICIENTNET_JAX_LITE
+from .efficientnet_pytorch import EFFICIENTNET_LITE_PYTORCH, EFFICIENTNET_PYTORCH
+from .kecam import KECAM, KECAM_EDGETPU, KECAM_LITE, KECAM_V2, KECAM_V2_SCALED
+from .keras_applications import (
+    KERAS_APPLICATIONS,
+    KERAS_APPLICATIONS_V2,
+    KERAS_APPLICATIONS_V2_SCALED,
+)
+from .keras_hub import KERAS_HUB, KERAS_HUB_LITE
 from .monai import MONAI
 from .qubvel import QUBVEL
 from .schema import Form, Key, Layout
-from .smp import SMP
-from .timm import TIMM, TIMM_TF
-from .torchvision import TORCHVISION
-from .tpu import TPU
+from .smp import SMP, SMP_LITE
+from .timm import TIMM, TIMM_LINEAGE, TIMM_TF
+from .torchvision import TORCHVISION, TORCHVISION_V2_L, TORCHVISION_V2_SMALL
+from .tpu import AUTOML_SCALED, AUTOML_TABLED, TPU, TPU_EDGETPU, TPU_LITE
 from .transformers import TRANSFORMERS
 from .xception import KERAS_APPLICATIONS_XCEPTION, KERAS_HUB_XCEPTION, TIMM_XCEPTION
 
@@ -21,20 +25,37 @@ __all__ = ["LAYOUTS", "LAYOUT_NAMES", "Form", "Key", "Layout", "layout_of"]
 LAYOUTS = (
     CANONICAL,
     TORCHVISION,
+    TORCHVISION_V2_SMALL,
+    TORCHVISION_V2_L,
     TIMM_TF,
     TIMM,
+    *TIMM_LINEAGE,
     TIMM_XCEPTION,
     EFFICIENTNET_PYTORCH,
+    EFFICIENTNET_LITE_PYTORCH,
     TRANSFORMERS,
     KERAS_APPLICATIONS,
+    KERAS_APPLICATIONS_V2_SCALED,
+    KERAS_APPLICATIONS_V2,
     KERAS_APPLICATIONS_XCEPTION,
     KERAS_HUB,
+    KERAS_HUB_LITE,
     KERAS_HUB_XCEPTION,
     TPU,
+    TPU_LITE,
+    TPU_EDGETPU,
+    AUTOML_SCALED,
+    AUTOML_TABLED,
     QUBVEL,
     EFFICIENTNET_JAX,
+    EFFICIENTNET_JAX_LITE,
     KECAM,
+    KECAM_LITE,
+    KECAM_V2_SCALED,
+    KECAM_V2,
+    KECAM_EDGETPU,
     SMP,
+    SMP_LITE,
     MONAI,
 )
 # A library has one name, and a layout for each architecture.

@@ -7,8 +7,11 @@ from dataclasses import replace
 from ...architectures import PRESETS
 from ...backends.registry import TORCH
 from ...network import DIALECTS
-from .schema import PYTORCH_ORDER, Form, Layout, Roles, Tensors, same_for
+from .names import Roles
+from .schema import PYTORCH_ORDER, Form, Layout, Tensors, same_for
 
+# What `rosetta export` stores beside the weights: arguments of the operations.
+ARGUMENTS = r"\.(axes|least|most|pads|value)$"
 FORM = Form(
     names=Roles(),
     path="{layer}.{tensor}",
@@ -23,9 +26,7 @@ CANONICAL = Layout(
     dialects=same_for(tuple(PRESETS), *DIALECTS.values()),
     forms={"safetensors": FORM},
     # The graphs of `rosetta export`, which keep batch norm and the names of its weights.
-    also_read={
-        "onnx": (replace(FORM, ignored=r"(axes|pads)$", ignored_why="constants of the graph"),)
-    },
+    also_read={"onnx": (replace(FORM, ignored=ARGUMENTS, ignored_why="constants of the graph"),)},
     expects="what the weights it was made from expect",
     framework=TORCH,
     any_network=True,

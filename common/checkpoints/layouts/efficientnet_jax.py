@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...backends.registry import TORCH
+from ...lite import LITE
 from ...network import PYTORCH, TENSORFLOW
 from ...spec import PRESETS
-from .schema import PYTORCH_ORDER, PYTORCH_TENSORS, EfficientNetNames, Form, Layout, same_for
+from .names import StagedNames
+from .schema import PYTORCH_ORDER, PYTORCH_TENSORS, Form, Layout, same_for
 
 FORM = Form(
-    names=EfficientNetNames(
+    names=StagedNames(
         stem_conv="stem.conv",
         stem_bn="stem.bn",
         block="blocks.{S}.{B}.",
@@ -47,4 +51,11 @@ EFFICIENTNET_JAX = Layout(
     forms={"npz": FORM},
     expects="RGB / 255, then ImageNet mean and deviation; _ap weights use 0.5 for both",
     framework=TORCH,
+)
+EFFICIENTNET_JAX_LITE = replace(
+    EFFICIENTNET_JAX,
+    library="efficientnet-jax (Lite)",
+    presets=LITE.presets,
+    dialects=same_for(LITE.presets, TENSORFLOW, PYTORCH),
+    expects="RGB from -1 to 1: x / 127.5 - 1; pt_ weights use ImageNet mean and deviation",
 )

@@ -1,16 +1,19 @@
-"""efficientnet_pytorch: EfficientNet.from_name and from_pretrained."""
+"""efficientnet_pytorch, and efficientnet_lite_pytorch, which has its names for Lite."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from ...backends.registry import TORCH
+from ...images.normalization import LITE_PIXELS
+from ...lite import LITE
 from ...network import TENSORFLOW
 from ...spec import PRESETS
 from ..formats.detect import PYTORCH_FILE
-from .schema import EfficientNetNames, Layout, same_for, state_dict
+from .names import StagedNames
+from .schema import Layout, same_for, state_dict
 
-NAMES = EfficientNetNames(
+NAMES = StagedNames(
     stem_conv="_conv_stem",
     stem_bn="_bn0",
     block="_blocks.{I}.",
@@ -48,4 +51,15 @@ EFFICIENTNET_PYTORCH = Layout(
     expects="RGB / 255, then ImageNet mean and deviation; advprop weights use 0.5 for both",
     framework=TORCH,
     notes=("from_name pads for the preset's own resolution; give image_size=None for any other",),
+)
+EFFICIENTNET_LITE_PYTORCH = Layout(
+    name="efficientnet-lite-pytorch",
+    library="efficientnet_lite_pytorch",
+    presets=LITE.presets,
+    dialects=same_for(LITE.presets, TENSORFLOW),
+    forms={"safetensors": FORM, PYTORCH_FILE: FORM},
+    expects="(RGB - 127) / 128",
+    normalization=LITE_PIXELS,
+    framework=TORCH,
+    notes=("from_name pads for the preset's own resolution, whatever it is given",),
 )

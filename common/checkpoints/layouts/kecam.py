@@ -1,39 +1,72 @@
-"""keras_cv_attention_models: EfficientNetV1B0 to B7 and L2, as .h5; read only."""
+"""keras_cv_attention_models, and keras-efficientnet-v2 before it, as .h5; read only."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from ...backends.registry import KERAS
-from ...network import TENSORFLOW
+from ...edgetpu import EDGETPU
+from ...images.normalization import INCEPTION
+from ...lite import LITE
+from ...network import AUTOML, PYTORCH, TENSORFLOW, MapSection
+from ...v2 import SCALED, TABLED
 from .keras_applications import LEGACY_TENSORS, NESTED_PATH
-from .schema import TENSORFLOW_ORDER, EfficientNetNames, Form, Layout, same_for
+from .names import StagedNames
+from .schema import TENSORFLOW_ORDER, Form, Layout, same_for
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l2")
 
+NAMES = StagedNames(
+    stem_conv="stem_conv",
+    stem_bn="stem_bn",
+    block="stack_{S}_block{B}_",
+    expanded={
+        "expand_conv": "sortcut_conv",  # spelt so
+        "expand_bn": "sortcut_bn",
+        "depthwise_conv": "MB_dw_",
+        "depthwise_bn": "MB_dw_bn",
+        "se_reduce": "se_1_conv",
+        "se_expand": "se_2_conv",
+        "project_conv": "MB_pw_conv",
+        "project_bn": "MB_pw_bn",
+    },
+    fused={
+        "expand_conv": "sortcut_conv",
+        "expand_bn": "sortcut_bn",
+        "project_conv": "MB_pw_conv",
+        "project_bn": "MB_pw_bn",
+    },
+    fused_plain={"project_conv": "fu_conv", "project_bn": "fu_bn"},
+    head_conv="post_conv",
+    head_bn="post_bn",
+    classifier="predictions",
+)
 FORM = Form(
-    names=EfficientNetNames(
-        stem_conv="stem_conv",
-        stem_bn="stem_bn",
-        block="stack_{S}_block{B}_",
-        expanded={
-            "expand_conv": "sortcut_conv",  # spelt so
-            "expand_bn": "sortcut_bn",
-            "depthwise_conv": "MB_dw_",
-            "depthwise_bn": "MB_dw_bn",
-            "se_reduce": "se_1_conv",
-            "se_expand": "se_2_conv",
-            "project_conv": "MB_pw_conv",
-            "project_bn": "MB_pw_bn",
-        },
-        head_conv="post_conv",
-        head_bn="post_bn",
-        classifier="predictions",
-    ),
+    names=NAMES,
     path="{layer}/{layer}/{tensor}",
     tensors=LEGACY_TENSORS,
     orientation=TENSORFLOW_ORDER,
 )
+
+
+class EdgeTPUNames(StagedNames):
+    """There the first block is a stage of its own, so that all stages after it move up by one."""
+
+    def place(self, block: MapSection) -> dict[str, str | int]:
+        """What stands for the placeholders in the names of a block's layers."""
+        values = super().place(block)
+        stage, repeat = int(values["S"]), int(values["B"])
+        if (stage, repeat) == (0, 0):
+            return values
+        return {**values, "S": stage + 1, "B": repeat - 1 if stage == 0 else repeat}
+
+
+EDGETPU_FORM = replace(FORM, names=EdgeTPUNames(**vars(NAMES)))
+
+
+def _read(form: Form) -> dict[str, tuple[Form, ...]]:
+    return {"h5": (form, replace(form, path=NESTED_PATH))}
+
 
 KECAM = Layout(
     name="kecam",
@@ -41,7 +74,35 @@ KECAM = Layout(
     presets=PRESETS,
     dialects=same_for(PRESETS, TENSORFLOW),
     forms={},
-    also_read={"h5": (FORM, replace(FORM, path=NESTED_PATH))},
+    also_read=_read(FORM),
     expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=KERAS,
+)
+KECAM_LITE = replace(
+    KECAM,
+    library="keras_cv_attention_models (Lite)",
+    presets=LITE.presets,
+    dialects=same_for(LITE.presets, TENSORFLOW),
+    expects="what its preprocess_input does; its networks have swish unless told to have relu6",
+)
+KECAM_V2_SCALED = replace(
+    KECAM,
+    library="kecam and keras_efficientnet_v2",
+    presets=SCALED,
+    dialects=same_for(SCALED, AUTOML),
+    expects="RGB / 255, then ImageNet mean and deviation; weights of 21k classes use 0.5",
+)
+KECAM_V2 = replace(
+    KECAM_V2_SCALED,
+    presets=TABLED,
+    dialects=same_for(TABLED, AUTOML),
+    expects="RGB from -1 to 1: x / 127.5 - 1",
+    normalization=INCEPTION,
+)
+KECAM_EDGETPU = replace(
+    KECAM,
+    library="keras_cv_attention_models (EdgeTPU)",
+    presets=EDGETPU.presets,
+    dialects=same_for(EDGETPU.presets, PYTORCH),
+    also_read=_read(EDGETPU_FORM),
 )

@@ -11,26 +11,16 @@ from dataclasses import replace
 import numpy as np
 
 from ...backends.registry import KERAS
-from ...images.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
-from ...network import TENSORFLOW, Network
+from ...images.normalization import IMAGENET, IMAGENET_MEAN, IMAGENET_STD, V2_PIXELS, Normalization
+from ...network import AUTOML, TENSORFLOW, Network
+from ...v2 import SCALED
 from ..formats.detect import KERAS_ARCHIVE
-from .schema import (
-    BY_NAME,
-    TENSORFLOW_ORDER,
-    TENSORFLOW_TENSORS,
-    Counters,
-    EfficientNetNames,
-    Form,
-    Layout,
-    Ordered,
-    Roles,
-    Tensors,
-    same_for,
-)
+from .names import Counters, LayerNames, Ordered, Roles, StagedNames
+from .schema import BY_NAME, TENSORFLOW_ORDER, TENSORFLOW_TENSORS, Form, Layout, Tensors, same_for
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 
-NAMES = EfficientNetNames(
+NAMES = StagedNames(
     stem_conv="stem_conv",
     stem_bn="stem_bn",
     block="block{S1}{L}_",
@@ -164,4 +154,72 @@ KERAS_APPLICATIONS = Layout(
         "tf-checkpoint": (OBJECTS,),
         "saved-model": (OBJECTS, EXPORTED),
     },
+)
+
+# ------------------------------------------------------------------ EfficientNetV2
+
+TABLED = ("v2-s", "v2-m", "v2-l")  # there is no XL
+FUSED = ("expand_conv", "expand_bn", "project_conv", "project_bn")
+V2_NAMES = replace(
+    NAMES,
+    expanded={**NAMES.expanded, "depthwise_conv": "dwconv2"},
+    fused={member: member for member in FUSED},
+    fused_plain={member: member for member in FUSED[2:]},
+)
+
+
+def _without_constants(form: Form, names: LayerNames) -> Form:
+    """V2's graph knows its normalization by itself: nothing of it is in a file."""
+    return replace(
+        form,
+        names=names,
+        ignored="^optimizer/",
+        ignored_why="state of the optimizer",
+        extra=None,
+        extra_layers={},
+        marker=None,
+        layer_names=None if form.layer_names is None else V2_NAMES,
+    )
+
+
+V2_LEGACY = _without_constants(LEGACY, V2_NAMES)
+V2_COUNTED = _without_constants(COUNTED, COUNTED.names)
+V2_OBJECTS = replace(
+    OBJECTS,
+    names=Ordered("layer_with_weights-{number}", first=0),
+    ignored=r"^(save_counter|optimizer|keras_api)/|/\.OPTIMIZER_SLOT/",
+    ignored_why="state of the training",
+    marker=None,
+)
+V2_EXPORTED = replace(
+    EXPORTED, ignored=COPIES, ignored_why="second copies of variables", marker=None, first=0
+)
+
+KERAS_APPLICATIONS_V2_SCALED = replace(
+    KERAS_APPLICATIONS,
+    library="keras.applications (EfficientNetV2)",
+    presets=SCALED,
+    dialects=same_for(SCALED, AUTOML),
+    forms={"h5": V2_LEGACY, "weights.h5": V2_COUNTED, KERAS_ARCHIVE: V2_COUNTED},
+    normalization=IMAGENET,
+    notes=(
+        "its graph takes RGB from 0 to 255, and is made for the mean and deviation of ImageNet",
+    ),
+    also_read={
+        "h5": (
+            replace(V2_LEGACY, tensors=OF_KERAS_3),
+            replace(V2_LEGACY, path=NESTED_PATH),
+            replace(V2_LEGACY, tensors=OF_KERAS_3, path=NESTED_PATH),
+        ),
+        BY_NAME: (_without_constants(NAMED, V2_NAMES),),
+        "tf-checkpoint": (V2_OBJECTS,),
+        "saved-model": (V2_OBJECTS, V2_EXPORTED),
+    },
+)
+KERAS_APPLICATIONS_V2 = replace(
+    KERAS_APPLICATIONS_V2_SCALED,
+    presets=TABLED,
+    dialects=same_for(TABLED, AUTOML),
+    normalization=V2_PIXELS,
+    notes=("its graph takes RGB from 0 to 255, and is made for weights of (RGB - 128) / 128",),
 )

@@ -10,11 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from ...network import Layer, Network
+from ...blocks import FusedMBConvBlock, StagedNetwork
+from ...images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from ...network import Layer, MapSection, Network
 from ...spec import EfficientNetSpec, MBConvBlock
+from ...v2 import SCALED, V2Spec
 from ...xception import ResidualBlock, SeparableConv, XceptionSpec
 from . import keras_applications
-from .schema import LayerNames
+from .names import LayerNames
 from .xception import KERAS_NAMES
 
 Config = dict[str, Any]
@@ -146,8 +149,12 @@ class _Graph(ABC):
 class _EfficientNet(_Graph):
     """keras.applications.EfficientNetB0 to B7."""
 
-    def __init__(self, network: EfficientNetSpec):
-        super().__init__(f"efficientnet{network.name}", network, keras_applications.NAMES)
+    def __init__(
+        self,
+        network: EfficientNetSpec | StagedNetwork,
+        names: LayerNames = keras_applications.NAMES,
+    ):
+        super().__init__(f"efficientnet{network.name}", network, names)
         self.network = network
 
     def build(self) -> str:
@@ -173,10 +180,21 @@ class _EfficientNet(_Graph):
         # Its mean and variance are weights, which build() makes room for.
         return self.add("Normalization", "normalization", x, build=shape, axis=[3])
 
-    def block(self, x: str, block: MBConvBlock) -> str:
-        """One MBConv."""
+    def block(self, x: str, block: Any) -> str:
+        """One block, the input of which is added where it has a skip."""
         prefix = self.names[f"{block.role}.project_conv"].removesuffix("project_conv")
-        start = x
+        start, x = x, self.path(x, block, prefix)
+        if not block.has_skip:
+            return x
+        if block.drop_path_rate > 0:
+            noise = [None, 1, 1, 1]
+            x = self.add(
+                "Dropout", f"{prefix}drop", x, rate=block.drop_path_rate, noise_shape=noise
+            )
+        return self.add("Add", f"{prefix}add", [x, start])
+
+    def path(self, x: str, block: MBConvBlock, prefix: str) -> str:
+        """The way through an MBConv."""
         if block.has_expansion:
             x = self.convolution(x, f"{block.role}.expand_conv")
             x = self.batch_norm(x, f"{block.role}.expand_bn")
@@ -191,24 +209,12 @@ class _EfficientNet(_Graph):
         gate = self.convolution(gate, f"{block.role}.se_expand", activation="sigmoid")
         x = self.add("Multiply", f"{prefix}se_excite", [x, gate])
         x = self.convolution(x, f"{block.role}.project_conv")
-        x = self.batch_norm(x, f"{block.role}.project_bn")
-        if not block.has_skip:
-            return x
-        if block.drop_path_rate > 0:
-            noise = [None, 1, 1, 1]
-            x = self.add(
-                "Dropout", f"{prefix}drop", x, rate=block.drop_path_rate, noise_shape=noise
-            )
-        return self.add("Add", f"{prefix}add", [x, start])
+        return self.batch_norm(x, f"{block.role}.project_bn")
 
     def convolution(self, x: str, role: str, pad: str = "", activation: str = "linear") -> str:
-        """A convolution; one of stride 2 takes a padding layer before it, called `pad`."""
+        """A convolution; one of stride 2 may take a padding layer before it, called `pad`."""
         layer = self.known[role]
-        if layer.stride > 1:
-            sides = self.padding(layer)
-            *size, channels = self.shapes[x]
-            padded = [side + sum(zeros) for side, zeros in zip(size, sides, strict=True)]
-            x = self.add("ZeroPadding2D", pad, x, shape=[*padded, channels], padding=sides)
+        x, padding = self.padded(x, layer, pad)
         depthwise = layer.kind == "depthwise_conv"
         kernel = "depthwise_initializer" if depthwise else "kernel_initializer"
         options: Config = {kernel: _initializer(INITIALIZER)}
@@ -221,11 +227,21 @@ class _EfficientNet(_Graph):
             shape=[*layer.output_size, layer.out_channels],
             kernel_size=[layer.kernel] * 2,
             strides=[layer.stride] * 2,
-            padding="valid" if layer.stride > 1 else "same",
+            padding=padding,
             use_bias=layer.bias,
             activation=activation,
             **options,
         )
+
+    def padded(self, x: str, layer: Layer, name: str) -> tuple[str, str]:
+        """The input of a convolution, and how that pads it."""
+        if layer.stride == 1:
+            return x, "same"
+        sides = self.padding(layer)
+        *size, channels = self.shapes[x]
+        shape = [side + sum(zeros) for side, zeros in zip(size, sides, strict=True)]
+        x = self.add("ZeroPadding2D", name, x, shape=[*shape, channels], padding=sides)
+        return x, "valid"
 
     def padding(self, layer: Layer) -> list[list[int]]:
         """Zeros for the map that a strided layer sees, which its file fixes for good."""
@@ -234,6 +250,38 @@ class _EfficientNet(_Graph):
         size = inputs[layer.role.rpartition(".")[0]]
         pad = self.dialect.pad
         return [list(pad(side, layer.kernel, layer.stride)) for side in size]
+
+
+class _EfficientNetV2(_EfficientNet):
+    """keras.applications.EfficientNetV2B0 to B3, S, M and L: convolutions pad by themselves."""
+
+    def __init__(self, network: V2Spec):
+        super().__init__(network, keras_applications.V2_NAMES)
+
+    def normalized(self, x: str) -> str:
+        """B0 to B3 see images as the first EfficientNets did, unless their channels are others."""
+        if self.network.name not in SCALED or self.in_channels != len(IMAGENET_MEAN):
+            return self.add("Rescaling", "rescaling", x, scale=1 / 128, offset=-1)
+        x = self.add("Rescaling", "rescaling", x, scale=1 / 255, offset=0.0)
+        mean, variance = IMAGENET_MEAN.tolist(), (IMAGENET_STD**2).tolist()
+        return self.add("Normalization", "normalization", x, axis=[3], mean=mean, variance=variance)
+
+    def padded(self, x: str, layer: Layer, name: str) -> tuple[str, str]:
+        return x, "same"
+
+    def path(self, x: str, block: MapSection, prefix: str) -> str:
+        if isinstance(block, MBConvBlock):
+            return super().path(x, block, prefix)
+        assert isinstance(block, FusedMBConvBlock)
+        if block.has_expansion:
+            x = self.convolution(x, f"{block.role}.expand_conv")
+            x = self.batch_norm(x, f"{block.role}.expand_bn")
+            x = self.activation(x, f"{prefix}expand_activation", "silu")
+        x = self.convolution(x, f"{block.role}.project_conv")
+        x = self.batch_norm(x, f"{block.role}.project_bn")
+        if not block.has_expansion:
+            x = self.activation(x, f"{prefix}project_activation", "silu")
+        return x
 
 
 class _Xception(_Graph):
@@ -321,6 +369,8 @@ class _Xception(_Graph):
 def _graph(network: Network) -> _Graph:
     if isinstance(network, EfficientNetSpec):
         return _EfficientNet(network)
+    if isinstance(network, V2Spec):
+        return _EfficientNetV2(network)
     if isinstance(network, XceptionSpec):
         return _Xception(network)
     raise TypeError(f"keras.applications has no {network.title}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...backends.registry import KERAS
 from ...network import PYTORCH
 from .keras_applications import COUNTED_TENSORS
-from .schema import TENSORFLOW_ORDER, Counters, Form, Layout, same_for
+from .names import Counters
+from .schema import TENSORFLOW_ORDER, Form, Layout, same_for
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5")
 
@@ -26,4 +29,10 @@ KERAS_HUB = Layout(
     },
     expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=KERAS,
+)
+KERAS_HUB_LITE = replace(
+    KERAS_HUB,
+    library="keras-hub (Lite)",
+    presets=("lite0",),
+    dialects=same_for(("lite0",), PYTORCH),
 )

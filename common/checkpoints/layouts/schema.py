@@ -1,26 +1,21 @@
 """What a layout is: data that says under which key, and in which orientation, a tensor is kept.
 
-Templates name the layers of a block; `{S}` is the stage from 0, `{S1}` the stage from 1, `{B}` the
-block in its stage, `{L}` that block as a letter, `{I}` the block in the network, and `{P}` the
-preset.  Block letters end at 26, which is what limits the layouts that use them.
+What it calls the layers is in `names.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import zip_longest
 from types import MappingProxyType
-from typing import ClassVar, Protocol
 
 import numpy as np
 
 from ...images.normalization import Normalization
 from ...network import Dialect, Layer, Network
-from ...spec import TABLE_1, EfficientNetSpec, MBConvBlock
+from .names import LayerNames, Ordered, StagedNames, counted
 
 Axes = tuple[int, ...]
 BY_NAME = "by name"  # stands for the format of a Keras 3 file read by its layers' names
@@ -80,157 +75,6 @@ TENSORFLOW_TENSORS = Tensors(
     *("kernel", "depthwise_kernel", "pointwise_kernel", "bias"),
     *("gamma", "beta", "moving_mean", "moving_variance"),
 )
-
-
-# What stands in the place of each in a file.
-PLACEHOLDERS = {
-    "{P}": r"\w+",
-    "{L}": "[a-z]",
-    **dict.fromkeys(("{S}", "{S1}", "{B}", "{I}"), r"\d+"),
-}
-
-
-class LayerNames(Protocol):
-    """How a file calls layers."""
-
-    def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role."""
-
-    @property
-    def territory(self) -> str | None:
-        """A pattern of the names that only layers of the network's blocks have, if there is one."""
-
-
-@dataclass(frozen=True)
-class EfficientNetNames:
-    """Templates for the names of EfficientNet's layers."""
-
-    stem_conv: str
-    stem_bn: str
-    block: str
-    expanded: Mapping[str, str]
-    head_conv: str
-    head_bn: str
-    classifier: str
-    plain: Mapping[str, str] | None = None  # in blocks without expansion, where they differ
-    headless_without: str = ""  # a prefix that the names of a network without classifier lack
-
-    def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role.
-
-        Raises:
-            TypeError: the network is no EfficientNet.
-        """
-        if not isinstance(network, EfficientNetSpec):
-            raise TypeError(f"{network.title} is no EfficientNet")
-        names = {
-            "stem.conv": self.stem_conv,
-            "stem.bn": self.stem_bn,
-            "head.conv": self.head_conv,
-            "head.bn": self.head_bn,
-            "classifier": self.classifier,
-        }
-        for block in network.blocks:
-            members = self.expanded if block.has_expansion else (self.plain or self.expanded)
-            values = _placeholders(block)
-            for layer in block.layers:
-                member = layer.role.rpartition(".")[2]
-                names[layer.role] = self.block.format(**values) + members[member]
-        lacking = self.headless_without if network.classifier is None else ""
-        return {
-            layer.role: names[layer.role].replace("{P}", network.name).removeprefix(lacking)
-            for layer in network.layers
-        }
-
-    @property
-    def territory(self) -> str:
-        """A pattern of the names that only layers of the network's blocks have."""
-        pattern = re.escape(self.block)
-        for placeholder, found in PLACEHOLDERS.items():
-            pattern = pattern.replace(re.escape(placeholder), found)
-        return pattern
-
-
-def _placeholders(block: MBConvBlock) -> dict[str, str | int]:
-    stage = block.stage - TABLE_1[0].number
-    return {
-        "S": stage,
-        "S1": stage + 1,
-        "B": block.repeat,
-        "L": chr(ord("a") + block.repeat),
-        "I": block.index,
-        "P": "{P}",
-    }
-
-
-@dataclass(frozen=True)
-class Roles:
-    """The canonical roles themselves."""
-
-    territory: ClassVar[None] = None
-
-    def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role."""
-        return {layer.role: layer.role for layer in network.layers}
-
-
-SEPARABLE = "separable_conv2d"  # one layer of Keras for a depthwise and a pointwise convolution
-CLASSES = {
-    "conv": "conv2d",
-    "depthwise_conv": "depthwise_conv2d",
-    "batch_norm": "batch_normalization",
-    "dense": "dense",
-}
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Names by class and order of creation, as Keras 3 gives its weight files.
-
-    A classifier may keep the rest of the network as a layer of its own, under `backbone`.
-    """
-
-    backbone: str = ""
-    territory: ClassVar[None] = None
-
-    def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role."""
-        counts: Counter[str] = Counter()
-        inner = "layers/" if network.classifier is None else f"layers/{self.backbone}"
-        names: dict[str, str] = {}
-        name = ""
-        for layer, following in zip_longest(network.layers, network.layers[1:]):
-            if layer.kind != "pointwise_conv":  # it is of the layer before
-                separable = following is not None and following.kind == "pointwise_conv"
-                kind = SEPARABLE if separable else CLASSES[layer.kind]
-                name = _counted(kind, counts[kind])
-                counts[kind] += 1
-            names[layer.role] = ("layers/" if layer.kind == "dense" else inner) + name
-        return names
-
-
-def _counted(name: str, number: int) -> str:
-    """Keras's name for one of many: the first has no number."""
-    return f"{name}_{number}" if number else name
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """Names by order alone, as Keras 2 gives its TensorFlow checkpoints; `first` is the stem's."""
-
-    name: str  # a template of {number}
-    first: int
-    territory: ClassVar[None] = None
-
-    def layers(self, network: Network) -> dict[str, str]:
-        """The file's name of every layer with weights, by role."""
-        names: dict[str, str] = {}
-        number = self.first - 1
-        for layer in network.layers:
-            if layer.kind != "pointwise_conv":  # it is of the layer before
-                number += 1
-            names[layer.role] = self.name.format(number=number)
-        return names
 
 
 @dataclass(frozen=True)
@@ -302,7 +146,7 @@ class Form:
         for name in self.numbered:
             pattern = re.compile(rf"(?<![^/]){name}(?:_(\d+))?(?=/)")
             found = {int(n or 0) for path in names for n in pattern.findall(path)}
-            ranks = {number: _counted(name, rank) for rank, number in enumerate(sorted(found))}
+            ranks = {number: counted(name, rank) for rank, number in enumerate(sorted(found))}
             for path in names:
                 if places := pattern.search(path):
                     names[path] = pattern.sub(ranks[int(places.group(1) or 0)], path)
@@ -343,7 +187,7 @@ class Form:
         return bool(self.ignored and re.search(self.ignored, path))
 
 
-@lru_cache(maxsize=256)  # a file is tried against every preset in many forms
+@lru_cache(maxsize=512)  # a file is tried against every preset in many forms
 def _keys(form: Form, network: Network) -> Mapping[str, Key]:
     names = form.names.layers(network)
     keys: dict[str, Key] = {}
@@ -378,7 +222,7 @@ def state_dict(names: LayerNames) -> Form:
     """The form of a PyTorch model's weights, whose names alone differ between libraries."""
     return Form(
         names=names,
-        may_end_early=isinstance(names, EfficientNetNames),
+        may_end_early=isinstance(names, StagedNames),
         path="{layer}.{tensor}",
         tensors=PYTORCH_TENSORS,
         orientation=PYTORCH_ORDER,

@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...backends.registry import TORCH
+from ...images.normalization import INCEPTION
+from ...lite import LITE
 from ...network import PYTORCH, TENSORFLOW, Dialect
 from ...spec import PRESETS
 from ..formats.detect import PYTORCH_FILE
 from . import efficientnet_pytorch, timm
-from .schema import EfficientNetNames, Form, Layout, same_for, state_dict
+from .names import StagedNames
+from .schema import Form, Layout, same_for, state_dict
 
 REST = r"^(decoder|segmentation_head|classification_head)\."
 
 
-def _encoder(names: EfficientNetNames, dialect: Dialect) -> Form:
+def _encoder(names: StagedNames, dialect: Dialect) -> Form:
     inside = replace(
         names,
         stem_conv=f"encoder.{names.stem_conv}",
@@ -46,4 +49,15 @@ SMP = Layout(
     expects="RGB / 255, then ImageNet mean and deviation; AdvProp encoders use 0.5",
     framework=TORCH,
     also_read={PYTORCH_FILE: FORMS, "safetensors": FORMS},
+)
+TIMM_FORMS = (FORMS[1],)
+# `timm-tf_efficientnet_lite*` are no more TensorFlow's than the others.
+SMP_LITE = replace(
+    SMP,
+    library="segmentation_models_pytorch (Lite)",
+    presets=LITE.presets,
+    dialects=same_for(LITE.presets, PYTORCH),
+    expects="RGB from -1 to 1: x / 127.5 - 1",
+    normalization=INCEPTION,
+    also_read={PYTORCH_FILE: TIMM_FORMS, "safetensors": TIMM_FORMS},
 )

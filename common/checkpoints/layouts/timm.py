@@ -1,17 +1,24 @@
-"""timm's tf_efficientnet_b0 to b8 and l2, and efficientnet_b0 to b8: the same keys.
+"""timm's EfficientNets, Lite, V2 and EdgeTPU: the same keys with and without the prefix `tf_`.
 
 The two families differ in padding and epsilon only, which no file says.
 """
 
 from __future__ import annotations
 
-from ...backends.registry import TORCH
-from ...network import PYTORCH, TENSORFLOW
-from ...spec import PRESETS
-from ..formats.detect import PYTORCH_FILE
-from .schema import EfficientNetNames, Layout, same_for, state_dict
+from dataclasses import replace
 
-NAMES = EfficientNetNames(
+from ...backends.registry import TORCH
+from ...edgetpu import EDGETPU
+from ...images.normalization import IMAGENET, INCEPTION
+from ...lite import LITE
+from ...network import AUTOML, PYTORCH, TENSORFLOW
+from ...spec import PRESETS
+from ...v2 import SCALED, TABLED
+from ..formats.detect import PYTORCH_FILE
+from .names import StagedNames
+from .schema import Layout, same_for, state_dict
+
+NAMES = StagedNames(
     stem_conv="conv_stem",
     stem_bn="bn1",
     block="blocks.{S}.{B}.",
@@ -34,6 +41,13 @@ NAMES = EfficientNetNames(
         "project_conv": "conv_pw",
         "project_bn": "bn2",
     },
+    fused={
+        "expand_conv": "conv_exp",
+        "expand_bn": "bn1",
+        "project_conv": "conv_pwl",
+        "project_bn": "bn2",
+    },
+    fused_plain={"project_conv": "conv", "project_bn": "bn1"},
     head_conv="conv_head",
     head_bn="bn2",
     classifier="classifier",
@@ -59,4 +73,79 @@ TIMM = Layout(
     forms=FORMS,
     expects="RGB / 255, then ImageNet mean and deviation; ra4_e3600 weights use 0.5",
     framework=TORCH,
+)
+
+# ------------------------------------------------------------------ Lite, V2 and EdgeTPU
+
+MINUS_ONE_TO_ONE = "RGB from -1 to 1: x / 127.5 - 1"
+IMAGENET_EXPECTED = "RGB / 255, then ImageNet mean and deviation"
+
+LITE_TF = replace(
+    TIMM_TF,
+    library="timm (tf_efficientnet_lite*)",
+    presets=LITE.presets,
+    dialects=same_for(LITE.presets, TENSORFLOW),
+    expects=MINUS_ONE_TO_ONE,
+    normalization=INCEPTION,
+)
+V2_SCALED_TF = replace(
+    TIMM_TF,
+    library="timm (tf_efficientnetv2_b*)",
+    presets=SCALED,
+    dialects=same_for(SCALED, AUTOML),
+    expects=f"{IMAGENET_EXPECTED}; weights of 21k classes, and B3's from them, use 0.5",
+)
+V2_TF = replace(
+    TIMM_TF,
+    library="timm (tf_efficientnetv2_*)",
+    presets=TABLED,
+    dialects=same_for(TABLED, AUTOML),
+    expects=MINUS_ONE_TO_ONE,
+    normalization=INCEPTION,
+)
+EDGETPU_NOTES = (
+    "geffnet has the same keys, but its tf_efficientnet_es, em and el compute something else: "
+    "their fused blocks have the stride on the projection",
+)
+EDGETPU_TF = replace(
+    TIMM_TF,
+    library="timm (tf_efficientnet_es, em, el)",
+    presets=EDGETPU.presets,
+    dialects=same_for(EDGETPU.presets, TENSORFLOW),
+    expects=MINUS_ONE_TO_ONE,
+    normalization=INCEPTION,
+    notes=EDGETPU_NOTES,
+)
+LITE_SYMMETRIC = replace(
+    TIMM,
+    library="timm (efficientnet_lite*)",
+    presets=LITE.presets,
+    dialects=same_for(LITE.presets, PYTORCH),
+    expects=IMAGENET_EXPECTED,
+    normalization=IMAGENET,
+)
+V2_SYMMETRIC = replace(
+    TIMM,
+    library="timm (efficientnetv2_*)",
+    presets=TABLED,
+    dialects=same_for(TABLED, PYTORCH),
+    expects=IMAGENET_EXPECTED,
+    normalization=IMAGENET,
+)
+EDGETPU_SYMMETRIC = replace(
+    TIMM,
+    library="timm (efficientnet_es, em, el)",
+    presets=EDGETPU.presets,
+    dialects=same_for(EDGETPU.presets, PYTORCH),
+    expects=IMAGENET_EXPECTED,
+    normalization=IMAGENET,
+)
+TIMM_LINEAGE = (
+    LITE_TF,
+    V2_SCALED_TF,
+    V2_TF,
+    EDGETPU_TF,
+    LITE_SYMMETRIC,
+    V2_SYMMETRIC,
+    EDGETPU_SYMMETRIC,
 )

@@ -1,17 +1,19 @@
-"""torchvision.models.efficientnet_b0 to b7."""
+"""torchvision.models.efficientnet_b0 to b7, and efficientnet_v2_s, m and l."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from ...backends.registry import TORCH
-from ...network import PYTORCH, TORCHVISION_LARGE
+from ...images.normalization import IMAGENET, INCEPTION
+from ...network import PYTORCH, TORCHVISION_LARGE, TORCHVISION_V2
 from ..formats.detect import PYTORCH_FILE
-from .schema import EfficientNetNames, Layout, state_dict
+from .names import StagedNames
+from .schema import Layout, same_for, state_dict
 
 SMALL, LARGE = ("b0", "b1", "b2", "b3", "b4"), ("b5", "b6", "b7")
 
-NAMES = EfficientNetNames(
+NAMES = StagedNames(
     stem_conv="features.0.0",
     stem_bn="features.0.1",
     block="features.{S1}.{B}.block.",
@@ -33,8 +35,15 @@ NAMES = EfficientNetNames(
         "project_conv": "2.0",
         "project_bn": "2.1",
     },
-    head_conv="features.8.0",
-    head_bn="features.8.1",
+    fused={
+        "expand_conv": "0.0",
+        "expand_bn": "0.1",
+        "project_conv": "1.0",
+        "project_bn": "1.1",
+    },
+    fused_plain={"project_conv": "0.0", "project_bn": "0.1"},
+    head_conv="features.{H}.0",
+    head_bn="features.{H}.1",
     classifier="classifier.1",
 )
 FORM = state_dict(NAMES)
@@ -55,4 +64,19 @@ TORCHVISION = Layout(
     also_read={"safetensors": (FEATURES,), PYTORCH_FILE: (FEATURES,)},
     expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=TORCH,
+)
+# Trained there, which is a dialect of its own; L has Google's weights, run in the same way.
+TORCHVISION_V2_SMALL = replace(
+    TORCHVISION,
+    library="torchvision (EfficientNetV2)",
+    presets=("v2-s", "v2-m"),
+    dialects=same_for(("v2-s", "v2-m"), TORCHVISION_V2),
+    normalization=IMAGENET,
+)
+TORCHVISION_V2_L = replace(
+    TORCHVISION_V2_SMALL,
+    presets=("v2-l",),
+    dialects=same_for(("v2-l",), TORCHVISION_V2),
+    expects="RGB from -1 to 1: x / 127.5 - 1",
+    normalization=INCEPTION,
 )

@@ -7,11 +7,12 @@ from dataclasses import replace
 from ...backends.registry import TORCH
 from ...network import TENSORFLOW
 from ..formats.detect import PYTORCH_FILE
-from .schema import EfficientNetNames, Layout, same_for, state_dict
+from .names import StagedNames
+from .schema import Layout, same_for, state_dict
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7")
 
-NAMES = EfficientNetNames(
+NAMES = StagedNames(
     stem_conv="efficientnet.embeddings.convolution",
     stem_bn="efficientnet.embeddings.batchnorm",
     block="efficientnet.encoder.blocks.{I}.",

@@ -16,15 +16,13 @@ from ...network import PYTORCH, TENSORFLOW, Layer, Network, Section
 from ...xception import XCEPTION, ResidualBlock, XceptionSpec
 from ..formats.detect import KERAS_ARCHIVE, PYTORCH_FILE
 from .keras_applications import ATTRIBUTE, COPIES, COUNTED_TENSORS, LEGACY_TENSORS, NESTED_PATH
+from .names import Counters, Ordered, Roles
 from .schema import (
     BY_NAME,
     TENSORFLOW_ORDER,
     TENSORFLOW_TENSORS,
-    Counters,
     Form,
     Layout,
-    Ordered,
-    Roles,
     same_for,
     state_dict,
 )

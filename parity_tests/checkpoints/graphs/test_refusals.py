@@ -85,25 +85,38 @@ def test_tflite_without_weights(tmp_path):
 
 OTHERS = {
     "mobilenetv3_small_100": "looks like MobileNetV3",
-    "efficientnet_lite0": "looks like MobileNetV2 or EfficientNet-Lite",
+    "mobilenetv2_100": "looks like MobileNetV2 or EfficientNet-Lite",
     "mnasnet_100": "looks like MnasNet",
     "mixnet_s": "looks like MixNet",
-    "tf_efficientnetv2_b0": "looks like EfficientNetV2",
+    "efficientnetv2_rw_t": "looks like EfficientNetV2",
     "resnet18": "looks like a ResNet",
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_networks(name, tmp_path):
+def exported(name, path):
+    """A network of timm, by PyTorch's exporter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             timm.create_model(name).eval(),
             torch.zeros(1, 3, 64, 64),
-            str(tmp_path / "x.onnx"),
+            str(path),
             dynamo=False,
             opset_version=OPSET,
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [("efficientnet_lite0", "lite0"), ("tf_efficientnetv2_b0", "v2-b0")]
+)
+def test_later_networks_are_none_of_them(name, preset, tmp_path):
+    exported(name, tmp_path / "x.onnx")
+    assert rosetta.inspect(tmp_path / "x.onnx").preset == preset
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks(name, tmp_path):
+    exported(name, tmp_path / "x.onnx")
     message = line(tmp_path / "x.onnx")
     assert "is a graph of no network that is known here" in message
     assert OTHERS[name] in message

@@ -156,19 +156,19 @@ NETWORKS = (
         )
         for name, have, thread, refused in (
             (
-                "tf_efficientnetv2_s",
-                "EfficientNetV2",
+                "efficientnetv2_rw_t",
+                "EfficientNetV2 of a size that is timm's own",
                 "huggingface/pytorch-image-models#636",
-                ("EfficientNetV2",),
+                ("EfficientNetV2 of another size",),
             ),
             ("resnet50", "ResNet", "", ("ResNet",)),
             ("mixnet_s", "MixNet", "", ("MixNet",)),
             ("vit_tiny_patch16_224", "A vision transformer", "", ("transformer",)),
             (
-                "tf_efficientnet_lite0",
-                "EfficientNet-Lite",
-                "rwightman/gen-efficientnet-pytorch#50",
-                ("Lite",),
+                "mobilenetv2_100",
+                "MobileNetV2",
+                "",
+                ("MobileNetV2",),
             ),
         )
     ),

@@ -1,0 +1,1 @@
+"""Published weights that a package index serves, and photographs that libraries bring along."""
