@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
@@ -61,6 +61,6 @@ def no_tensorflow() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
-    compat, lazy = (import_module(f"tensorboard.{part}") for part in ("compat", "lazy"))
-    version_2 = lazy.lazy_load("tensorboard.compat.tf2")(lambda: import_module("tensorflow"))
-    compat.tf2 = version_2
+    compat: Any = import_module("tensorboard.compat")
+    lazily = import_module("tensorboard.lazy").lazy_load("tensorboard.compat.tf2")
+    compat.tf2 = lazily(lambda: import_module("tensorflow"))
