@@ -4,7 +4,6 @@ There is no paper.  The source is tensorflow/tpu, efficientnet/edgetpu, whose
 efficientnet_edgetpu_builder.py has fused early blocks, no squeeze-and-excitation, and ReLU.  Its
 weights have 1,001 classes, the first of which is the background.
 
-
 Like `spec.py` this imports the standard library only.  Sizes are (height, width) in pixels; rates
 are probabilities.
 """
@@ -28,7 +27,14 @@ from .blocks import (
     resolve_stem,
 )
 from .network import IMAGENET_CLASSES, RELU, TENSORFLOW, Architecture, Dialect, Size
-from .spec import DROP_PATH_RATE, HEAD_CHANNELS, STEM_CHANNELS, scale_channels, scale_layers
+from .spec import (
+    DROP_PATH_RATE,
+    HEAD_CHANNELS,
+    STEM_CHANNELS,
+    Preset,
+    scale_channels,
+    scale_layers,
+)
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,6 @@ STAGES = (
 )
 # fmt: on
 TOTAL_STRIDE = STEM_STRIDE * math.prod(row.stride for row in STAGES)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A released model; `resolution` is that of evaluation, and of training too."""
-
-    name: str
-    width: float
-    depth: float
-    resolution: int
-    dropout: float
 
 
 PRESETS = {

@@ -27,21 +27,10 @@ from .spec import (
     STEM_CHANNELS,
     TABLE_1,
     TOTAL_STRIDE,
+    Preset,
     scale_channels,
     scale_layers,
 )
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A released model; `resolution` is that of evaluation, and of training too."""
-
-    name: str
-    width: float
-    depth: float
-    resolution: int
-    dropout: float
-
 
 PRESETS = {
     preset.name: preset
