@@ -202,7 +202,7 @@ def test_a_head_of_other_classes_is_replaced(folder, tmp_path):
     assert like[0] > 0.9 > like[1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["torch", pytest.param("keras", marks=pytest.mark.slow)])
 def test_shards_are_trained_on(backend, short, tmp_path):
     data = tmp_path / "shards"
     data.mkdir()

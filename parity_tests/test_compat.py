@@ -173,8 +173,8 @@ from parity_tests.peers.operators import declare
 declare()
 import efficientnet_rosetta.torch_impl.loop
 assert "tensorflow" not in sys.modules
-from tensorboard.compat import tf2
-assert tf2.__version__.startswith("2.")
+from tensorboard.plugins.scalar import summary_v2
+assert summary_v2.tf.__version__.startswith("2.")
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

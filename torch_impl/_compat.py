@@ -56,11 +56,12 @@ def no_tensorflow() -> Iterator[None]:
     if "tensorflow" in sys.modules:
         yield
         return
+    compat: Any = import_module("tensorboard.compat")
+    lazily = import_module("tensorboard.lazy").lazy_load("tensorboard.compat.tf2")
+    # Before anything is imported that takes it from there.
+    compat.tf2 = lazily(lambda: import_module("tensorflow"))
     sys.modules[name] = ModuleType(name)
     try:
         yield
     finally:
         del sys.modules[name]
-    compat: Any = import_module("tensorboard.compat")
-    lazily = import_module("tensorboard.lazy").lazy_load("tensorboard.compat.tf2")
-    compat.tf2 = lazily(lambda: import_module("tensorflow"))

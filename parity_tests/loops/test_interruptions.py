@@ -6,8 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.training.interrupt import interruptible
 from efficientnet_rosetta.common.training.run import EPOCHS, STATE, STEPS, Run, Step, read_table
@@ -51,7 +53,8 @@ main()
 def test_a_run_that_is_killed_twice_goes_on_as_if_nothing_had_happened(backend, folder, tmp_path):
     """Once in a step, and once more, when it was resumed, between the files of an epoch."""
     epochs, whole, killed = 3, tmp_path / "whole", tmp_path / "killed"
-    finished(rosetta(*arguments(folder, backend, whole, epochs=epochs)))
+    done = CliRunner().invoke(app, arguments(folder, backend, whole, epochs=epochs))
+    assert done.exit_code == 0, done.output
     program = tmp_path / "killed.py"
     resume = ("train", "--resume", str(killed), "--workers", "0")
     beginnings = {"step": arguments(folder, backend, killed, epochs=epochs), "state": resume}

@@ -100,6 +100,7 @@ fitted("keras", training(Path(sys.argv[1]), epochs=2), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_process_give_the_losses_of_one(folder, tmp_path):
     """Keras's way with several GPUs, here with two halves of a CPU."""
     fitted("keras", training(folder, epochs=2), tmp_path / "one")
