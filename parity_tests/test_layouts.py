@@ -85,8 +85,8 @@ KEYS = {
         "stem.bn.variance": "variables/6",
     },
     ("smp", "torch"): {"stem.conv.weight": "encoder._conv_stem.weight"},
-    ("smp", "torch", 1): {
-        "stages.2.blocks.0.project_conv.weight": "encoder.blocks.0.0.conv_pw.weight"
+    ("zeromodels", BY_NAME): {
+        "stages.2.blocks.0.project_conv.weight": "layers/blocks_0_0_conv2d_2/vars/0"
     },
     ("qubvel", "h5"): {"classifier.bias": "probs/probs/bias:0"},
     ("efficientnet-jax", "npz"): {

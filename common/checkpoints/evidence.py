@@ -28,11 +28,7 @@ FILE_NAMES = {
 
 def possible_dialects(found: Sequence[Reading]) -> tuple[Dialect, ...]:
     """The dialects that the libraries of some readings run."""
-    dialects = [
-        dialect
-        for f in found
-        for dialect in (f.form.dialects or f.layout.dialects.get(f.network.name, ()))
-    ]
+    dialects = [dialect for f in found for dialect in f.layout.dialects.get(f.network.name, ())]
     return tuple(dict.fromkeys(dialects))
 
 

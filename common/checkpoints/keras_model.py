@@ -30,6 +30,7 @@ POOLINGS = {"GlobalAveragePooling2D", "GlobalAvgPool2D"}
 MODELS = {"Functional", "Model", "Sequential"}
 LINEAR = (None, "linear")
 PROBABILITIES = ("softmax", "sigmoid")
+CLASSIFIER_ACTIVATION = "classifier_activation"  # an argument of models, as in keras.applications
 Config = Mapping[str, Any]
 
 
@@ -56,6 +57,8 @@ def classifier_of(checkpoint: Checkpoint, key: str, classes: int) -> Said:
     if checkpoint.model is None:
         return Said()
     layers = list(_nodes(checkpoint.model))
+    if not layers:
+        return _of_class(checkpoint.model)
     nodes = {node.name: node for node in layers}
     dense = [
         node
@@ -67,11 +70,27 @@ def classifier_of(checkpoint: Checkpoint, key: str, classes: int) -> Said:
     named = [node for node in dense if node.name in parts] or dense
     if len(named) != 1:
         return Said()
-    activation, problem = _after(named[0], layers)
-    return Said(activation, problem or _before(named[0], nodes))
+    said = _after(named[0], layers)
+    return Said(said.activation, said.problem or _before(named[0], nodes))
 
 
-def _after(dense: Node, layers: list[Node]) -> tuple[str | None, str | None]:
+def _of_class(model: Config) -> Said:
+    """What a library's own class of models was given as the ending of its classes."""
+    config = model.get("config")
+    if not isinstance(config, Mapping) or CLASSIFIER_ACTIVATION not in config:
+        return Said()
+    return _ending([_activation(config[CLASSIFIER_ACTIVATION])])
+
+
+def _ending(applied: list[str | None]) -> Said:
+    """One activation of all that follow a dense layer, if there is no more than one."""
+    applied = [activation for activation in applied if activation not in LINEAR]
+    if len(applied) > 1 or (applied and applied[0] not in PROBABILITIES):
+        return Said(problem=f"the dense layer ends in {' and '.join(map(str, applied))}")
+    return Said(applied[0] if applied else "linear")
+
+
+def _after(dense: Node, layers: list[Node]) -> Said:
     """The activation that a classifier's outputs go through, its own or that of a layer."""
     following: dict[str, list[Node]] = {}
     for node in layers:
@@ -86,12 +105,9 @@ def _after(dense: Node, layers: list[Node]) -> tuple[str | None, str | None]:
         if node.kind in ("Activation", "Softmax"):
             applied.append("softmax" if node.kind == "Softmax" else _activation(node.config))
         elif node.kind not in TRANSPARENT | MODELS:
-            return None, f"{node.kind} follows the dense layer"
+            return Said(problem=f"{node.kind} follows the dense layer")
         nodes = following.get(node.name, [])
-    applied = [activation for activation in applied if activation not in LINEAR]
-    if len(applied) > 1 or (applied and applied[0] not in PROBABILITIES):
-        return None, f"the dense layer ends in {' and '.join(map(str, applied))}"
-    return (applied[0] if applied else "linear"), None
+    return _ending(applied)
 
 
 def _activation(said: Any) -> str | None:

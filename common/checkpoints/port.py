@@ -30,7 +30,7 @@ from .graphs.recover import GRAPHS
 from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
-from .layouts.keras_graph import config
+from .layouts.keras_graph import model_of
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 NARROW = ("float16", "bfloat16")
@@ -111,7 +111,7 @@ def port(
     layout, format = _target(destination, to, found)
     if dialect is None:
         found = _suited(found, layout, raw)
-    target = _target_network(found, drop_head, classes)
+    target = _target_network(found, layout, drop_head, classes)
     assert found.dialect is not None
     faithful = layout.runs(target.name, found.dialect)
     original = FileRun(found.checkpoint.path, layout.framework, target.dialect, raw, found.prefix)
@@ -206,7 +206,7 @@ def _format(destination: Path, to: str, kinds: Collection[str]) -> str:
 def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
     """The layout of a name that has the network, and the format of the destination in it."""
     preset = found.network.name
-    layout = layout_of(to, preset)
+    layout = layout_of(to, preset, found.dialect)
     if layout is None:
         raise FileError(found.checkpoint.path, f"{to} has no {preset}; choose a layout that does")
     kind = _format(destination, to, layout.forms)
@@ -228,12 +228,18 @@ def _suited(found: Match, layout: Layout, raw: bool) -> Match:
     return match(found.checkpoint.path, fitting[0], raw) if _folded(found) else found
 
 
-def _target_network(found: Match, drop_head: bool, classes: int | None) -> Network:
+def _target_network(found: Match, layout: Layout, drop_head: bool, classes: int | None) -> Network:
     network = found.network
     if found.dialect is not None and found.dialect != network.dialect:
         network = changed(network, dialect=asdict(found.dialect))
     if drop_head:
         return changed(network, num_classes=None)
+    if layout.headless and (classes is not None or network.num_classes is not None):
+        raise FileError(
+            found.checkpoint.path,
+            f"{layout.name} keeps networks without a classifier; leave the classifier out",
+            argument="drop_head",
+        )
     if classes is not None:
         found.refuse_ending("a classifier has nothing to stand on there; leave out classes")
     return network if classes is None else changed(network, num_classes=classes)
@@ -344,16 +350,12 @@ def _arranged(
         **{key: LazyTensor.of(key, array) for key, array in extra.items()},
         **{key.path: weights[name].transposed(key.axes) for name, key in keys.items()},
     }
-    graph = None
-    if format == KERAS_ARCHIVE:  # its library's graph, whatever the weights were trained in
-        theirs = layout.dialects[network.name][0]
-        graph = config(changed(network, dialect=asdict(theirs)), found.activation or "softmax")
     faithful = layout.runs(network.name, network.dialect)
     content = Content(
         tensors=tensors,
         metadata={**_file_metadata(layout, network, faithful, found), **_folded(found)},
         layer_names=_layer_names(form, network),
-        config=graph,
+        config=model_of(layout, network, found.activation) if format == KERAS_ARCHIVE else None,
     )
     return content, list(extra)
 

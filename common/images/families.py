@@ -218,6 +218,13 @@ _KERAS_HUB = Family(
     interpolation=Interpolation("keras-layer", antialias=False),
     source="keras_hub's ImageConverter, as its loader of timm's presets makes it",
 )
+_ZEROMODELS = Family(
+    name="zeromodels",
+    layout="zeromodels",
+    fit=Squash(),
+    interpolation=Interpolation("tensorflow"),
+    source="its image processors; its weights, and what they are normalised by, are timm's",
+)
 # Those of some presets come before those of all.
 _LINEAGE = (
     _TPU_LITE,
@@ -309,6 +316,9 @@ _LINEAGE = (
     replace(_KECAM, name="kecam-v2-b", architecture=_V2, presets=SCALED),
     replace(_KECAM, name="kecam-v2", architecture=_V2, normalization=INCEPTION),
     replace(_KECAM, name="kecam-edgetpu", architecture=_EDGETPU),
+    replace(_ZEROMODELS, name="zeromodels-lite", architecture=_LITE, normalization=INCEPTION),
+    replace(_ZEROMODELS, name="zeromodels-v2-b", architecture=_V2, presets=SCALED),
+    replace(_ZEROMODELS, name="zeromodels-v2", architecture=_V2, normalization=INCEPTION),
     _EFFICIENTNET_JAX_LITE,
     replace(
         _EFFICIENTNET_JAX_LITE,
@@ -380,6 +390,7 @@ FAMILIES = {
         ),
         _KERAS_HUB,
         _KECAM,
+        _ZEROMODELS,
         _EFFICIENTNET_JAX,
         replace(
             _EFFICIENTNET_JAX,

@@ -40,7 +40,7 @@ def noise(side: int = SIDE) -> np.ndarray:
 def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.Module:
     """A model whose batch norms have the statistics of noise, so that no value is lost."""
     size = preset.partition("-")[2]
-    name = {"lite": preset, "v2": f"v2_{size}", "edgetpu": f"e{size}"}[PRESETS[preset].name]
+    name = {"v2": f"v2_{size}", "edgetpu": f"e{size}"}.get(PRESETS[preset].name, preset)
     torch.manual_seed(0)
     model = timm.create_model(f"{prefix}efficientnet{'' if name[0] == 'v' else '_'}{name}")
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
@@ -175,19 +175,41 @@ def test_what_timm_saves_another_library_computes(
     assert np.abs(found - expected).max() < TOLERANCE * expected.std()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(5))
-def test_the_lite_encoder_of_a_segmentation_model(number, tmp_path):
-    """It has timm's keys, and pads as timm's networks without `tf_` do."""
-    torch.manual_seed(0)
-    model = smp.Unet(f"timm-tf_efficientnet_lite{number}", encoder_weights=None)
+ENCODERS = [
+    *((f"lite{n}", "timm-tf_efficientnet_lite{}", "", "pytorch", SIDE, n > 0) for n in range(5)),
+    ("b0", "timm-efficientnet-b{}", "", "pytorch", SIDE, True),
+    ("b1", "timm-efficientnet-b{}", "", "pytorch", SIDE, True),
+    # It pads for this size, whatever it is given.
+    ("b0", "efficientnet-b{}", "tf_", "tensorflow", 224, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("preset", "encoder", "prefix", "dialect", "side"),
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] if slow else [], id=f"{case[1]}-{case[0]}")
+        for *case, slow in ENCODERS
+    ],
+)
+def test_the_encoder_of_a_segmentation_model(preset, encoder, prefix, dialect, side, tmp_path):
+    """It loads what is written for it, has timm's last map, and is read again in the model."""
+    source = of_timm(preset, prefix)
+    torch.save(source.state_dict(), tmp_path / "timm.pth")
+    path = tmp_path / "encoder.pth"
+    done = port(tmp_path / "timm.pth", path, "smp", dialect=dialect, drop_head=True, run=False)
+    assert (done.verified, done.faithful) == (True, True)
+    model = smp.Unet(encoder.format(preset[-1]), encoder_weights=None)
+    model.encoder.load_state_dict(torch.load(path, weights_only=True), strict=True)
     torch.save(model.state_dict(), tmp_path / "unet.pth")
     found = inspect(tmp_path / "unet.pth")
-    assert (found.layouts, found.preset, found.dialect) == (("smp",), f"lite{number}", "pytorch")
-    done = port(tmp_path / "unet.pth", tmp_path / "x.pth", "timm", drop_head=True, run=False)
-    assert done.verified
-    theirs = timm.create_model(f"efficientnet_lite{number}", num_classes=0)
-    theirs.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
+    assert (found.layouts, found.preset, found.dialect) == (("smp",), preset, dialect)
+    assert (found.num_classes, found.fingerprint) == (None, done.fingerprint)
+    images = torch.tensor(noise(side)[:2])
+    with torch.inference_mode():
+        whole = source.double()
+        expected = whole.blocks(whole.bn1(whole.conv_stem(images)))
+        error = (model.double().eval().encoder(images)[-1] - expected).abs().max()
+    assert error < TOLERANCE * expected.std()
 
 
 def stated(value):

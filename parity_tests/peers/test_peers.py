@@ -233,15 +233,12 @@ def test_libraries_on_keras_2(library, others, tmp_path):
 
 def test_the_encoder_of_a_segmentation_model(tmp_path):
     network = resolve("b0", num_classes=None)
-    for name, layout, dialect in (
-        ("efficientnet-b0", "efficientnet-pytorch", "tensorflow"),
-        ("timm-efficientnet-b0", "timm", "pytorch"),
-    ):
+    for name, dialect in (("efficientnet-b0", "tensorflow"), ("timm-efficientnet-b0", "pytorch")):
         model = segmentation_model(name)
         source, encoder = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.pth"
         whole = resolve("b0", num_classes=None, dialect=dialect)
         save(source, whole, weights_of(whole))
-        carry(source, encoder, layout)
+        carry(source, encoder, "smp")
         state = torch.load(encoder, weights_only=True)
         model.encoder.load_state_dict(state, strict=True)
         torch.save(model.state_dict(), tmp_path / "unet.pth")

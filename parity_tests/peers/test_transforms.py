@@ -18,7 +18,7 @@ from efficientnet_rosetta.common.architectures import PRESETS
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.images.families import FAMILIES, family_of
 from efficientnet_rosetta.common.images.fitting import Interpolation, Squash
-from efficientnet_rosetta.common.images.normalization import Normalization
+from efficientnet_rosetta.common.images.normalization import IMAGENET, INCEPTION, Normalization
 from efficientnet_rosetta.common.images.transforms import evaluation_image
 from parity_tests.peers import operators
 
@@ -32,6 +32,15 @@ import torchvision  # noqa: E402
 from transformers import EfficientNetImageProcessor  # noqa: E402
 from transformers.models.efficientnet.image_processing_pil_efficientnet import (  # noqa: E402
     EfficientNetImageProcessorPil,
+)
+from zeromodels.models.efficientnet import (  # noqa: E402
+    EfficientNetImageProcessor as EfficientNetZero,
+)
+from zeromodels.models.efficientnet_lite import (  # noqa: E402
+    EfficientNetLiteImageProcessor as EfficientNetLiteZero,
+)
+from zeromodels.models.efficientnetv2 import (  # noqa: E402
+    EfficientNetV2ImageProcessor as EfficientNetV2Zero,
 )
 
 SAME, FLOAT = 1e-3, 1e-2
@@ -331,6 +340,28 @@ def test_keras_hub(name, converter, side):
     )
     assert (found > SAME).mean() < 1e-4
     assert found.max() < 1 + SAME
+
+
+@pytest.mark.parametrize(
+    ("name", "processor", "stated"),
+    [
+        ("zeromodels", EfficientNetZero, IMAGENET),
+        ("zeromodels-lite", EfficientNetLiteZero, IMAGENET),  # though its weights want 0.5
+        ("zeromodels-v2", EfficientNetV2Zero, INCEPTION),
+        ("zeromodels-v2-b", EfficientNetV2Zero, INCEPTION),  # though they want ImageNet's
+    ],
+)
+def test_zeromodels(name, processor, stated):
+    """Its processors say one normalization for all weights of an architecture."""
+    family = FAMILIES[name]
+    theirs = processor(size=300)
+    assert (theirs.image_mean, theirs.image_std) == (stated.mean, stated.std)
+    fed = replace(family, normalization=stated)
+
+    def transform(pixels):
+        return levels(np.asarray(theirs(pixels))[0].transpose(2, 0, 1), fed)
+
+    assert differences(transform, (300, 300), fed).max() < FLOAT
 
 
 @pytest.mark.parametrize("size", [224, 380])

@@ -191,6 +191,7 @@ FILES: dict[str, dict[str, Make]] = {
         "qubvel_b0.h5": checkpoint("qubvel"),
         "tf_efficientnet_b0.npz": checkpoint("efficientnet-jax"),
         "kecam_b0.h5": hdf5,
+        "zeromodels_b0.weights.h5": checkpoint("zeromodels"),
         "smp_encoder.pth": segmentation,
         "best.safetensors": canonical,
         "exported.onnx": whole_graph,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from ...architectures import changed
 from ...blocks import FusedMBConvBlock, StagedNetwork
 from ...images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from ...network import Layer, MapSection, Network
@@ -18,6 +20,7 @@ from ...v2 import SCALED, V2Spec
 from ...xception import ResidualBlock, SeparableConv, XceptionSpec
 from . import keras_applications
 from .names import LayerNames
+from .schema import Layout
 from .xception import KERAS_NAMES
 
 Config = dict[str, Any]
@@ -43,6 +46,17 @@ def config(network: Network, activation: str = "softmax") -> Config:
             "output_layers": [output, 0, 0],
         },
     }
+
+
+def model_of(layout: Layout, network: Network, activation: str | None) -> Config:
+    """The model that a .keras file of a library has, whatever dialect its weights were trained in.
+
+    `activation` is what the source says its classes end in.
+    """
+    theirs = changed(network, dialect=asdict(layout.dialects[network.name][0]))
+    if layout.model_config is not None:
+        return layout.model_config(theirs, activation)
+    return config(theirs, activation or "softmax")
 
 
 class _Graph(ABC):

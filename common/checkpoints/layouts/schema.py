@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +104,6 @@ class Form:
     another: tuple[str, str] | None = None
     first: int = 0  # {number} of the first tensor
     layer_names: LayerNames | None = None  # what each group of variables is said to belong to
-    dialects: tuple[Dialect, ...] = ()  # where they are not those of the whole layout
     # Layers that Keras numbers through a session, by the first of their names: a file has them
     # from any number on, and this form from zero.
     numbered: tuple[str, ...] = ()
@@ -111,6 +111,7 @@ class Form:
     # numbers too: a file has the first kernel at any of them.
     shifted: str | None = None
     may_end_early: bool = False  # its library keeps networks without their head convolution too
+    written_only: bool = False  # its keys are other libraries' too, as which they are read
 
     def keys(self, network: Network) -> Mapping[str, Key]:
         """Where each canonical tensor of a network is, by its name."""
@@ -246,13 +247,18 @@ class Layout:
     normalization: Normalization | None = None  # where it is that of all its weights
     notes: tuple[str, ...] = ()
     any_network: bool = False  # of any scaling, in any dialect
+    headless: bool = False  # what is written has no classifier
     has_graph: bool = False  # the library's own graph can be written too, and is fed as `expects`
+    # What a .keras file says of a model, given what its classes end in, where the library has a
+    # class for it.
+    model_config: Callable[[Network, str | None], dict[str, Any]] | None = None
     also_read: Mapping[str, tuple[Form, ...]] = field(default_factory=dict)  # by format
 
     def forms_of(self, kind: str) -> tuple[Form, ...]:
         """Every form in which files of a format are read."""
-        written = (self.forms[kind],) if kind in self.forms else ()
-        return (*written, *self.also_read.get(kind, ()))
+        written = self.forms.get(kind)
+        first = () if written is None or written.written_only else (written,)
+        return (*first, *self.also_read.get(kind, ()))
 
     @property
     def formats_read(self) -> tuple[str, ...]:

@@ -1,7 +1,10 @@
-"""segmentation_models_pytorch: the encoder of a segmentation model; read only.
+"""segmentation_models_pytorch: the encoder of a segmentation model.
 
 Its `efficientnet-*` encoders are efficientnet_pytorch's.  Its `timm-efficientnet-*` are timm's,
 with symmetric padding and epsilon 1e-5 whatever weights they hold.
+
+What is read is a whole model, with its decoder.  What is written is an encoder's own weights, which
+have no classifier and no prefix: keys of the library that the encoder is from.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import replace
 from ...backends.registry import TORCH
 from ...images.normalization import INCEPTION
 from ...lite import LITE
-from ...network import PYTORCH, TENSORFLOW, Dialect
+from ...network import PYTORCH, TENSORFLOW
 from ...spec import PRESETS
 from ..formats.detect import PYTORCH_FILE
 from . import efficientnet_pytorch, timm
@@ -19,9 +22,16 @@ from .names import StagedNames
 from .schema import Form, Layout, same_for, state_dict
 
 REST = r"^(decoder|segmentation_head|classification_head)\."
+FORMATS = (PYTORCH_FILE, "safetensors")
+LOAD = "load it with model.encoder.load_state_dict, into an encoder {}"
 
 
-def _encoder(names: StagedNames, dialect: Dialect) -> Form:
+def _written(names: StagedNames) -> dict[str, Form]:
+    form = replace(state_dict(names), may_end_early=False, written_only=True)
+    return dict.fromkeys(FORMATS, form)
+
+
+def _read(names: StagedNames) -> dict[str, tuple[Form, ...]]:
     inside = replace(
         names,
         stem_conv=f"encoder.{names.stem_conv}",
@@ -31,33 +41,40 @@ def _encoder(names: StagedNames, dialect: Dialect) -> Form:
         head_bn=f"encoder.{names.head_bn}",
         classifier=f"encoder.{names.classifier}",
     )
-    return replace(
-        state_dict(inside),
-        marker=REST,
-        dialects=(dialect,),
-    )
+    form = replace(state_dict(inside), marker=REST)
+    return dict.fromkeys(FORMATS, (form,))
 
 
-FORMS = (_encoder(efficientnet_pytorch.NAMES, TENSORFLOW), _encoder(timm.NAMES, PYTORCH))
+WITHOUT_B8 = tuple(name for name in PRESETS if name not in ("b8", "l2"))
 
 SMP = Layout(
     name="smp",
-    library="segmentation_models_pytorch",
-    presets=tuple(PRESETS),
-    dialects=same_for(tuple(PRESETS), TENSORFLOW, PYTORCH),
-    forms={},
+    library="segmentation_models_pytorch (efficientnet-*)",
+    presets=WITHOUT_B8,
+    dialects=same_for(WITHOUT_B8, TENSORFLOW),
+    forms=_written(efficientnet_pytorch.NAMES),
     expects="RGB / 255, then ImageNet mean and deviation; AdvProp encoders use 0.5",
     framework=TORCH,
-    also_read={PYTORCH_FILE: FORMS, "safetensors": FORMS},
+    headless=True,
+    notes=(LOAD.format("efficientnet-*"),),
+    also_read=_read(efficientnet_pytorch.NAMES),
 )
-TIMM_FORMS = (FORMS[1],)
+SMP_TIMM = replace(
+    SMP,
+    library="segmentation_models_pytorch (timm-efficientnet-*)",
+    presets=tuple(PRESETS),
+    dialects=same_for(tuple(PRESETS), PYTORCH),
+    forms=_written(timm.NAMES),
+    notes=(LOAD.format("timm-efficientnet-*"),),
+    also_read=_read(timm.NAMES),
+)
 # `timm-tf_efficientnet_lite*` are no more TensorFlow's than the others.
 SMP_LITE = replace(
-    SMP,
-    library="segmentation_models_pytorch (Lite)",
+    SMP_TIMM,
+    library="segmentation_models_pytorch (timm-tf_efficientnet_lite*)",
     presets=LITE.presets,
     dialects=same_for(LITE.presets, PYTORCH),
-    expects="RGB from -1 to 1: x / 127.5 - 1",
+    expects=timm.MINUS_ONE_TO_ONE,
     normalization=INCEPTION,
-    also_read={PYTORCH_FILE: TIMM_FORMS, "safetensors": TIMM_FORMS},
+    notes=(LOAD.format("timm-tf_efficientnet_lite*"),),
 )
