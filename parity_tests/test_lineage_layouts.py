@@ -74,6 +74,11 @@ DIGESTS = {
         "v2-s": "672 378adac04a5f",
         "v2-b3": "538 1ece4316603e",
     },
+    ("kecam", "h5", 2): {  # on PyTorch
+        "edgetpu-m": "322 76e222d09dc3",
+        "lite0": "247 4f53e2133e70",
+        "v2-b0": "361 119863fe41eb",
+    },
     ("keras-applications", "h5", 1): {
         "v2-b0": "361 f262afe712ab",
         "v2-b3": "538 9e50363c8b9f",

@@ -33,7 +33,7 @@ def run(library: str, preset: str, weights: Path, images: np.ndarray, folder: Pa
     """Run this module in a process of its own; the files of SAVED are in `folder` afterwards."""
     folder.mkdir()
     np.save(folder / "images.npy", images.astype(np.float32))
-    _start(library, preset, str(weights), str(folder))
+    start(__name__, library, preset, str(weights), str(folder))
     return np.load(folder / "logits.npy")
 
 
@@ -41,13 +41,14 @@ def shapes(library: str, preset: str) -> dict[str, tuple[int, ...]]:
     """Keys and shapes of the weights that a library saves."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / SAVED["weights"]
-        _start(library, preset, "", folder)
+        start(__name__, library, preset, "", folder)
         return {key: tensor.shape for key, tensor in formats.read(path).tensors.items()}
 
 
-def _start(*arguments: str) -> None:
+def start(module: str, *arguments: str) -> None:
+    """Run a module in a process whose Keras is Keras 2, and report what it stopped at."""
     done = subprocess.run(
-        [sys.executable, "-m", __name__, *arguments],
+        [sys.executable, "-m", module, *arguments],
         env={**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,

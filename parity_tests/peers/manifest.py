@@ -2,7 +2,7 @@
 
 `python -m parity_tests.peers.manifest` builds every model of every library and writes the files
 again; a library's new release that renames something shows as a difference.  Layouts whose
-libraries cannot be installed (tpu, efficientnet-jax, kecam) have none.
+libraries cannot be installed (tpu, efficientnet-jax) have none; kecam's are in test_kecam.py.
 
 A file has a section for each size, and a line for each layer: its name, and its tensors with their
 shapes.

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from efficientnet_rosetta.common.architectures import PRESETS, resolve
+from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from parity_tests.peers import legacy, operators
+from parity_tests.peers.of_timm import SIDE, noise, of_timm, run_torch
 
 operators.declare()
 
@@ -28,28 +29,8 @@ import timm  # noqa: E402
 import torchvision  # noqa: E402
 from keras_hub.src.utils.timm.convert_efficientnet import convert_backbone_config  # noqa: E402
 
-SIDE = 65  # an odd side, of which the paddings differ
 TOLERANCE = 1e-11  # of the deviation of the logits
 INITIALIZERS = ("kernel_initializer", "depthwise_initializer", "bias_initializer")
-
-
-def noise(side: int = SIDE) -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((8, 3, side, side))
-
-
-def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.Module:
-    """A model whose batch norms have the statistics of noise, so that no value is lost."""
-    size = preset.partition("-")[2]
-    name = {"v2": f"v2_{size}", "edgetpu": f"e{size}"}.get(PRESETS[preset].name, preset)
-    torch.manual_seed(0)
-    model = timm.create_model(f"{prefix}efficientnet{'' if name[0] == 'v' else '_'}{name}")
-    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-        norm.eps = norm.eps if epsilon is None else epsilon
-    with torch.no_grad():
-        model.train()(torch.tensor(noise(), dtype=torch.float32))
-    return model.eval()
 
 
 @dataclass(frozen=True)
@@ -59,11 +40,6 @@ class Target:
     layout: str
     suffix: str
     run: Callable[[str, Path, np.ndarray], np.ndarray]  # preset, file, images (N, C, H, W)
-
-
-def run_torch(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
-    with torch.inference_mode():
-        return model.double().eval()(torch.tensor(images)).numpy()
 
 
 def torchvision_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -70,13 +69,6 @@ def of_form(layout: str, kind: str) -> dict[str, np.ndarray]:
     network = resolve("b0")
     keys = layout_of(layout).forms_of(kind)[0].keys(network)
     return {key.path: weights_of(network)[name].transpose(key.axes) for name, key in keys.items()}
-
-
-def hdf5(path: Path) -> None:
-    """Weights of keras_cv_attention_models."""
-    with h5py.File(path, "w") as file:
-        for key, array in of_form("kecam", "h5").items():
-            file[key] = array
 
 
 def segmentation(path: Path) -> None:
@@ -190,7 +182,7 @@ FILES: dict[str, dict[str, Make]] = {
         "efficientnet-b0/model.ckpt": official,
         "qubvel_b0.h5": checkpoint("qubvel"),
         "tf_efficientnet_b0.npz": checkpoint("efficientnet-jax"),
-        "kecam_b0.h5": hdf5,
+        "kecam_b0.h5": checkpoint("kecam"),
         "zeromodels_b0.weights.h5": checkpoint("zeromodels"),
         "smp_encoder.pth": segmentation,
         "best.safetensors": canonical,

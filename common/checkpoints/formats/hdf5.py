@@ -264,8 +264,8 @@ def write_legacy(
 def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
     encoded = np.array([name.encode() for name in names])
     chunks = -(-encoded.nbytes // ATTRIBUTE_LIMIT)
-    if chunks <= 1:
-        group.attrs[attribute] = encoded
+    if chunks <= 1:  # as Keras 2 has them, in strings of any length: not all readers take others
+        group.attrs[attribute] = encoded.tolist()
         return
     for number, chunk in enumerate(np.array_split(encoded, chunks)):
         group.attrs[f"{attribute}{number}"] = chunk

@@ -1,4 +1,7 @@
-"""keras_cv_attention_models, and keras-efficientnet-v2 before it, as .h5; read only."""
+"""keras_cv_attention_models, and keras-efficientnet-v2 before it, as .h5.
+
+Both run on Keras 2, and load by the names of layers: `model.load_weights(path, by_name=True)`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ...network import AUTOML, PYTORCH, TENSORFLOW, MapSection
 from ...v2 import SCALED, TABLED
 from .keras_applications import LEGACY_TENSORS, NESTED_PATH
 from .names import StagedNames
-from .schema import TENSORFLOW_ORDER, Form, Layout, same_for
+from .schema import PYTORCH_TENSORS, TENSORFLOW_ORDER, Form, Layout, same_for
 
 PRESETS = ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "l2")
 
@@ -61,22 +64,30 @@ class EdgeTPUNames(StagedNames):
         return {**values, "S": stage + 1, "B": repeat - 1 if stage == 0 else repeat}
 
 
-EDGETPU_FORM = replace(FORM, names=EdgeTPUNames(**vars(NAMES)))
+EDGETPU_NAMES = EdgeTPUNames(**vars(NAMES))
+EDGETPU_FORM = replace(FORM, names=EDGETPU_NAMES)
 
 
-def _read(form: Form) -> dict[str, tuple[Form, ...]]:
-    return {"h5": (form, replace(form, path=NESTED_PATH))}
+# What the library saves when it runs on PyTorch: its kernels are turned, its names are not.
+OF_PYTORCH = replace(FORM, tensors=PYTORCH_TENSORS)
 
 
+def _also_read(names: StagedNames) -> dict[str, tuple[Form, ...]]:
+    """A model inside a Sequential, and one on PyTorch."""
+    return {"h5": (replace(FORM, path=NESTED_PATH, names=names), replace(OF_PYTORCH, names=names))}
+
+
+BY_NAME = "give it to load_weights with by_name=True, as the library loads its own"
 KECAM = Layout(
     name="kecam",
     library="keras_cv_attention_models",
     presets=PRESETS,
     dialects=same_for(PRESETS, TENSORFLOW),
-    forms={},
-    also_read=_read(FORM),
+    forms={"h5": FORM},
+    also_read=_also_read(NAMES),
     expects="RGB / 255, then the mean and standard deviation of ImageNet",
     framework=KERAS,
+    notes=(BY_NAME,),
 )
 KECAM_LITE = replace(
     KECAM,
@@ -84,6 +95,7 @@ KECAM_LITE = replace(
     presets=LITE.presets,
     dialects=same_for(LITE.presets, TENSORFLOW),
     expects="what its preprocess_input does; its networks have swish unless told to have relu6",
+    notes=(BY_NAME, "build the model with activation='relu6': without it, it has swish"),
 )
 KECAM_V2_SCALED = replace(
     KECAM,
@@ -104,5 +116,6 @@ KECAM_EDGETPU = replace(
     library="keras_cv_attention_models (EdgeTPU)",
     presets=EDGETPU.presets,
     dialects=same_for(EDGETPU.presets, PYTORCH),
-    also_read=_read(EDGETPU_FORM),
+    forms={"h5": EDGETPU_FORM},
+    also_read=_also_read(EDGETPU_NAMES),
 )

@@ -104,8 +104,8 @@ class Form:
     another: tuple[str, str] | None = None
     first: int = 0  # {number} of the first tensor
     layer_names: LayerNames | None = None  # what each group of variables is said to belong to
-    # Layers that Keras numbers through a session, by the first of their names: a file has them
-    # from any number on, and this form from zero.
+    # Layers that Keras numbers through a session, by the first of their names: a file has those
+    # of one folder from any number on, and this form from zero.
     numbered: tuple[str, ...] = ()
     # A template of {number} that all keys begin with, where what is before the network takes
     # numbers too: a file has the first kernel at any of them.
@@ -123,9 +123,12 @@ class Form:
 
     def stem_pattern(self, network: Network) -> re.Pattern[str] | None:
         """What the key of the first kernel ends in, where it is not the same in every file."""
-        if self.shifted is None:
+        stem = self.stem(network)
+        if self.is_fixed(stem):
             return None
-        head, tail = self._split(self.stem(network))
+        head, tail = self._split(stem)
+        for name in self.numbered:
+            tail = re.sub(rf"(?<![^/]){name}(?:_\d+)?(?=/)", rf"{name}(?:_\\d+)?", tail)
         return re.compile(head + tail + "$")
 
     def _split(self, path: str) -> tuple[str, str]:
@@ -146,11 +149,14 @@ class Form:
         names = {path: path for path in shapes}
         for name in self.numbered:
             pattern = re.compile(rf"(?<![^/]){name}(?:_(\d+))?(?=/)")
-            found = {int(n or 0) for path in names for n in pattern.findall(path)}
-            ranks = {number: counted(name, rank) for rank, number in enumerate(sorted(found))}
-            for path in names:
-                if places := pattern.search(path):
-                    names[path] = pattern.sub(ranks[int(places.group(1) or 0)], path)
+            places = {path: m for path in names if (m := pattern.search(path))}
+            beside: dict[str, set[int]] = {}  # numbers by the folder that they are in
+            for path, place in places.items():
+                beside.setdefault(path[: place.start()], set()).add(int(place[1] or 0))
+            ranks = {folder: sorted(numbers) for folder, numbers in beside.items()}
+            for path, place in places.items():
+                rank = ranks[path[: place.start()]].index(int(place[1] or 0))
+                names[path] = pattern.sub(counted(name, rank), path)
         return names if self.shifted is None else self._unshifted(self.shifted, shapes)
 
     def _unshifted(self, shifted: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:

@@ -18,7 +18,8 @@ from .keras_applications import ATTRIBUTE
 from .names import StagedNames
 from .schema import TENSORFLOW_ORDER, TENSORFLOW_TENSORS, Form, Layout, same_for
 
-IGNORED = r"^global_step$|/(RMSProp|Momentum)(_1)?$"
+# Of the optimizers that the programs know.
+IGNORED = r"^(global_step|beta[12]_power)$|/(RMSProp|Momentum|Adam)(_1)?$"
 NAMES = StagedNames(
     stem_conv="efficientnet-{P}/stem/conv2d",
     stem_bn="efficientnet-{P}/stem/tpu_batch_normalization",
@@ -61,6 +62,8 @@ FORM = Form(
     orientation=TENSORFLOW_ORDER,
     ignored=IGNORED,
     ignored_why="state of the optimizer",
+    # Not named by the program, and so of the second network in a process stem_1 and head_1.
+    numbered=("stem", "head"),
 )
 
 TPU = Layout(
@@ -130,6 +133,7 @@ OBJECTS = replace(
     path=f"{{layer}}/{{tensor}}/{ATTRIBUTE}",
     ignored=r"^(save_counter|optimizer|keras_api)/|/\.OPTIMIZER_SLOT/",
     ignored_why="state of the training",
+    numbered=(),
 )
 
 AUTOML_SCALED = Layout(
