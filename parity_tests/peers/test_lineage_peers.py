@@ -37,12 +37,19 @@ def noise(side: int = SIDE) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((8, 3, side, side))
 
 
+def timm_name(preset: str) -> str:
+    """What timm calls a preset."""
+    size = preset.partition("-")[2].replace("-", "_")
+    if size == "test":
+        return "test_efficientnet"
+    family = {"lite": f"_{preset}", "edgetpu": f"_e{size}"}.get(PRESETS[preset].name, f"v2_{size}")
+    return f"efficientnet{family}"
+
+
 def of_timm(preset: str, prefix: str, epsilon: float | None = None) -> torch.nn.Module:
     """A model whose batch norms have the statistics of noise, so that no value is lost."""
-    size = preset.partition("-")[2]
-    name = {"lite": preset, "v2": f"v2_{size}", "edgetpu": f"e{size}"}[PRESETS[preset].name]
     torch.manual_seed(0)
-    model = timm.create_model(f"{prefix}efficientnet{'' if name[0] == 'v' else '_'}{name}")
+    model = timm.create_model(prefix + timm_name(preset))
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -110,7 +117,7 @@ def keras_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def keras_hub_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
-    config = convert_backbone_config({"architecture": f"efficientnet_{preset}"})
+    config = convert_backbone_config({"architecture": timm_name(preset)})
     backbone = keras_hub.models.EfficientNetBackbone(**config)
     model = keras_hub.models.EfficientNetImageClassifier(backbone=backbone, num_classes=1000)
     model.load_weights(path)

@@ -9,7 +9,7 @@ from .keras_applications import (
     KERAS_APPLICATIONS_V2,
     KERAS_APPLICATIONS_V2_SCALED,
 )
-from .keras_hub import KERAS_HUB, KERAS_HUB_LITE
+from .keras_hub import KERAS_HUB, KERAS_HUB_EDGETPU, KERAS_HUB_LITE, KERAS_HUB_V2
 from .monai import MONAI
 from .qubvel import QUBVEL
 from .schema import Form, Key, Layout
@@ -40,6 +40,8 @@ LAYOUTS = (
     KERAS_APPLICATIONS_XCEPTION,
     KERAS_HUB,
     KERAS_HUB_LITE,
+    KERAS_HUB_EDGETPU,
+    KERAS_HUB_V2,
     KERAS_HUB_XCEPTION,
     TPU,
     TPU_LITE,
