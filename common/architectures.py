@@ -17,10 +17,12 @@ from .lite import LITE
 from .network import Architecture, Dialect, Network
 from .spec import EFFICIENTNET
 from .v2 import V2
+from .v2_rw import V2_RW
 from .xception import XCEPTION
 
 ARCHITECTURES = {
-    architecture.name: architecture for architecture in (EFFICIENTNET, LITE, V2, EDGETPU, XCEPTION)
+    architecture.name: architecture
+    for architecture in (EFFICIENTNET, LITE, V2, V2_RW, EDGETPU, XCEPTION)
 }
 PRESETS: dict[str, Architecture] = {
     preset: architecture

@@ -2,7 +2,8 @@
 
 `spec.py` is the paper's own network, and reads beside it without this file.  Those that came after
 it leave something out of its block or melt two of its convolutions into one: Lite (`lite.py`), V2
-(`v2.py`) and EdgeTPU (`edgetpu.py`).  Like the specifications this knows no framework.
+(`v2.py`, and timm's own in `v2_rw.py`) and EdgeTPU (`edgetpu.py`).  Like the specifications this
+knows no framework.
 
 Sizes are (height, width) in pixels; rates are probabilities.
 """
@@ -60,7 +61,7 @@ class StageBlock(MapSection):
 
     @property
     def has_expansion(self) -> bool:
-        """Whether its first convolution makes more channels than there were."""
+        """Whether an expansion is its first convolution."""
         return self.expand_ratio != 1
 
     @property
@@ -114,6 +115,16 @@ class FusedMBConvBlock(StageBlock):
         expand = Layer(f"{role}.expand_conv", "conv", self.in_channels, inner, size, *spatial)
         project = Layer(f"{role}.project_conv", "conv", inner, outer, size, 1)
         return (*with_bn(expand), self.activation, *with_bn(project))
+
+
+@dataclass(frozen=True)
+class ProjectedMBConvBlock(FusedMBConvBlock):
+    """Fused-MBConv that ends in a projection even where its first convolution expands nothing."""
+
+    @property
+    def has_expansion(self) -> bool:
+        """Always, if only by name: there are both convolutions."""
+        return True
 
 
 @dataclass(frozen=True, repr=False)

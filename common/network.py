@@ -23,6 +23,7 @@ from .errors import UsageError
 
 Size = tuple[int, int]
 Padding = tuple[int, int]
+Rule = Literal["same", "symmetric"]  # by which a layer pads
 
 
 # ------------------------------------------------------------------ numerics dialects
@@ -45,24 +46,33 @@ class Dialect:
 
     `epsilon` is added to the batch-norm variance; `momentum` is the share of the running
     statistics that is *kept* at a training step (PyTorch states the share that is replaced).
+    `padding` is one rule for all layers, or "mixed": SAME in depthwise convolutions only.
     """
 
     name: str
-    padding: Literal["same", "symmetric"]
+    padding: Rule | Literal["mixed"]
     epsilon: float
     momentum: float
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise UsageError(f"the name of a dialect is {self.name!r}; it must be text")
-        if self.padding not in ("same", "symmetric"):
-            raise UsageError(f"padding is {self.padding!r}; it must be 'same' or 'symmetric'")
+        if self.padding not in ("same", "symmetric", "mixed"):
+            raise UsageError(
+                f"padding is {self.padding!r}; it must be 'same', 'symmetric' or 'mixed'"
+            )
         positive("epsilon", self.epsilon)
         rate("momentum", self.momentum)
 
-    def pad(self, size: int, kernel: int, stride: int) -> Padding:
-        """Zeros (before, after) an axis of `size` pixels for a convolution."""
-        if self.padding == "same":
+    def rule(self, kind: str) -> Rule:
+        """How layers of a kind are padded: a "depthwise_conv", or any other."""
+        if self.padding != "mixed":
+            return self.padding
+        return "same" if kind == "depthwise_conv" else "symmetric"
+
+    def pad(self, size: int, kernel: int, stride: int, kind: str) -> Padding:
+        """Zeros (before, after) an axis of `size` pixels for a layer of a kind."""
+        if self.rule(kind) == "same":
             return same_padding(size, kernel, stride)
         return symmetric_padding(kernel)
 
@@ -78,10 +88,12 @@ TORCHVISION_LARGE = Dialect("torchvision-large", padding="symmetric", epsilon=1e
 AUTOML = Dialect("automl", padding="same", epsilon=1e-3, momentum=0.9)
 # torchvision's EfficientNetV2, trained there.
 TORCHVISION_V2 = Dialect("torchvision-v2", padding="symmetric", epsilon=1e-3, momentum=0.9)
+# KerasHub's EdgeTPU and V2: timm's weights were trained with symmetric padding everywhere.
+KERAS_HUB_MIXED = Dialect("keras-hub-mixed", padding="mixed", epsilon=1e-5, momentum=0.9)
 
 DIALECTS = {
     dialect.name: dialect
-    for dialect in (TENSORFLOW, PYTORCH, TORCHVISION_LARGE, AUTOML, TORCHVISION_V2)
+    for dialect in (TENSORFLOW, PYTORCH, TORCHVISION_LARGE, AUTOML, TORCHVISION_V2, KERAS_HUB_MIXED)
 }
 IMAGENET_CLASSES = 1000
 

@@ -35,6 +35,8 @@ class Conv:
     Without padding: (N, floor((H - k) / s) + 1, floor((W - k) / s) + 1, C').
     """
 
+    kind = "conv"
+
     def __init__(
         self,
         filters: int,
@@ -44,7 +46,9 @@ class Conv:
         name: str,
         padded: bool = True,
     ):
-        self.pad, padding = _padding(kernel, stride, dialect, name) if padded else (None, "valid")
+        self.pad, padding = None, "valid"
+        if padded:
+            self.pad, padding = _padding(kernel, stride, dialect, self.kind, name)
         self.conv = layers.Conv2D(
             filters,
             kernel,
@@ -63,8 +67,10 @@ class Conv:
 class DepthwiseConv(Conv):
     """One filter per channel, without bias: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C)."""
 
+    kind = "depthwise_conv"
+
     def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
-        self.pad, padding = _padding(kernel, stride, dialect, name)
+        self.pad, padding = _padding(kernel, stride, dialect, self.kind, name)
         self.conv = layers.DepthwiseConv2D(
             kernel,
             stride,
@@ -77,11 +83,11 @@ class DepthwiseConv(Conv):
 
 
 def _padding(
-    kernel: int, stride: int, dialect: Dialect, name: str
+    kernel: int, stride: int, dialect: Dialect, kind: str, name: str
 ) -> tuple[layers.Layer | None, str]:
     """The layer that pads before a convolution, if any, and the convolution's own padding."""
     # step: pad
-    if dialect.padding == "same" or stride == 1:
+    if dialect.rule(kind) == "same" or stride == 1:
         # Keras pads a map of any size by itself.
         return None, "same"
     if kernel == 1:
@@ -100,7 +106,7 @@ class MaxPool:
 
     def __init__(self, kernel: int, stride: int, dialect: Dialect, name: str):
         # step: pool
-        self.same = dialect.padding == "same"
+        self.same = dialect.rule("max_pool") == "same"
         self.border = symmetric_padding(kernel)
         self.pool = layers.MaxPooling2D(
             kernel,

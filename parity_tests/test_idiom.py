@@ -18,6 +18,7 @@ SCALINGS = {
     "efficientnet": SHALLOW,
     "lite": LITTLE,
     "v2": LITTLE,
+    "v2_rw": LITTLE,
     "edgetpu": LITTLE,
     "xception": {"width": 0.25, "middle_blocks": 2},
 }
@@ -26,7 +27,8 @@ SCALINGS = {
 SLOW = pytest.mark.slow
 # One of what is made of the later blocks, and all of it in the slow tests.
 MODELS = [
-    pytest.param(name, marks=[SLOW] if name in ("lite", "v2") else []) for name in ARCHITECTURES
+    pytest.param(name, marks=[SLOW] if name in ("lite", "v2", "v2_rw") else [])
+    for name in ARCHITECTURES
 ]
 SAVED = [
     [
@@ -34,7 +36,11 @@ SAVED = [
         "edgetpu-pytorch",
     ],
     pytest.param(
-        [f"{name}-{dialect}" for name in ("lite", "v2", "edgetpu") for dialect in FAMILIES],
+        [
+            f"{name}-{dialect}"
+            for name in ("lite", "v2", "v2_rw", "edgetpu")
+            for dialect in FAMILIES
+        ],
         marks=SLOW,
     ),
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common import edgetpu, lite, v2
+from efficientnet_rosetta.common import edgetpu, lite, v2, v2_rw
 from efficientnet_rosetta.common.architectures import ARCHITECTURES, PRESETS, changed, resolve
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import get_backend
@@ -30,14 +30,16 @@ from parity_tests.support import (
     weights_of,
 )
 
-LINEAGE = [*lite.PRESETS, *v2.PRESETS, *edgetpu.PRESETS]
+LINEAGE = [*lite.PRESETS, *v2.PRESETS, *v2_rw.PRESETS, *edgetpu.PRESETS]
 SLOW = pytest.mark.slow
 # Padding as the original programs have it, and as PyTorch's libraries do.
 PADDINGS = ("tensorflow", "pytorch")
+MIXED = (*v2_rw.PRESETS, *edgetpu.PRESETS)  # as KerasHub does
 
 # Trainable parameters, running values, and multiply-accumulates by the side of the image.  Source:
 # the programs in tensorflow/tpu (7dc921f) and google/automl (6a54c87), with which
-# keras.applications, torchvision and timm agree; of EdgeTPU with 1,000 classes, as in timm.
+# keras.applications, torchvision and timm agree; of EdgeTPU with 1,000 classes, as in timm.  Of
+# timm's own V2s: counted of its live models (1.0.31).
 # fmt: off
 GOLDEN = {
     "lite0":     (4_652_008,   42_016,  {224: 385_187_552}),
@@ -53,6 +55,10 @@ GOLDEN = {
     "v2-m":      (54_139_356,  292_032, {384: 15_736_775_680, 480: 24_582_460_384}),
     "v2-l":      (118_515_272, 512_576, {384: 35_899_418_624, 480: 56_079_699_008}),
     "v2-xl":     (208_119_808, 777_024, {384: 52_529_254_400, 512: 93_353_451_520}),
+    "v2-rw-t":   (13_649_388,  119_024, {224: 1_912_879_840, 288: 3_159_953_120}),
+    "v2-rw-s":   (23_941_296,  160_848, {288: 4_862_701_312, 384: 8_640_282_112}),
+    "v2-rw-m":   (53_236_442,  307_232, {320: 12_627_417_344, 416: 21_332_303_888}),
+    "v2-test":   (356_196,     2_528,   {160: 57_304_256}),
     "edgetpu-s": (5_438_392,   51_440,  {224: 1_788_731_008}),
     "edgetpu-m": (6_899_496,   67_808,  {240: 3_013_321_088}),
     "edgetpu-l": (10_589_712,  92_208,  {300: 7_936_082_848}),
@@ -73,6 +79,10 @@ RESOLVED = {
     "v2-m":  (24, [24, 48, 80, 160, 176, 304, 512],     [3, 5, 5, 7, 14, 18, 5],      1280, 0.3),
     "v2-l":  (32, [32, 64, 96, 192, 224, 384, 640],     [4, 7, 7, 10, 19, 25, 7],     1280, 0.4),
     "v2-xl": (32, [32, 64, 96, 192, 256, 512, 640],     [4, 8, 8, 16, 24, 32, 8],     1280, 0.4),
+    "v2-rw-t": (24, [24, 40, 48, 104, 128, 208],        [2, 4, 4, 6, 9, 14],          1024, 0.2),
+    "v2-rw-s": (24, [24, 48, 64, 128, 160, 272],        [2, 4, 4, 6, 9, 15],          1792, 0.2),
+    "v2-rw-m": (32, [32, 56, 80, 152, 192, 328],        [3, 5, 5, 8, 15, 24],         2152, 0.2),
+    "v2-test": (24, [16, 24, 32, 48, 64],               [1, 1, 1, 1, 1],              256,  0.2),
     "edgetpu-s": (32, [24, 32, 48, 96, 144, 192],       [1, 2, 4, 5, 4, 2],           1280, 0.2),
     "edgetpu-m": (32, [24, 32, 48, 96, 144, 192],       [2, 3, 5, 6, 5, 3],           1280, 0.2),
     "edgetpu-l": (40, [32, 40, 56, 112, 176, 232],      [2, 3, 6, 7, 6, 3],           1536, 0.3),
@@ -83,6 +93,9 @@ SQUEEZED = {
     "v2-b0": [(12, 24), (24, 28), (28, 48)],
     "v2-s": [(16, 32), (32, 40), (40, 64)],
     "v2-m": [(20, 40), (40, 44), (44, 76), (76, 128)],
+    "v2-rw-t": [(12, 26), (26, 32), (32, 52)],
+    "v2-rw-m": [(20, 38), (38, 48), (48, 82)],
+    "v2-test": [(8,), (12,)],
 }
 
 
@@ -97,10 +110,9 @@ def rosetta(*arguments):
 
 def test_the_presets_are_those_of_the_tables():
     assert list(GOLDEN) == list(RESOLVED) == LINEAGE
-    assert list(ARCHITECTURES) == ["efficientnet", "lite", "v2", "edgetpu", "xception"]
-    assert [name for name, found in PRESETS.items() if found.name in ("lite", "v2", "edgetpu")] == (
-        LINEAGE
-    )
+    later = ["lite", "v2", "v2_rw", "edgetpu"]
+    assert list(ARCHITECTURES) == ["efficientnet", *later, "xception"]
+    assert [name for name, found in PRESETS.items() if found.name in later] == LINEAGE
 
 
 @pytest.mark.parametrize("preset", GOLDEN)
@@ -126,7 +138,12 @@ def test_stages_are_those_of_the_original_programs(preset):
 
 @pytest.mark.parametrize(
     ("preset", "activation", "dialect"),
-    [("lite0", RELU6, "tensorflow"), ("v2-s", SWISH, "automl"), ("edgetpu-s", RELU, "tensorflow")],
+    [
+        ("lite0", RELU6, "tensorflow"),
+        ("v2-s", SWISH, "automl"),
+        ("v2-rw-s", SWISH, "pytorch"),
+        ("edgetpu-s", RELU, "tensorflow"),
+    ],
 )
 def test_activation_and_dialect_are_the_networks(preset, activation, dialect):
     network = resolve(preset)
@@ -149,9 +166,29 @@ def test_the_first_stage_of_edgetpu_declares_another_input_and_has_no_skip():
 
 
 def test_v2_has_a_skip_in_its_first_block_where_shapes_allow_it():
-    for preset in v2.PRESETS:
+    for preset in (*v2.PRESETS, *v2_rw.PRESETS):
         first = resolve(preset).blocks[0]
-        assert first.has_skip == (preset in ("v2-s", "v2-m", "v2-l", "v2-xl"))
+        assert first.has_skip == (preset not in (*v2.SCALED, "v2-test"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "layers"),
+    [
+        ("v2-s", ["project_conv", "project_bn"]),
+        ("v2-rw-t", ["project_conv", "project_bn"]),
+        ("v2-rw-s", ["expand_conv", "expand_bn", "project_conv", "project_bn"]),
+        ("v2-rw-m", ["expand_conv", "expand_bn", "project_conv", "project_bn"]),
+        ("v2-test", ["project_conv", "project_bn"]),
+    ],
+)
+def test_what_is_fused_without_expansion_keeps_its_projection_in_two_networks(preset, layers):
+    """Which no activation follows, where there is one."""
+    for block in resolve(preset).stages[2]:
+        assert (block.expand_ratio, block.expanded_channels) == (1, block.in_channels)
+        assert [layer.role.rpartition(".")[2] for layer in block.layers] == layers
+        kernels = [layer.kernel for layer in block.layers if layer.kind == "conv"]
+        assert kernels == [3, 1][: len(kernels)]
+        assert (block.path[-1] == SWISH) == (len(kernels) == 1)
 
 
 @pytest.mark.parametrize("preset", SQUEEZED)
@@ -179,6 +216,7 @@ def test_every_part_follows_from_the_one_before(preset):
     [
         ("lite0", {"middle_blocks": 2}, "EfficientNetLite has no middle_blocks; leave it out"),
         ("v2-s", {"table": "xs"}, "unknown table 'xs'; choose from b0, s, m, l, xl"),
+        ("v2-rw-s", {"table": "l"}, "unknown table 'l'; choose from t, s, m, test"),
         ("v2-s", {"width": 0}, "width is 0; it must be a positive number"),
         ("edgetpu-s", {"table": "s"}, "EfficientNetEdgeTPU has no table; leave it out"),
         ("edgetpu-s", {"resolution": 16}, "resolution is 16; each side must be"),
@@ -205,29 +243,40 @@ def agree(network, batch=2, graphs=True):
         assert found.agrees, (backend, found.first_divergence)
 
 
-@pytest.mark.parametrize("dialect", PADDINGS)
+def padded(presets):
+    """Presets, each in every padding that somebody computes it with."""
+    mixed = ("keras-hub-mixed",)
+    return [
+        (preset, dialect)
+        for preset in presets
+        for dialect in (*PADDINGS, *(mixed if preset in MIXED else ()))
+    ]
+
+
+NETWORKS = [
+    (("lite0", "v2-s", "edgetpu-s"), LITTLE, []),
+    (("v2-rw-s", "v2-b0", "v2-m"), LITTLE, [SLOW]),
+    (("edgetpu-m",), {"width": 0.25}, [SLOW]),
+    (("lite0", "v2-b0", "v2-test", "edgetpu-s"), {}, [SLOW]),
+]
+
+
 @pytest.mark.parametrize("size", [64, 65])
 @pytest.mark.parametrize(
-    ("preset", "scaling"),
+    ("preset", "dialect", "scaling"),
     [
-        ("lite0", LITTLE),
-        ("v2-s", LITTLE),
-        ("edgetpu-s", LITTLE),
-        pytest.param("edgetpu-m", {"width": 0.25}, marks=SLOW),
-        pytest.param("v2-b0", LITTLE, marks=SLOW),
-        pytest.param("v2-m", LITTLE, marks=SLOW),
-        pytest.param("v2-b0", {}, marks=SLOW),
-        pytest.param("lite0", {}, marks=SLOW),
-        pytest.param("edgetpu-s", {}, marks=SLOW),
+        pytest.param(preset, dialect, scaling, marks=marks)
+        for presets, scaling, marks in NETWORKS
+        for preset, dialect in padded(presets)
     ],
 )
-def test_the_frameworks_agree_at_even_and_odd_sizes(preset, scaling, size, dialect):
-    agree(resolve(preset, resolution=size, dialect=dialect, **scaling), graphs=size == 65)
+def test_the_frameworks_agree_at_even_and_odd_sizes(preset, dialect, scaling, size):
+    network = resolve(preset, resolution=size, dialect=dialect, **scaling)
+    agree(network, graphs=size == 64)  # where the paddings differ
 
 
 @SLOW
-@pytest.mark.parametrize("dialect", PADDINGS)
-@pytest.mark.parametrize("preset", LINEAGE)
+@pytest.mark.parametrize(("preset", "dialect"), padded(LINEAGE))
 def test_native_resolution(preset, dialect):
     resolution = 256 if preset in ("v2-l", "v2-xl") else None  # float64 takes too much memory
     alone(agree, resolve(preset, dialect=dialect, resolution=resolution), 1)
@@ -241,6 +290,7 @@ def test_native_resolution(preset, dialect):
         ("edgetpu-s", {"num_classes": 1001, "dialect": "torchvision-v2"}),
         pytest.param("lite0", {"width": 1.3, "depth": 1.2, "in_channels": 4}, marks=SLOW),
         pytest.param("v2-b0", {"table": "m", "width": 0.3, "depth": 0.3}, marks=SLOW),
+        pytest.param("v2-test", {"table": "m", "width": 0.3, "depth": 0.3}, marks=SLOW),
     ],
 )
 def test_free_scaling(preset, options):
@@ -303,7 +353,7 @@ def test_values_are_of_order_one_and_logits_depend_on_the_image(preset, monkeypa
 # ------------------------------------------------------------------ files and commands
 
 
-@pytest.mark.parametrize("preset", ["lite0", "v2-s", "edgetpu-s"])
+@pytest.mark.parametrize("preset", ["lite0", "v2-s", "v2-rw-s", "edgetpu-s"])
 def test_a_file_says_which_network_it_holds(preset, tmp_path):
     network = resolve(preset, resolution=64, **LITTLE)
     path = tmp_path / "small.safetensors"
@@ -318,6 +368,28 @@ def test_a_file_says_which_network_it_holds(preset, tmp_path):
         assert (found.network, found.dialect) == (network, network.dialect)
         for name, tensor in found.weights.items():
             assert (tensor.read() == weights_of(network)[name]).all(), name
+
+
+@pytest.mark.parametrize(
+    ("preset", "backend", "size", "possible"),
+    [
+        ("edgetpu-s", "torch", 64, ["keras-hub-mixed"]),
+        pytest.param("edgetpu-s", "keras", 64, ["keras-hub-mixed"], marks=SLOW),
+        pytest.param("v2-rw-t", "torch", 64, ["keras-hub-mixed"], marks=SLOW),
+        pytest.param("edgetpu-s", "torch", 65, ["pytorch", "keras-hub-mixed"], marks=SLOW),
+        pytest.param("edgetpu-s", "keras", 65, ["pytorch", "keras-hub-mixed"], marks=SLOW),
+    ],
+)
+def test_a_graph_of_mixed_padding_is_known_by_what_it_computes(
+    preset, backend, size, possible, tmp_path
+):
+    """At sizes of which all paddings are alike, it could as well be symmetric."""
+    network = resolve(preset, resolution=size, dialect="keras-hub-mixed")
+    (tmp_path / "x.onnx").write_bytes(exported(backend, network, False).source)
+    found = recover(tmp_path / "x.onnx", "onnx")
+    assert found.network.name == preset
+    assert [dialect.name for dialect in found.dialects] == possible
+    assert found.dialect == (network.dialect if len(possible) == 1 else None)
 
 
 @SLOW

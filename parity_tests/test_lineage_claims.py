@@ -15,6 +15,7 @@ SMALL = {
     "v2-s": {"width": 0.25, "depth": 0.1},
     "edgetpu-s": {"width": 0.25, "depth": 0.3},
     "v2-b0": {"width": 0.25, "depth": 0.5},
+    "v2-rw-s": {"width": 0.25, "depth": 0.1},
 }
 # At once: what a block computes, and of one network how it is trained.
 COMPUTED = (claims.forward, claims.gradients, claims.initialisation)

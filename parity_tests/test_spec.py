@@ -86,7 +86,7 @@ def test_every_block_follows_from_the_one_before(preset):
 
 COMMON = Path(spec.__file__).parent
 KNOWN_TO_EACH_OTHER = {
-    *("network", "spec", "blocks", "lite", "v2", "edgetpu", "xception"),
+    *("network", "spec", "blocks", "lite", "v2", "v2_rw", "edgetpu", "xception"),
     *("errors", "architectures"),
     *("_util.arguments", "_util.resolving", "_util.one_line"),
     "arguments",  # from within _util
@@ -180,8 +180,20 @@ def test_dialects():
     assert (large.padding, large.epsilon, large.momentum) == ("symmetric", 1e-3, 0.99)
     assert DIALECTS["torchvision-v2"].momentum == 0.9
     assert (AUTOML.padding, AUTOML.epsilon, AUTOML.momentum) == ("same", 1e-3, 0.9)
-    newer = ("torchvision-large", "automl", "torchvision-v2")
+    mixed = DIALECTS["keras-hub-mixed"]
+    assert (mixed.padding, mixed.epsilon, mixed.momentum) == ("mixed", 1e-5, 0.9)
+    newer = ("torchvision-large", "automl", "torchvision-v2", "keras-hub-mixed")
     assert tuple(DIALECTS) == ("tensorflow", "pytorch", *newer)
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise_conv", "max_pool"])
+def test_mixed_padding_is_same_in_depthwise_convolutions_alone(kind):
+    rule = "same" if kind == "depthwise_conv" else "symmetric"
+    assert DIALECTS["keras-hub-mixed"].rule(kind) == rule
+    assert (TENSORFLOW.rule(kind), PYTORCH.rule(kind)) == ("same", "symmetric")
+    ends = {"same": (0, 1), "symmetric": (1, 1)}  # of a map of 64 pixels
+    for dialect in DIALECTS.values():
+        assert dialect.pad(64, 3, 2, kind) == ends[dialect.rule(kind)]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +248,7 @@ def test_a_resolved_network_cannot_be_changed():
 @pytest.mark.parametrize(
     "module",
     [
-        *("spec", "blocks", "lite", "v2", "edgetpu", "xception"),
+        *("spec", "blocks", "lite", "v2", "v2_rw", "edgetpu", "xception"),
         *("network", "architectures", "counting", "errors"),
         *("_util/arguments", "_util/resolving"),
     ],

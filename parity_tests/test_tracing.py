@@ -109,7 +109,8 @@ def test_a_missing_operation_is_found_from_either_side():
 def test_padding_is_found_at_the_edges_of_the_map():
     def replicating(self, x):
         (kernel, _), (stride, _) = self.kernel_size, self.stride
-        rows, columns = (self.dialect.pad(side, kernel, stride) for side in x.shape[2:])
+        window = kernel, stride, self.kind
+        rows, columns = (self.dialect.pad(side, *window) for side in x.shape[2:])
         x = F.pad(x, (*columns, *rows), mode="replicate")
         return F.conv2d(x, self.weight, None, stride, groups=self.groups)
 

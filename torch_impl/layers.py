@@ -16,15 +16,15 @@ ACTIVATIONS = {"swish": F.silu, "relu": F.relu, "relu6": F.relu6}
 
 
 def _padded(
-    x: Tensor, kernel: int, stride: int, dialect: Dialect, value: float = 0.0
+    x: Tensor, kernel: int, stride: int, dialect: Dialect, kind: str, value: float = 0.0
 ) -> tuple[Tensor, tuple[int, int]]:
     """A map (N, C, H, W) as far as it must be padded beforehand, and what is left to pad evenly."""
     # step: pad
     # PyTorch has no SAME padding where there is a stride:
     # it depends on the size of the map.
     height, width = x.shape[2:]
-    top, bottom = dialect.pad(height, kernel, stride)
-    left, right = dialect.pad(width, kernel, stride)
+    top, bottom = dialect.pad(height, kernel, stride, kind)
+    left, right = dialect.pad(width, kernel, stride, kind)
     if (top, left) == (bottom, right):
         # PyTorch pads evenly by itself, without a copy.
         return x, (top, left)
@@ -37,6 +37,8 @@ class Conv(nn.Conv2d):
 
     Without padding: (N, C', floor((H - k) / s) + 1, floor((W - k) / s) + 1).
     """
+
+    kind = "conv"
 
     def __init__(
         self,
@@ -55,12 +57,14 @@ class Conv(nn.Conv2d):
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         padding = (0, 0)
         if self.padded:
-            x, padding = _padded(x, kernel, stride, self.dialect)
+            x, padding = _padded(x, kernel, stride, self.dialect, self.kind)
         return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
 
 
 class DepthwiseConv(Conv):
     """One filter per channel, without bias: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
+
+    kind = "depthwise_conv"
 
     def __init__(self, channels: int, kernel: int, stride: int, dialect: Dialect):
         nn.Conv2d.__init__(self, channels, channels, kernel, stride, groups=channels, bias=False)
@@ -82,7 +86,7 @@ class MaxPool(nn.Module):
         # Not zeros: the largest where all else is negative.
         window = self.kernel, self.stride
         lowest = float("-inf")
-        x, padding = _padded(x, *window, self.dialect, lowest)
+        x, padding = _padded(x, *window, self.dialect, "max_pool", lowest)
         return F.max_pool2d(x, *window, padding)
 
 

@@ -43,7 +43,7 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ConvNeXt", (r"features\.\d+\.\d+\.layer_scale",)),
     ("MixNet", (r"blocks\.\d+\.\d+\.(conv_(pw|dw|pwl))\.\d+\.weight",)),
     (
-        "KerasHub's EfficientNet-EdgeTPU or EfficientNetV2, which pads as no other does",
+        "KerasHub's EfficientNet-EdgeTPU or EfficientNetV2 of another size",
         (r"(^|/)(fused_)?mb_conv_block(_\d+)?/",),
     ),
     (

@@ -14,6 +14,7 @@ from ..errors import RosettaError
 from ..lite import LITE
 from ..spec import EFFICIENTNET
 from ..v2 import SCALED, V2
+from ..v2_rw import V2_RW
 from ..xception import XCEPTION
 from .fitting import (
     CROP_FRACTION,
@@ -133,7 +134,7 @@ _XCEPTION = Family(
 
 # ------------------------------------------------------------------ Lite, V2 and EdgeTPU
 
-_LITE, _V2, _EDGETPU = LITE.name, V2.name, EDGETPU.name
+_LITE, _V2, _V2_RW, _EDGETPU = LITE.name, V2.name, V2_RW.name, EDGETPU.name
 _TPU_LITE = replace(
     _TPU,
     name="tpu-lite",
@@ -280,6 +281,21 @@ _LINEAGE = (
         source="crop_pct of timm's efficientnetv2_s, m, l and xl, which have no weights",
     ),
     replace(
+        _TIMM,
+        name="timm-v2-test",
+        architecture=_V2_RW,
+        fit=ResizeFirst(0.95),
+        presets=("v2-test",),
+        source="crop_pct of timm's test_efficientnet",
+    ),
+    replace(
+        _TIMM,
+        name="timm-v2-rw",
+        architecture=_V2_RW,
+        fit=ResizeFirst(),
+        source="crop_pct of timm's efficientnetv2_rw_t, s and m",
+    ),
+    replace(
         _TIMM_TF,
         name="timm-edgetpu",
         layout="timm",
@@ -312,6 +328,8 @@ _LINEAGE = (
     ),
     _KERAS_APPLICATIONS_V2,
     replace(_KERAS_HUB, name="keras-hub-lite", architecture=_LITE),
+    replace(_KERAS_HUB, name="keras-hub-v2", architecture=_V2_RW),
+    replace(_KERAS_HUB, name="keras-hub-edgetpu", architecture=_EDGETPU),
     replace(_KECAM, name="kecam-lite", architecture=_LITE),
     replace(_KECAM, name="kecam-v2-b", architecture=_V2, presets=SCALED),
     replace(_KECAM, name="kecam-v2", architecture=_V2, normalization=INCEPTION),

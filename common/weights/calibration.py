@@ -225,15 +225,18 @@ def _relu6(x: Map) -> Map:
 ACTIVATIONS = {"swish": _swish, "relu": _relu, "relu6": _relu6}
 
 
-def _no_pad(size: int, kernel: int, stride: int) -> Padding:
+Pad = Callable[[int, int, int, str], Padding]  # zeros by size, kernel, stride and kind of layer
+
+
+def _no_pad(size: int, kernel: int, stride: int, kind: str) -> Padding:
     return 0, 0
 
 
 def _windows(
-    x: Map, kernel: int, stride: int, pad: Callable[[int, int, int], Padding], border: float
+    x: Map, kernel: int, stride: int, kind: str, pad: Pad, border: float
 ) -> Iterator[tuple[int, int, Map]]:
     """What each place of a kernel sees of a map (N, C, H, W): row, column, (N, C, H', W')."""
-    zeros = [pad(side, kernel, stride) for side in x.shape[2:]]
+    zeros = [pad(side, kernel, stride, kind) for side in x.shape[2:]]
     x = np.pad(x, [(0, 0), (0, 0), *zeros], constant_values=border)
     height, width = ((side - kernel) // stride + 1 for side in x.shape[2:])
     for i in range(kernel):
@@ -244,11 +247,11 @@ def _windows(
 
 
 def _max_pool(x: Map, pool: MaxPool, dialect: Dialect) -> Map:
-    windows = _windows(x, pool.kernel, pool.stride, dialect.pad, -np.inf)
+    windows = _windows(x, pool.kernel, pool.stride, "max_pool", dialect.pad, -np.inf)
     return reduce(np.maximum, (window for _, _, window in windows))
 
 
-def _conv(x: Map, weight: Map, stride: int, pad: Callable[[int, int, int], Padding]) -> Map:
+def _conv(x: Map, weight: Map, stride: int, pad: Pad) -> Map:
     """Convolution, depthwise where the kernel has one input channel per filter of a map's own."""
     filters, fan_in, kernel, _ = weight.shape
     if kernel == 1:
@@ -256,7 +259,8 @@ def _conv(x: Map, weight: Map, stride: int, pad: Callable[[int, int, int], Paddi
         flat = x.reshape(*x.shape[:2], -1)
         return (weight[:, :, 0, 0] @ flat).reshape(len(x), filters, *x.shape[2:])
     depthwise = fan_in == 1 and x.shape[1] == filters
-    windows = list(_windows(x, kernel, stride, pad, 0))
+    kind = "depthwise_conv" if depthwise else "conv"
+    windows = list(_windows(x, kernel, stride, kind, pad, 0))
     result = np.zeros((len(x), filters, *windows[0][-1].shape[2:]))
     for i, j, window in windows:
         if depthwise:

@@ -25,6 +25,7 @@ from efficientnet_rosetta.common.lite import LITE
 from efficientnet_rosetta.common.network import Architecture, Network
 from efficientnet_rosetta.common.spec import PRESETS, EfficientNetSpec, compound_scaling, resolve
 from efficientnet_rosetta.common.v2 import V2
+from efficientnet_rosetta.common.v2_rw import V2_RW
 from scaled import COST, alone, counted, predicted, side
 
 STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05
@@ -140,6 +141,7 @@ LATER = {
         "as its builder has it: B0's table without squeeze-and-excitation, and with ReLU6.",
     ),
     V2: ("EfficientNetV2", "as its own paper and code have it. Its first stages are fused."),
+    V2_RW: ("EfficientNetV2 of timm", "as timm has it, which drew and scaled it."),
     EDGETPU: (
         "EfficientNet-EdgeTPU",
         "as its builder has it: fused first stages, ReLU, and no squeeze-and-excitation.",

@@ -215,9 +215,9 @@ _TOOLS = "lets the tools reach a network or a value by its name"
 NOT_THE_PAPERS = {
     SPEC: {"EFFICIENTNET": _TOOLS},
     NETWORK: {
-        **dict.fromkeys(("Size", "Padding", "Operation"), _TYPE),
+        **dict.fromkeys(("Size", "Padding", "Rule", "Operation"), _TYPE),
         **dict.fromkeys(("symmetric_padding", "PYTORCH", "TORCHVISION_LARGE", "DIALECTS"), _OTHERS),
-        **dict.fromkeys(("AUTOML", "TORCHVISION_V2"), _OTHERS),
+        **dict.fromkeys(("AUTOML", "TORCHVISION_V2", "KERAS_HUB_MIXED"), _OTHERS),
         **dict.fromkeys(("MaxPool", "RELU"), _XCEPTION),
         "RELU6": _LATER,
         **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
@@ -235,6 +235,7 @@ NOT_THE_PAPERS = {
 OTHER_PAPERS = {
     "xception.py": "arXiv 1610.02357",
     "v2.py": "arXiv 2104.00298",
-    "lite.py": "tensorflow/tpu, efficientnet/lite",  # neither has a paper
+    "v2_rw.py": "timm, models/efficientnet.py",
+    "lite.py": "tensorflow/tpu, efficientnet/lite",  # none of these has a paper
     "edgetpu.py": "tensorflow/tpu, efficientnet/edgetpu",
 }

@@ -19,7 +19,8 @@ WIDTH = 80
 FIELDS: dict[str, dict[str, str]] = {
     "Dialect": {
         "name": "what files and options call it",
-        "padding": '`"same"` as in TensorFlow, or `"symmetric"` as in PyTorch',
+        "padding": '`"same"` as in TensorFlow, `"symmetric"` as in PyTorch, or `"mixed"`: SAME in '
+        "depthwise convolutions only",
         "epsilon": "added to the variance in every batch norm",
         "momentum": "share of the running statistics that a training step keeps",
     },

@@ -23,7 +23,7 @@ Gate = Callable[[Tensor, PointwiseConv, PointwiseConv], Tensor]
 # ------------------------------------------------------------------ layers
 
 
-def _odd_zero_before(self: Dialect, size: int, kernel: int, stride: int) -> Padding:
+def _odd_zero_before(self: Dialect, size: int, kernel: int, stride: int, kind: str) -> Padding:
     after, before = same_padding(size, kernel, stride)
     return before, after
 

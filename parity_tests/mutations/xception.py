@@ -109,8 +109,8 @@ def _symmetric(right: Pooling, self: layers.MaxPool, x: Tensor) -> Tensor:
 
 
 def _zeros(self: layers.MaxPool, x: Tensor) -> Tensor:
-    top, bottom = self.dialect.pad(x.shape[2], self.kernel, self.stride)
-    left, right = self.dialect.pad(x.shape[3], self.kernel, self.stride)
+    window = self.kernel, self.stride, "max_pool"
+    (top, bottom), (left, right) = (self.dialect.pad(side, *window) for side in x.shape[2:])
     return F.max_pool2d(F.pad(x, (left, right, top, bottom)), self.kernel, self.stride)
 
 

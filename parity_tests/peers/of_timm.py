@@ -17,6 +17,15 @@ def noise(side: int = SIDE) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((8, 3, side, side))
 
 
+def timm_name(preset: str) -> str:
+    """What timm calls a preset."""
+    size = preset.partition("-")[2].replace("-", "_")
+    if size == "test":
+        return "test_efficientnet"
+    family = {"v2": f"v2_{size}", "v2_rw": f"v2_{size}", "edgetpu": f"_e{size}"}
+    return "efficientnet" + family.get(PRESETS[preset].name, f"_{preset}")
+
+
 def of_timm(
     preset: str, prefix: str, epsilon: float | None = None, scale: float = 1.0
 ) -> torch.nn.Module:
@@ -24,15 +33,8 @@ def of_timm(
 
     `scale` is of the values that they return: 3.0 makes some of them pass 6, which ReLU6 cuts off.
     """
-    size = preset.rpartition("-")[2]
-    name = {
-        "efficientnet": f"_{size}",
-        "lite": f"_{size}",
-        "v2": f"v2_{size}",
-        "edgetpu": f"_e{size}",
-    }[PRESETS[preset].name]
     torch.manual_seed(0)
-    model = timm.create_model(f"{prefix}efficientnet{name}")
+    model = timm.create_model(prefix + timm_name(preset))
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     with torch.no_grad():
         for norm in norms:

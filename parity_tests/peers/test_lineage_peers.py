@@ -19,13 +19,12 @@ from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from parity_tests.peers import legacy, operators
-from parity_tests.peers.of_timm import SIDE, noise, of_timm, run_torch
+from parity_tests.peers.of_timm import SIDE, noise, of_timm, run_torch, timm_name
 
 operators.declare()
 
 import keras_hub  # noqa: E402
 import segmentation_models_pytorch as smp  # noqa: E402
-import timm  # noqa: E402
 import torchvision  # noqa: E402
 from keras_hub.src.utils.timm.convert_efficientnet import convert_backbone_config  # noqa: E402
 
@@ -86,7 +85,7 @@ def keras_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def keras_hub_run(preset: str, path: Path, images: np.ndarray) -> np.ndarray:
-    config = convert_backbone_config({"architecture": f"efficientnet_{preset}"})
+    config = convert_backbone_config({"architecture": timm_name(preset)})
     backbone = keras_hub.models.EfficientNetBackbone(**config)
     model = keras_hub.models.EfficientNetImageClassifier(backbone=backbone, num_classes=1000)
     model.load_weights(path)

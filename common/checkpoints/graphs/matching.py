@@ -51,6 +51,7 @@ class Strided:
     padded: bool
     size: Size
     window: Linear | Window
+    kind: str  # of layer, or "max_pool"
 
 
 @dataclass
@@ -123,17 +124,24 @@ class Matching:
                 f"{layer.role} should have the stride {layer.stride}, and has {strides}"
             )
         if layer.kernel > 1:
-            self.window(layer.role, layer.kernel, layer.stride, layer.padded, linear)
+            self.window(layer.role, layer.kernel, layer.stride, layer.padded, linear, layer.kind)
         elif linear.pads not in ((0, 0, 0, 0), "same"):
             raise MismatchError(f"{layer.role} has a border, and should have none")
         self.matched.layers.append(Found(layer, linear, value.steps, norm))
         return value.of[0]
 
     def window(
-        self, role: str, kernel: int, stride: int, padded: bool, window: Linear | Window
+        self,
+        role: str,
+        kernel: int,
+        stride: int,
+        padded: bool,
+        window: Linear | Window,
+        kind: str,
     ) -> None:
         size = self.section.input_size if isinstance(self.section, MapSection) else (1, 1)
-        self.matched.windows.append(Strided(role, kernel, stride, padded, size, window))
+        found = Strided(role, kernel, stride, padded, size, window, kind)
+        self.matched.windows.append(found)
 
     def means(self, value: Value) -> Value:
         """The map of which a value is the means."""
@@ -149,7 +157,8 @@ class Matching:
         kernel, stride = (pool.kernel, pool.kernel), (pool.stride, pool.stride)
         if window is None or (window.kernel, window.strides) != (kernel, stride):
             raise MismatchError(f"{self.section.role} has a pooling of another size or stride")
-        self.window(f"{self.section.role} pooling", pool.kernel, pool.stride, True, window)
+        role = f"{self.section.role} pooling"
+        self.window(role, pool.kernel, pool.stride, True, window, "max_pool")
         return before
 
     def gated(self, gate: Gate, value: Value) -> Value:

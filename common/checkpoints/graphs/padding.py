@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ...network import Padding, Size, same_padding, symmetric_padding
+from ...network import KERAS_HUB_MIXED, Padding, Rule, Size, same_padding, symmetric_padding
 from .matching import MismatchError, Strided
 from .values import Window
 
-Rule = Literal["same", "symmetric"]
 RULES: tuple[Rule, ...] = ("same", "symmetric")
+# The paddings of a dialect: one rule for every window, or SAME in depthwise convolutions only.
+Paddings = Literal["same", "symmetric", "mixed"]
+PADDINGS: tuple[Paddings, ...] = (*RULES, "mixed")
 
 
-def rules(windows: Sequence[Strided], known: bool) -> tuple[Rule, ...]:
-    """The rules that explain the border of every window: two at sizes where both pad alike.
+def paddings(windows: Sequence[Strided], known: bool, mixed: bool) -> tuple[Paddings, ...]:
+    """What explains the border of every window: several at sizes where all pad alike.
 
-    `known` says whether the sizes of the windows' maps are those of the graph.
+    `known` says whether the sizes of the windows' maps are those of the graph, and `mixed` whether
+    somebody computes the network by two rules, which otherwise is a mistake.
 
     Raises:
-        MismatchError: no rule does.
+        MismatchError: nothing does.
     """
-    possible: set[Rule] = set(RULES)
+    possible: set[Paddings] = set(PADDINGS if mixed else RULES)
     for window in windows:
         fitting = _fitting(window, known)
         if not fitting:
             raise MismatchError(f"{window.role} has a border that no padding rule gives it")
-        possible &= fitting
+        fits_mixed = KERAS_HUB_MIXED.rule(window.kind) in fitting
+        possible &= {*fitting, "mixed"} if fits_mixed else {*fitting}
         if not possible:
             raise MismatchError(f"{window.role} is padded by another rule than the layers after it")
     if len(possible) > 1 and not known and any(window.stride > 1 for window in windows):
         # The same numbers at any size are what the rule of one size is not.
-        possible = {"symmetric"}
-    return tuple(rule for rule in RULES if rule in possible)
+        possible = {"symmetric"} if "symmetric" in possible else {"mixed"}
+    return tuple(padding for padding in PADDINGS if padding in possible)
 
 
 def _fitting(strided: Strided, known: bool) -> set[Rule]:

@@ -15,11 +15,12 @@ from ...images.normalization import Normalization
 from ...network import DIALECTS, Dialect, Network
 from ..formats.lazy import LazyTensor
 from ..formats.protobuf_wire import shown
+from ..layouts import LAYOUTS
 from . import folding, onnx_graph, padding, refusals, tflite_graph
 from .graph import Graph, GraphError
 from .matching import Matched, MismatchError, Strided, match
 from .operations import walked
-from .padding import Rule
+from .padding import Paddings
 from .values import UNRESOLVED, Value, before
 from .walk import Walk
 
@@ -216,10 +217,11 @@ def _recovered(
     shape = graph.inputs[image.name]
     size = padding.size_of(shape, order)
     kept = [folding.is_kept(found) for found in matched.layers if found.norm is not None]
-    rules = padding.rules(*_windows(matched, size))
-    possible = _dialects(_epsilon(matched), rules, stated)
+    mixed = _is_run_mixed(matched.network if stated is None else stated)
+    paddings = padding.paddings(*_windows(matched, size), mixed)
+    possible = _dialects(_epsilon(matched), paddings, stated)
     possible = _apart(possible, matched.network.dialect, told)
-    dialect = _dialect(path, possible, rules, told)
+    dialect = _dialect(path, possible, paddings, told)
     epsilon = (dialect or possible[0]).epsilon
     weights: dict[str, LazyTensor] = {}
     for found in matched.layers:
@@ -279,6 +281,16 @@ def _windows(matched: Matched, size: tuple[int, int] | None) -> tuple[list[Strid
     ], True
 
 
+def _is_run_mixed(network: Network) -> bool:
+    """Whether it says so itself, or a library pads so; one that takes any network tells nothing."""
+    return network.dialect.padding == "mixed" or any(
+        dialect.padding == "mixed"
+        for layout in LAYOUTS
+        if not layout.any_network
+        for dialect in layout.dialects.get(network.name, ())
+    )
+
+
 def _epsilon(matched: Matched) -> float | None:
     """That of the batch norms that were kept, as it was before it was rounded; None without any."""
     found = {
@@ -295,16 +307,16 @@ def _epsilon(matched: Matched) -> float | None:
 
 
 def _dialects(
-    epsilon: float | None, rules: tuple[Rule, ...], stated: Network | None
+    epsilon: float | None, paddings: tuple[Paddings, ...], stated: Network | None
 ) -> tuple[Dialect, ...]:
-    """The dialects of padding rules and an epsilon; any epsilon does where norms are folded.
+    """The dialects of paddings and an epsilon; any epsilon does where norms are folded.
 
     Raises:
         MismatchError: the one that a file says it has is none of them.
     """
     if stated is not None:
         said = stated.dialect
-        if said.padding not in rules or epsilon not in (None, said.epsilon):
+        if said.padding not in paddings or epsilon not in (None, said.epsilon):
             raise MismatchError(
                 f"says that its dialect is {shown(said.name.encode())}, and computes by another"
             )
@@ -312,12 +324,12 @@ def _dialects(
     known = tuple(
         dialect
         for dialect in DIALECTS.values()
-        if dialect.padding in rules and epsilon in (None, dialect.epsilon)
+        if dialect.padding in paddings and epsilon in (None, dialect.epsilon)
     )
     if known or epsilon is None:
         return known
     return tuple(
-        Dialect(f"{rule} padding, epsilon {epsilon:g}", rule, epsilon, 0.99) for rule in rules
+        Dialect(f"{one} padding, epsilon {epsilon:g}", one, epsilon, 0.99) for one in paddings
     )
 
 
@@ -336,11 +348,11 @@ def _apart(possible: tuple[Dialect, ...], own: Dialect, told: str | None) -> tup
 
 
 def _dialect(
-    path: Path, possible: tuple[Dialect, ...], rules: tuple[Rule, ...], told: str | None
+    path: Path, possible: tuple[Dialect, ...], paddings: tuple[Paddings, ...], told: str | None
 ) -> Dialect | None:
     """The dialect of a graph, which is that of its padding if it was not told."""
     if told is None:
-        return possible[0] if len(rules) == 1 or len(possible) == 1 else None
+        return possible[0] if len(paddings) == 1 or len(possible) == 1 else None
     if told not in DIALECTS:
         raise UsageError(f"unknown dialect {told!r}; choose from {', '.join(DIALECTS)}")
     if told not in {dialect.name for dialect in possible}:

@@ -10,7 +10,7 @@ from .keras_applications import (
     KERAS_APPLICATIONS_V2,
     KERAS_APPLICATIONS_V2_SCALED,
 )
-from .keras_hub import KERAS_HUB, KERAS_HUB_LITE
+from .keras_hub import KERAS_HUB, KERAS_HUB_EDGETPU, KERAS_HUB_LITE, KERAS_HUB_V2
 from .monai import MONAI
 from .qubvel import QUBVEL
 from .schema import Form, Key, Layout
@@ -48,6 +48,8 @@ LAYOUTS = (
     KERAS_APPLICATIONS_XCEPTION,
     KERAS_HUB,
     KERAS_HUB_LITE,
+    KERAS_HUB_EDGETPU,
+    KERAS_HUB_V2,
     KERAS_HUB_XCEPTION,
     ZEROMODELS,
     ZEROMODELS_LITE,

@@ -263,7 +263,7 @@ class _EfficientNet(_Graph):
         inputs |= {block.role: block.input_size for block in self.network.blocks}
         size = inputs[layer.role.rpartition(".")[0]]
         pad = self.dialect.pad
-        return [list(pad(side, layer.kernel, layer.stride)) for side in size]
+        return [list(pad(side, layer.kernel, layer.stride, layer.kind)) for side in size]
 
 
 class _EfficientNetV2(_EfficientNet):

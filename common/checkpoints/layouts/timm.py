@@ -14,6 +14,7 @@ from ...lite import LITE
 from ...network import AUTOML, PYTORCH, TENSORFLOW
 from ...spec import PRESETS
 from ...v2 import SCALED, TABLED
+from ...v2_rw import V2_RW
 from ..formats.detect import PYTORCH_FILE
 from .names import StagedNames
 from .schema import Layout, same_for, state_dict
@@ -132,6 +133,12 @@ V2_SYMMETRIC = replace(
     expects=IMAGENET_EXPECTED,
     normalization=IMAGENET,
 )
+V2_RW_SYMMETRIC = replace(
+    V2_SYMMETRIC,
+    library="timm (efficientnetv2_rw_*, test_efficientnet)",
+    presets=V2_RW.presets,
+    dialects=same_for(V2_RW.presets, PYTORCH),
+)
 EDGETPU_SYMMETRIC = replace(
     TIMM,
     library="timm (efficientnet_es, em, el)",
@@ -147,5 +154,6 @@ TIMM_LINEAGE = (
     EDGETPU_TF,
     LITE_SYMMETRIC,
     V2_SYMMETRIC,
+    V2_RW_SYMMETRIC,
     EDGETPU_SYMMETRIC,
 )

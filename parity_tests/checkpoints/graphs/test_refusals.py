@@ -88,7 +88,7 @@ OTHERS = {
     "mobilenetv2_100": "looks like MobileNetV2 or EfficientNet-Lite",
     "mnasnet_100": "looks like MnasNet",
     "mixnet_s": "looks like MixNet",
-    "efficientnetv2_rw_t": "looks like EfficientNetV2",
+    "efficientnet_x_b3": "looks like EfficientNetV2",
     "resnet18": "looks like a ResNet",
 }
 
@@ -107,7 +107,12 @@ def exported(name, path):
 
 
 @pytest.mark.parametrize(
-    ("name", "preset"), [("efficientnet_lite0", "lite0"), ("tf_efficientnetv2_b0", "v2-b0")]
+    ("name", "preset"),
+    [
+        ("efficientnet_lite0", "lite0"),
+        ("tf_efficientnetv2_b0", "v2-b0"),
+        ("test_efficientnet", "v2-test"),
+    ],
 )
 def test_later_networks_are_none_of_them(name, preset, tmp_path):
     exported(name, tmp_path / "x.onnx")
