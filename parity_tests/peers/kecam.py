@@ -35,8 +35,7 @@ def run(library: str, preset: str, folder: Path) -> None:
 
 def run_on_pytorch(preset: str, path: Path, images: np.ndarray, saved: Path) -> np.ndarray:
     """The logits of images (N, 3, H, W) of a model that was given a file, and saves it again."""
-    os.environ["KECAM_BACKEND"] = "torch"
-    model = build("keras_cv_attention_models", preset, images.shape[1:])
+    model = on_pytorch(preset, images.shape[1:])
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(torch.nan)
@@ -44,6 +43,12 @@ def run_on_pytorch(preset: str, path: Path, images: np.ndarray, saved: Path) -> 
     model.save_weights(str(saved))
     with torch.inference_mode():
         return model.double().eval()(torch.tensor(images)).numpy()
+
+
+def on_pytorch(preset: str, shape: tuple[int, ...]):
+    """The first library's model of a preset for images of a shape (3, H, W), as a module."""
+    os.environ["KECAM_BACKEND"] = "torch"
+    return build("keras_cv_attention_models", preset, shape)
 
 
 def build(library: str, preset: str, shape: tuple[int | None, ...]):

@@ -7,6 +7,7 @@ of which 0.01 levels are the rounding where many pixels are averaged (`FLOAT`).
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from efficientnet.preprocessing import center_crop_and_resize
 from PIL import Image
 
 from efficientnet_rosetta.common.architectures import PRESETS
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.images.families import FAMILIES, family_of
 from efficientnet_rosetta.common.images.fitting import Interpolation, Squash
 from efficientnet_rosetta.common.images.normalization import IMAGENET, INCEPTION, Normalization
 from efficientnet_rosetta.common.images.transforms import evaluation_image
-from parity_tests.peers import operators
+from parity_tests.peers import kecam, operators
 
 operators.declare()
 
@@ -29,6 +31,11 @@ import keras_hub  # noqa: E402
 import timm  # noqa: E402
 import timm.data  # noqa: E402
 import torchvision  # noqa: E402
+from keras.src.applications.efficientnet_v2 import (  # noqa: E402
+    DEFAULT_BLOCKS_ARGS,
+    EfficientNetV2,
+)
+from keras_hub.src.utils.timm.preset_loader import TimmPresetLoader  # noqa: E402
 from transformers import EfficientNetImageProcessor  # noqa: E402
 from transformers.models.efficientnet.image_processing_pil_efficientnet import (  # noqa: E402
     EfficientNetImageProcessorPil,
@@ -263,7 +270,11 @@ def centre(pixels, share, odd_before):
 
 @pytest.mark.parametrize("size", [224, 240, 300, 380])
 @pytest.mark.parametrize(
-    "name", ["tpu", "tpu-paper", "tpu-advprop", "keras-applications", "tpu-lite", "automl-v2-b"]
+    "name",
+    [
+        *("tpu", "tpu-paper", "tpu-advprop", "tpu-lite", "tpu-edgetpu"),
+        *("automl-v2-b", "keras-applications", "keras-applications-v2-b"),
+    ],
 )
 def test_the_released_code(name, size):
     """Of which there is no package: its steps, by TensorFlow's own operations."""
@@ -289,14 +300,32 @@ def test_the_released_code_of_v2(name, size):
 
 
 @pytest.mark.parametrize(
-    ("name", "padding", "odd_before"), [("efficientnet-jax", 32, 1), ("kecam", 0, 0)]
+    "name", ["efficientnet-jax", "efficientnet-jax-ap", "efficientnet-jax-lite"]
 )
-def test_those_who_antialias_in_tensorflow(name, padding, odd_before):
+def test_efficientnet_jax(name):
+    """Its steps, for it cannot be installed."""
+
     def theirs(pixels):
-        cut = centre(pixels, 300 / (300 + padding), odd_before)
+        cut = centre(pixels, 300 / (300 + 32), 1)
         return tf.image.resize(cut, [300, 300], "bicubic", antialias=True).numpy()
 
     assert differences(theirs, (300, 300), FAMILIES[name]).max() < FLOAT
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # its own
+@pytest.mark.parametrize("preset", ["b0", "lite0", "v2-b0", "v2-s", "edgetpu-s"])
+def test_kecam(preset):
+    """Its evaluation, whose function is TensorFlow's, and what its model normalises by."""
+    model = kecam.on_pytorch(preset, (3, 224, 224))
+    from keras_cv_attention_models.imagenet.tf_data import evaluation_process_crop_resize
+
+    family = family_of(("kecam",), None, PRESETS[preset].name, preset)
+
+    def theirs(pixels):
+        resized = evaluation_process_crop_resize(pixels, (224, 224), 1.0, "bicubic", True)
+        return levels(model.preprocess_input(resized.numpy())[0], family)
+
+    assert differences(theirs, (224, 224), family).max() < FLOAT
 
 
 # ------------------------------------------------------------------ Keras, KerasHub and qubvel
@@ -311,6 +340,25 @@ def test_keras_preprocesses_xception():
         assert np.abs(expected - ours(pixels, pixels.shape[:2], family)).max() < SAME
 
 
+@pytest.mark.parametrize("preset", ["v2-b0", "v2-b3", "v2-s", "v2-m", "v2-l"])
+def test_what_the_graph_of_v2_normalises_by(preset):
+    """Its first layers, before a first stage that is the same in all."""
+    name = f"efficientnet{preset}"
+    model = EfficientNetV2(
+        *(1.0, 1.0, 32),
+        name=name,
+        blocks_args=DEFAULT_BLOCKS_ARGS[name][:1],
+        include_top=False,
+        weights=None,
+        input_shape=(32, 32, 3),
+    )
+    first = keras.Model(model.inputs[0], model.get_layer("stem_conv").input)
+    family = family_of(("keras-applications",), None, "v2", preset)
+    pixels = noise(32, 32)
+    found = levels(first(pixels[None])[0].numpy().transpose(2, 0, 1), family)
+    assert np.abs(found - pixels).max() < SAME
+
+
 def _of_efficientnet(family):
     mean, std = family.normalization.mean, family.normalization.std
     return keras_hub.layers.EfficientNetImageConverter(
@@ -321,6 +369,14 @@ def _of_efficientnet(family):
     )
 
 
+def _of_lite(_):
+    """As the library makes it of what timm says of its weights."""
+    said = timm.get_pretrained_cfg("efficientnet_lite0.ra_in1k").to_dict()
+    loader = SimpleNamespace(config={"pretrained_cfg": said})
+    converter = keras_hub.layers.EfficientNetImageConverter
+    return TimmPresetLoader.load_image_converter(loader, converter)
+
+
 def _of_xception(_):
     return keras_hub.layers.XceptionImageConverter(
         image_size=(299, 299), scale=1 / 127.5, offset=-1.0
@@ -329,7 +385,11 @@ def _of_xception(_):
 
 @pytest.mark.parametrize(
     ("name", "converter", "side"),
-    [("keras-hub", _of_efficientnet, 224), ("keras-hub-xception", _of_xception, 299)],
+    [
+        ("keras-hub", _of_efficientnet, 224),
+        ("keras-hub-lite", _of_lite, 224),
+        ("keras-hub-xception", _of_xception, 299),
+    ],
 )
 def test_keras_hub(name, converter, side):
     """Of a hundred thousand levels, a few are so near to a half that float32 rounds otherwise."""
@@ -369,3 +429,17 @@ def test_qubvel(size):
     """Both in float64, and we cut off the spline's tails."""
     found = differences(lambda x: center_crop_and_resize(x, size), (size, size), FAMILIES["qubvel"])
     assert found.max() < SAME
+
+
+# ------------------------------------------------------------------ layouts
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [layout for layout in LAYOUTS if layout.normalization],
+    ids=lambda layout: layout.library,
+)
+def test_layouts_and_families_agree_on_what_weights_are_normalised_by(layout):
+    for preset in layout.presets:
+        family = family_of((layout.name,), None, PRESETS[preset].name, preset)
+        assert family.normalization == layout.normalization, preset

@@ -27,6 +27,7 @@ _TRAINING = (
     "was exported in training mode ({}), where it drops parts at random and the export itself may "
     "have moved its statistics; export it again after model.eval()"
 )
+_FUSED = "it has full 3 x 3 convolutions after the stem"
 
 
 def check(graph: Graph) -> None:
@@ -72,18 +73,26 @@ def looks_like(graph: Graph) -> str | None:
         for n in node.inputs[1:2]
         if node.operation.endswith("Conv") and n in graph.constants
     ]
-    wide = sum(shape[2:] == (3, 3) and shape[1] > 3 for shape in kernels if len(shape) == 4)
+    fused = sum(shape[2:] == (3, 3) and shape[1] > 3 for shape in kernels if len(shape) == 4) > 1
+    depthwise = _depthwise(graph)
+    relu6 = counts["Clip"] > 2 or counts["Relu6"] > 0
     if counts["LayerNormalization"] > 2 or (counts["Softmax"] > 1 and counts["MatMul"] > 4):
         return "a transformer"
     if counts["HardSwish"] or counts["HardSigmoid"]:
         return "MobileNetV3 (it has a hard swish)"
-    if counts["Split"] > 2 and counts["Concat"] > 2 and _depthwise(graph):
+    if counts["Split"] > 2 and counts["Concat"] > 2 and depthwise:
         return "MixNet (it splits channels between kernels of several sizes)"
-    if counts["Sigmoid"] > 2 and _depthwise(graph) and wide > 1:
-        return "EfficientNetV2 (it has full 3 x 3 convolutions after the stem)"
-    if (counts["Clip"] > 2 or counts["Relu6"]) and not counts["Sigmoid"] and _depthwise(graph):
-        return "MobileNetV2 or EfficientNet-Lite (it has ReLU6 instead of swish)"
-    if counts["Relu"] > 2 and _depthwise(graph):
+    if depthwise and counts["Sigmoid"] > 2 and not counts["Relu"] and not relu6:
+        if fused:
+            return f"an EfficientNetV2 of another size ({_FUSED}, and swish)"
+        return "an EfficientNet of another size (it has depthwise convolutions and swish)"
+    if depthwise and relu6 and not counts["Sigmoid"]:
+        if any(shape[2:] == (5, 5) for shape in kernels):
+            return "an EfficientNet-Lite of another size (it has ReLU6 and kernels of 5 x 5)"
+        return "MobileNetV2 (it has ReLU6, and kernels of 3 x 3 alone)"
+    if depthwise and counts["Relu"] > 2:
+        if fused and not counts["Sigmoid"]:
+            return f"an EfficientNet-EdgeTPU of another size ({_FUSED}, and ReLU)"
         return "MnasNet or another network of depthwise convolutions with ReLU"
     if counts["Relu"] > 2 and counts["Add"] > 2 and any(s[2:] == (7, 7) for s in kernels[:1]):
         return "a ResNet"

@@ -85,20 +85,28 @@ def test_tflite_without_weights(tmp_path):
 
 OTHERS = {
     "mobilenetv3_small_100": "looks like MobileNetV3",
-    "mobilenetv2_100": "looks like MobileNetV2 or EfficientNet-Lite",
+    "mobilenetv2_100": "looks like MobileNetV2 ",
     "mnasnet_100": "looks like MnasNet",
     "mixnet_s": "looks like MixNet",
-    "efficientnet_x_b3": "looks like EfficientNetV2",
     "resnet18": "looks like a ResNet",
 }
 
 
-def exported(name, path):
-    """A network of timm, by PyTorch's exporter."""
+# Builders of timm's that take a multiplier of widths, and what they build of half the width.
+HALVES = {
+    "_gen_efficientnet": "looks like an EfficientNet of another size",
+    "_gen_efficientnet_lite": "looks like an EfficientNet-Lite of another size",
+    "_gen_efficientnetv2_base": "looks like an EfficientNetV2 of another size",
+    "_gen_efficientnet_edge": "looks like an EfficientNet-EdgeTPU of another size",
+}
+
+
+def exported(model, path):
+    """A model, by PyTorch's exporter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            timm.create_model(name).eval(),
+            model.eval(),
             torch.zeros(1, 3, 64, 64),
             str(path),
             dynamo=False,
@@ -114,17 +122,26 @@ def exported(name, path):
         ("test_efficientnet", "v2-test"),
     ],
 )
-def test_later_networks_are_none_of_them(name, preset, tmp_path):
-    exported(name, tmp_path / "x.onnx")
+def test_the_lineage_is_none_of_them(name, preset, tmp_path):
+    exported(timm.create_model(name), tmp_path / "x.onnx")
     assert rosetta.inspect(tmp_path / "x.onnx").preset == preset
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_networks(name, tmp_path):
-    exported(name, tmp_path / "x.onnx")
+    exported(timm.create_model(name), tmp_path / "x.onnx")
     message = line(tmp_path / "x.onnx")
     assert "is a graph of no network that is known here" in message
     assert OTHERS[name] in message
+
+
+@pytest.mark.parametrize("builder", HALVES)
+def test_other_sizes_of_a_network(builder, tmp_path):
+    build = getattr(timm.models.efficientnet, builder)
+    exported(build("efficientnet_b0", channel_multiplier=0.5), tmp_path / "x.onnx")
+    message = line(tmp_path / "x.onnx")
+    assert "is a graph of no network that is known here" in message
+    assert HALVES[builder] in message
 
 
 def test_a_transformer(tmp_path):
