@@ -29,7 +29,8 @@ from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, photograph
-from efficientnet_rosetta.common.images.families import FAMILIES, OFFICIAL, Family
+from efficientnet_rosetta.common.images.families import FAMILIES, OFFICIAL
+from efficientnet_rosetta.common.images.family import Family
 from efficientnet_rosetta.common.images.normalization import INCEPTION, RAW, Normalization
 from efficientnet_rosetta.common.images.transforms import evaluation_image
 from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW, Network

@@ -26,7 +26,7 @@ from efficientnet_rosetta.common.backends.protocol import loaded  # noqa: E402
 from efficientnet_rosetta.common.backends.registry import get_backend  # noqa: E402
 from efficientnet_rosetta.common.checkpoints.load import load  # noqa: E402
 from efficientnet_rosetta.common.images.decode import decode  # noqa: E402
-from efficientnet_rosetta.common.images.families import Family  # noqa: E402
+from efficientnet_rosetta.common.images.family import Family  # noqa: E402
 from efficientnet_rosetta.common.images.fitting import ResizeFirst  # noqa: E402
 from efficientnet_rosetta.common.images.normalization import (  # noqa: E402
     IMAGENET,

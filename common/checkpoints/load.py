@@ -8,7 +8,8 @@ from pathlib import Path
 from .._util.result import ARRAYS, Result
 from ..architectures import changed
 from ..errors import FileError, UsageError, WeightsError
-from ..images.families import FAMILIES, Family, family_of
+from ..images.families import FAMILIES, family_of
+from ..images.family import Family
 from ..images.normalization import Normalization
 from ..network import Network
 from ..weights.canonical import Weights, check

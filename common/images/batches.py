@@ -19,7 +19,8 @@ from ..network import Size
 from .augment import Augmentation
 from .datasets import Sample
 from .decode import decode
-from .families import OFFICIAL, Family
+from .families import OFFICIAL
+from .family import Family
 from .tfrecord import Record
 from .transforms import evaluation_image, training_image
 

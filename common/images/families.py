@@ -7,7 +7,7 @@ is normalised by are data of a `Family` of weights, which `transforms.py` applie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..edgetpu import EDGETPU
 from ..errors import RosettaError
@@ -16,6 +16,7 @@ from ..spec import EFFICIENTNET
 from ..v2 import SCALED, V2
 from ..v2_rw import V2_RW
 from ..xception import XCEPTION
+from .family import Family
 from .fitting import (
     CROP_FRACTION,
     CROP_PADDING,
@@ -31,7 +32,6 @@ from .normalization import (
     IMAGENET,
     INCEPTION,
     LITE_PIXELS,
-    RAW,
     V2_PIXELS,
     Normalization,
     check_normalization,
@@ -41,27 +41,6 @@ from .normalization import (
 GRAPH = "graph of "
 
 # ------------------------------------------------------------------ families of weights
-
-
-@dataclass(frozen=True)
-class Family:
-    """Weights that see images alike, and how; `source` says where the numbers are from."""
-
-    name: str
-    layout: str  # of common.layouts
-    fit: Centre | CropFirst | CropSmall | ResizeFirst | Squash
-    source: str
-    interpolation: Interpolation = PILLOW_BICUBIC
-    normalization: Normalization = IMAGENET
-    graph_normalises: bool = False  # the library's own graph begins with the normalization
-    architecture: str = EFFICIENTNET.name
-    presets: tuple[str, ...] = ()  # of the architecture, where it is not all of them
-
-    @property
-    def fed(self) -> Normalization:
-        """What the library's own graph is given: RGB from 0 to 255 if it normalises by itself."""
-        return RAW if self.graph_normalises else self.normalization
-
 
 _TENSORFLOW_1 = Interpolation("tensorflow1", antialias=False)
 _PAPER = CropFirst(padding=CROP_PADDING, odd_before=True)

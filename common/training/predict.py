@@ -21,7 +21,7 @@ from ..checkpoints.load import load
 from ..errors import FileError, UsageError
 from ..images.datasets import Sample
 from ..images.decode import decode
-from ..images.families import Family
+from ..images.family import Family
 from ..images.transforms import evaluation_image
 from ..network import Network
 from ..weights.canonical import Weights

@@ -19,7 +19,8 @@ from ..checkpoints.load import load, with_classes
 from ..errors import DamagedFileError, FileError, UsageError, WeightsError, needs
 from ..images.batches import Batches
 from ..images.datasets import read_data
-from ..images.families import FAMILIES, OFFICIAL, Family
+from ..images.families import FAMILIES, OFFICIAL
+from ..images.family import Family
 from ..network import Network
 from ..weights.canonical import Weights, check
 from ..weights.initial import initial

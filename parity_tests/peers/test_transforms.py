@@ -142,6 +142,8 @@ LINEAGE = [
         *((f"lite{number}", f"efficientnet_lite{number}") for number in range(5)),
         *((f"v2-{size}", f"efficientnetv2_{size}") for size in ("b0", "b1", "b2", "b3")),
         *((f"v2-{size}", f"efficientnetv2_{size}") for size in ("s", "m", "l", "xl")),
+        *((f"v2-rw-{size}", f"efficientnetv2_rw_{size}") for size in ("t", "s", "m")),
+        ("v2-test", "test_efficientnet"),
         *((f"edgetpu-{size}", f"efficientnet_e{size}") for size in ("s", "m", "l")),
     )
     for pattern in (f"{size}.*", f"tf_{size}.*")

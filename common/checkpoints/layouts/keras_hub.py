@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ...backends.registry import KERAS
 from ...blocks import FusedMBConvBlock
@@ -70,10 +71,7 @@ def _class_of(block: MapSection) -> tuple[str, Mapping[str, str]]:
 class BlockCounters(Counters):
     """Names by class and order of creation, where every block is one layer."""
 
-    @property
-    def territory(self) -> str:
-        """A pattern of the names that only layers of the network's blocks have."""
-        return r"layers/((fused_)?mb_conv|cba)_block(_\d+)?/"
+    territory: ClassVar[str | None] = r"layers/((fused_)?mb_conv|cba)_block(_\d+)?/"
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""

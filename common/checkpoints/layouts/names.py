@@ -152,7 +152,7 @@ class Counters:
     """
 
     backbone: str = ""
-    territory: ClassVar[None] = None
+    territory: ClassVar[str | None] = None
 
     def layers(self, network: Network) -> dict[str, str]:
         """The file's name of every layer with weights, by role."""
