@@ -35,8 +35,11 @@ SUFFIX = {
     "keras": ".keras",
     "tf-checkpoint": "",
 }
-WRITABLE = [
-    (layout.name, kind) for layout in LAYOUTS if layout.holds("b0") for kind in layout.forms
+WRITABLE = [  # whole networks
+    (layout.name, kind)
+    for layout in LAYOUTS
+    if layout.holds("b0") and not layout.headless
+    for kind in layout.forms
 ]
 TENSORFLOW = resolve("b0")
 PYTORCH = resolve("b0", dialect="pytorch")

@@ -142,8 +142,8 @@ def _speakers(dialect: Dialect) -> Iterator[str]:
     """Names of layouts, each with the networks that it has in this dialect if it has others."""
     for name in layout_names():
         named = [layout for layout in layouts() if layout.name == name and not layout.any_network]
-        spoken = {preset: found for layout in named for preset, found in layout.dialects.items()}
-        held = [preset for preset, found in spoken.items() if dialect in found]
+        spoken = dict.fromkeys(preset for layout in named for preset in layout.presets)
+        held = [p for p in spoken if any(dialect in one.dialects.get(p, ()) for one in named)]
         if held:
             yield name if len(held) == len(spoken) else f"{name} ({sizes(tuple(held))})"
 
@@ -232,7 +232,11 @@ def _of(layout: Layout) -> str:
 
 def _keys(layout: Layout) -> str:
     network = resolve(layout.presets[0])
-    names = _examples(network)
+    names = [
+        name
+        for name in _examples(network)
+        if not (layout.headless and name.startswith("classifier."))
+    ]
     title = f"### {layout.name}{_of(layout)}"
     expects = f"Of {layout.library}. Fed with {layout.expects}."
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in layout.notes)
@@ -244,18 +248,21 @@ def _keys(layout: Layout) -> str:
             (f"`{name}`", f"`{keys[name].path}`", _axes(keys[name].axes), _shape(network, name))
             for name in names
         ]
-        head = ("Canonical name", f"Key in {', '.join(kinds)}", "Axes", "Canonical shape")
+        written = ", as written" if layout.headless and form.written_only else ""
+        key = f"Key in {', '.join(kinds)}{written}"
+        head = ("Canonical name", key, "Axes", "Canonical shape")
         parts.append(table(head, rows))
     return "\n\n".join(parts)
 
 
 def _forms(layout: Layout) -> Iterator[tuple[list[str], Form]]:
-    """Each form that files have, with its formats; where none is written, those that are read."""
-    kinds = layout.forms or {
-        kind: forms[0] for kind, forms in layout.also_read.items() if kind != BY_NAME
-    }
+    """Each form that files have, with its formats; those that are read where others are written."""
+    kinds = list(layout.forms.items())
+    if layout.headless or not kinds:
+        read = layout.also_read.items()
+        kinds += [(kind, forms[0]) for kind, forms in read if kind != BY_NAME]
     seen: list[tuple[list[str], Form]] = []
-    for kind, form in kinds.items():
+    for kind, form in kinds:
         for names, known in seen:
             if known == form:
                 names.append(kind)
