@@ -96,12 +96,17 @@ def script_exporter(library: str, **options) -> Callable[[Path], Path]:
             model, given = _copied(model).half(), given.half()
         if wrap:
             model = torch.nn.Sequential(model, wrap).eval()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(model, given, str(path), dynamo=False, opset_version=OPSET, **options)
-        return path
+        return script(model, given, path, **options)
 
     return export
+
+
+def script(model: torch.nn.Module, given: torch.Tensor, path: Path, **options) -> Path:
+    """A model that is traced with images, in an ONNX file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, given, str(path), dynamo=False, opset_version=OPSET, **options)
+    return path
 
 
 def _copied(model: torch.nn.Module) -> torch.nn.Module:
@@ -178,16 +183,17 @@ def keras_model(folder: Path, preset: str = "b0", activation: str | None = None)
 def tf2onnx_exporter(opset: int = 15, **options) -> Callable[[Path], Path]:
     """tf2onnx, from a Keras model."""
 
-    def export(path: Path) -> Path:
-        import tensorflow as tf
-        import tf2onnx
+    return lambda path: through_tf2onnx(keras_model(path.parent, **options), path, opset)
 
-        model = keras_model(path.parent, **options)
-        spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="input")
-        tf2onnx.convert.from_keras(model, [spec], opset=opset, output_path=str(path))
-        return path
 
-    return export
+def through_tf2onnx(model, path: Path, opset: int = 15) -> Path:
+    """A Keras model in an ONNX file."""
+    import tensorflow as tf
+    import tf2onnx
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="input")
+    tf2onnx.convert.from_keras(model, [spec], opset=opset, output_path=str(path))
+    return path
 
 
 def keras_exporter(path: Path) -> Path:
@@ -200,9 +206,13 @@ def keras_exporter(path: Path) -> Path:
 
 def lite_exporter_of_function(path: Path) -> Path:
     """TensorFlow Lite's converter, from a function, which takes a fraction of the time."""
+    return lite_of_function(keras_model(path.parent), path)
+
+
+def lite_of_function(model, path: Path) -> Path:
+    """A Keras model in a TensorFlow Lite file, as a function."""
     import tensorflow as tf
 
-    model = keras_model(path.parent)
     spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
     function = tf.function(model).get_concrete_function(spec)
     path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function]).convert())
