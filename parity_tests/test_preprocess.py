@@ -134,7 +134,7 @@ def test_every_layout_has_a_family_and_every_family_a_layout():
     for layout in LAYOUTS:
         for preset in layout.presets:
             architecture = PRESETS[preset].name
-            later = "" if architecture == "efficientnet" else f"-{architecture}"
+            later = "" if architecture == "efficientnet" else f"-{architecture.replace('_', '-')}"
             family = family_of((layout.name,), None, architecture, preset)
             if layout.name == "canonical":
                 assert family is OFFICIAL

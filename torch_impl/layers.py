@@ -86,7 +86,8 @@ class MaxPool(nn.Module):
         # Not zeros: the largest where all else is negative.
         window = self.kernel, self.stride
         lowest = float("-inf")
-        x, padding = _padded(x, *window, self.dialect, "max_pool", lowest)
+        rule = self.dialect, "max_pool"
+        x, padding = _padded(x, *window, *rule, lowest)
         return F.max_pool2d(x, *window, padding)
 
 

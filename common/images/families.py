@@ -261,7 +261,7 @@ _LINEAGE = (
     ),
     replace(
         _TIMM,
-        name="timm-v2-test",
+        name="timm-v2-rw-test",
         architecture=_V2_RW,
         fit=ResizeFirst(0.95),
         presets=("v2-test",),
@@ -307,7 +307,7 @@ _LINEAGE = (
     ),
     _KERAS_APPLICATIONS_V2,
     replace(_KERAS_HUB, name="keras-hub-lite", architecture=_LITE),
-    replace(_KERAS_HUB, name="keras-hub-v2", architecture=_V2_RW),
+    replace(_KERAS_HUB, name="keras-hub-v2-rw", architecture=_V2_RW),
     replace(_KERAS_HUB, name="keras-hub-edgetpu", architecture=_EDGETPU),
     replace(_KECAM, name="kecam-lite", architecture=_LITE),
     replace(_KECAM, name="kecam-v2-b", architecture=_V2, presets=SCALED),

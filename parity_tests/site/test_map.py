@@ -58,7 +58,7 @@ def test_every_public_name_is_in_the_map_or_has_a_reason(path):
 
 def test_every_model_file_is_of_this_paper_or_of_another():
     assert set(OTHER_PAPERS) == MODEL_FILES - {"layers.py", "efficientnet.py"}
-    sources = r"arXiv \d{4}\.\d{5}|tensorflow/tpu, efficientnet/\w+"
+    sources = r"arXiv \d{4}\.\d{5}|tensorflow/tpu, efficientnet/\w+|timm, models/\w+\.py"
     assert all(re.fullmatch(sources, source) for source in OTHER_PAPERS.values())
 
 
