@@ -2,6 +2,10 @@
 
 rosetta parity b0 b1 b2 b3 b4 b5 b6 --full --size 64 --json docs/results/claims-b0-b6.json
 rosetta parity b8 b7 --full --size 64 --json docs/results/claims-b7-b8.json
+rosetta parity xception --full --size 64 --json docs/results/claims-xception.json
+rosetta parity lite0 v2-b0 v2-s edgetpu-s --full --size 64 --json docs/results/claims-lineage.json
+rosetta parity lite1 --full --size 64 --json docs/results/claims-lite1.json
+and so for the other presets, of which each has a file.
 rosetta mutants --json docs/results/mutants.json
 python -m efficientnet_rosetta.parity_tests.mutations.verdicts docs/results/verdicts.json
 python docs/claims.py
@@ -12,6 +16,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+
+from efficientnet_rosetta.common.architectures import ARCHITECTURES
 
 HERE = Path(__file__).parent
 HEAD = """# All claims, and the mistakes they catch
@@ -31,8 +37,8 @@ is in standard deviations of the values (forward), or relative to the largest gr
 or to the largest value of each tensor (the rest). For frequencies and initialisation it is in
 standard deviations of what chance alone would give.
 
-L2 is not here: training it in float64 in two frameworks takes more memory than the 24 GiB of the
-machine that wrote this. Its forward pass is compared in the slow tests.
+L2 and V2-XL are not here: training them in float64 in two frameworks takes more memory than the
+24 GiB of the machine that wrote this. Their forward passes are compared in the slow tests.
 
 """
 MUTANTS = """
@@ -81,23 +87,29 @@ def page() -> str:
 
 def _claims(runs: list[dict]) -> str:
     found = {preset: claims for run in runs for preset, claims in run["claims"].items()}
-    presets = dict(sorted(found.items()))
-    first = next(iter(presets.values()))
-    names = [_name(claim) for claim in first]
-    limits = [_number(claim["limit"]) for claim in first]
-    rows = [["claim", *names], ["limit", *limits]]
-    for preset, claims in presets.items():
-        held = [_number(c["size"]) + ("" if c["holds"] else " **broken**") for c in claims]
-        rows.append([preset, *held])
-    number = sum(len(claims) for claims in presets.values())
-    broken = sum(not claim["holds"] for claims in presets.values() for claim in claims)
+    number = sum(len(claims) for claims in found.values())
+    broken = sum(not claim["holds"] for claims in found.values() for claim in claims)
+    tables = []
+    for architecture in ARCHITECTURES.values():
+        of = {preset: found[preset] for preset in architecture.presets if preset in found}
+        if of:
+            tables.append(f"### {architecture.model}\n\n{_table(_columns(of))}")
     versions = ", ".join(
         f"{name} {runs[0]['environment'][name]}"
         for name in ("torch", "keras", "tensorflow", "numpy")
     )
-    # Presets are columns here: there are fewer of them.
-    turned = [list(column) for column in zip(*rows, strict=True)]
-    return f"{number - broken} of {number} hold, with {versions}.\n\n{_table(turned)}"
+    said = f"{number - broken} of {number} hold, with {versions}."
+    return "\n\n".join([said, *(table.rstrip() for table in tables)]) + "\n"
+
+
+def _columns(presets: dict[str, list[dict]]) -> list[list[str]]:
+    """Claims as rows, and the presets of one architecture as columns."""
+    first = next(iter(presets.values()))
+    rows = [["claim", *map(_name, first)], ["limit", *(_number(one["limit"]) for one in first)]]
+    for preset, claims in presets.items():
+        held = [_number(c["size"]) + ("" if c["holds"] else " **broken**") for c in claims]
+        rows.append([preset, *held])
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _name(claim: dict) -> str:
