@@ -30,7 +30,7 @@ SPELLINGS = tuple(
         (r"fine[\s_-]*tun(ed|ing|e)|(?<![a-z])ft(?![a-z0-9])", "finetuned"),
         (r"(imagenet|in)[\s_-]*1k", "imagenet"),
         (r"edge[\s_-]*tpu", "edgetpu"),
-        (r"(efficientnet|effnet)", "efficientnet"),
+        (r"efficientnet|(?<![a-z])effnet", "efficientnet"),
         (r"(?<![a-z0-9])v[\s_-]*([12])", r"v\1"),
         (r"lite[\s_-]*b?([0-4])", r"lite lite\1"),
         (r"no[\s_-]*top|head[\s_-]*less|without[\s_-]*(a[\s_-]*)?(head|classifier)", "notop"),
@@ -46,6 +46,7 @@ EMPTY_WORDS = (
     *("a", "an", "and", "by", "checkpoint", "checkpoints", "efficientnet", "for", "from", "in"),
     *("model", "of", "on", "the", "trained", "weights", "with"),
 )
+NETWORK_WORDS = {"v1", "v2"}  # of a library's name they say nothing of what it has published
 SHORTEST_PREFIX = 3  # letters that may stand for a word that begins with them
 ALIKE = 0.75  # of difflib: how near a word must be to be taken for another
 SHOWN = 5  # names in a message
@@ -73,12 +74,16 @@ def _words(record: Record) -> frozenset[str]:
     library = libraries()[record.library]
     said = (
         *(record.name, record.network, *record.aliases),
-        *(library.name, library.title, *library.aliases),
-        *(record.preset or "", record.dialect or "", record.layout or "", record.training or ""),
+        *filter(None, (record.preset, record.dialect, record.layout, record.training)),
         "notop" if record.classes == 0 else "",
         {1000: "imagenet", 1001: "imagenet", 21843: "imagenet 21k"}.get(record.classes, ""),
     )
-    text = " ".join(said)
+    called = _spelt(" ".join((library.name, library.title, *library.aliases)))
+    return _spelt(" ".join(said)) | (called - NETWORK_WORDS)
+
+
+def _spelt(text: str) -> frozenset[str]:
+    """The words of a text, as they are and in the one spelling of each."""
     return frozenset((*canonical(text), *_split(text.lower())))
 
 

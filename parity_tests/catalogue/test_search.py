@@ -72,6 +72,7 @@ def test_spellings_of_one_thing_are_one(words, same):
     ("words", "among", "not_among"),
     [
         ("b4", "timm:tf_efficientnet_b4.aa_in1k", "timm:tf_efficientnet_b3.aa_in1k"),
+        ("v2 b0", "kecam:efficientnetv2-b0-imagenet", "kecam:efficientnetv1-b0-imagenet"),
         ("l2", "geffnet:tf_efficientnet_l2_ns", "tpu:ckpts/efficientnet-b2"),
         ("edgetpu s", "timm:efficientnet_es.ra_in1k", "timm:tf_efficientnetv2_s.in1k"),
         ("v2 s", "torchvision:efficientnet_v2_s.imagenet1k_v1", "timm:efficientnet_es.ra_in1k"),
