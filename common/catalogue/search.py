@@ -7,7 +7,7 @@ is asked for and what records say are brought to one spelling first, and then co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 
@@ -96,20 +96,38 @@ def find(words: str = "", library: str | None = None) -> tuple[Record, ...]:
     Raises:
         UsageError: there is no such library, or nothing matches.
     """
-    of = tuple(records()) if library is None else library_called(library).records
-    asked = [word for word in canonical(words) if word not in EMPTY_WORDS]
+    among = tuple(records()) if library is None else library_called(library).records
     known = {word for said in vocabulary().values() for word in said}
+    asked = [word for word in canonical(words) if word not in EMPTY_WORDS]
     wanted = [_nearest(word, known) for word in asked]
-    found = [r for r in of if all(_is_said(w, vocabulary()[r.reference]) for w in wanted)]
+    found = _having(wanted, among)
     if not found:
-        where = "" if library is None else f" of {library}"
-        unknown = [f"{word!r} is said of none" for word in wanted if not _is_said(word, known)]
-        raise UsageError(
-            f"no published checkpoint{where} matches {words!r}: "
-            f"{', '.join(unknown) or 'no one has all of these words'}; leave out a word, or list "
-            "what there is with `rosetta weights`"
-        )
+        raise UsageError(_nothing(words, wanted, among, library))
     return tuple(sorted(found, key=lambda record: -(record.top1 or 0)))
+
+
+def _having(wanted: Sequence[str], among: Sequence[Record]) -> list[Record]:
+    """The records that all of some words are said of."""
+    said = vocabulary()
+    return [r for r in among if all(_is_said(word, said[r.reference]) for word in wanted)]
+
+
+def _nothing(
+    words: str, wanted: Sequence[str], among: Sequence[Record], library: str | None
+) -> str:
+    """That nothing matches, and which word to leave out."""
+    where = "" if library is None else f" of {library}"
+    without = {
+        word: len(_having([other for other in wanted if other != word], among)) for word in wanted
+    }
+    word = max(without, key=without.__getitem__)
+    hint = (
+        f"without {word!r} there are {without[word]}" if without[word] else "leave out some words"
+    )
+    return (
+        f"no published checkpoint{where} matches {words!r}; {hint}, and `rosetta weights` counts "
+        "all"
+    )
 
 
 def _is_said(word: str, said: Iterable[str]) -> bool:

@@ -100,9 +100,10 @@ def test_the_best_come_first_and_without_words_all_are_found():
 @pytest.mark.parametrize(
     ("words", "library", "said"),
     [
-        ("b4 noisy flamingo", None, "'flamingo' is said of none"),
-        ("xception advprop", None, "no one has all of these words"),
-        ("xception", "qubvel", "matches 'xception'"),
+        ("b4 noisy flamingo", None, "without 'flamingo' there are 9,"),
+        ("noisy-student B4, from timm, in Keras", None, "without 'keras' there are"),
+        ("xception flamingo 21k", None, "leave out some words"),
+        ("xception", "qubvel", "of qubvel matches 'xception'; without 'xception' there are 32,"),
         ("b0", "tim", "unknown library 'tim'; choose from automl"),
     ],
 )
