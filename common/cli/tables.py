@@ -138,6 +138,7 @@ KINDS = {
     "efficientnet": "V1",
     "lite": "Lite",
     "v2": "V2",
+    "v2_rw": "V2",
     "edgetpu": "EdgeTPU",
     "xception": "Xception",
 }
