@@ -131,5 +131,5 @@ def test_descriptions_are_of_names():
     ids=lambda said: ascii(said)[:20],
 )
 def test_what_is_no_table(said):
-    with pytest.raises(ValueError, match="no |two |neither|a number"):
+    with pytest.raises(ValueError, match=r"no |two |neither|a number"):
         labels(said)

@@ -10,16 +10,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common import spec
-from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.named import CLASSES
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
-from efficientnet_rosetta.common.images.families import OFFICIAL
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.images.normalization import INCEPTION
-from efficientnet_rosetta.common.images.transforms import evaluation_image
 from efficientnet_rosetta.common.network import PYTORCH
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.training.run import (

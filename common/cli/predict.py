@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -32,10 +32,17 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from rich.console import JustifyMethod
+
+    from ..images.sources import Source
     from ..training.predict import Prediction
+
+    Centres = tuple[np.ndarray, np.ndarray]  # rows and columns
 
 BATCH = 32  # images at a time
 NUMBERS = "numbers"
+NARROWEST, WIDEST = 80, 10_000  # columns of a table
 SHOWN = ("path", "classes", "labels", "wnids", "probabilities")  # of a prediction
 CSV_HEAD = ("image", "rank", "class", "label", "wnid", "probability")
 
@@ -54,7 +61,7 @@ def predict(
     weights: WeightsOption,
     top: Annotated[int, typer.Option(help="Number of classes to print for each image.")] = 5,
     names: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE|imagenet|numbers",
             help="What the classes are called: a JSON table such as class_indices.json, a text "
@@ -86,7 +93,7 @@ def predict(
     looked at all the same.
     """
     from ..images.sources import sources
-    from ..training.activation import make_folder
+    from ..training.activation import cell_centres, make_folder
     from ..training.predict import prepared
 
     if to_json and to_csv:
@@ -104,16 +111,20 @@ def predict(
     )
     if cam is not None:
         make_folder(cam)
-    unreadable: list[FileError] = []
+    unreadable: dict[str, FileError] = {}
     rows = []
+
+    def leave_out(source: Source, error: FileError) -> None:
+        unreadable[str(source.name)] = error
+
     with _progress(len(found)) as done:
-        for number, prediction in enumerate(predictor.predictions(found, unreadable.append, done)):
+        for number, prediction in enumerate(predictor.predictions(found, leave_out, done)):
             row = _row(prediction)
             if cam is not None:
-                row["maps"] = _save(cam, number, prediction)
+                row["maps"] = _save(cam, number, prediction, cell_centres(predictor.network))
             rows.append(row)  # without its arrays: there may be any number of images
     if not rows:
-        _refuse(unreadable)
+        _refuse(list(unreadable.values()))
     called = predictor.names
     if to_json:
         told = {
@@ -121,7 +132,7 @@ def predict(
             "names_from": called.source,
             "assumed": called.assumed,
             "images": rows,
-            "unreadable": {str(error.path): error.problem for error in unreadable},
+            "unreadable": {name: error.problem for name, error in unreadable.items()},
         }
         typer.echo(as_json(told), nl=False)
     elif to_csv:
@@ -134,7 +145,7 @@ def predict(
             f"those of {called.source} is an assumption (--names {NUMBERS} leaves it)",
             err=True,
         )
-    _report(unreadable)
+    _report(unreadable.values())
 
 
 def _row(prediction: Prediction) -> dict[str, Any]:
@@ -143,14 +154,13 @@ def _row(prediction: Prediction) -> dict[str, Any]:
     return {name: found[name] for name in SHOWN}
 
 
-def _save(folder: Path, number: int, prediction: Prediction) -> list[str]:
+def _save(folder: Path, number: int, prediction: Prediction, centres: Centres) -> list[str]:
     """Write the activation maps of an image; their names begin with its number and its own."""
     from ..images.sources import Source
     from ..training.activation import save_maps
 
     name = f"{number:03}-{Source(prediction.path).stem}"
-    written = save_maps(folder, name, prediction.labels, prediction.maps, prediction.pixels)
-    return list(map(str, written))
+    return list(map(str, save_maps(folder, name, prediction, centres)))
 
 
 @contextmanager
@@ -167,14 +177,18 @@ def _progress(images: int) -> Iterator[Callable[[int], None]]:
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("Image", "Class", "Probability"):
-        grid.add_column(heading, justify="right" if heading == "Probability" else "left")
+        justify: JustifyMethod = "right" if heading == "Probability" else "left"
+        grid.add_column(heading, justify=justify, overflow="fold")
     for row in rows:
         pairs = zip(row["labels"], row["probabilities"], strict=True)
         for rank, (label, share) in enumerate(pairs):
             # Names of files and classes are printed as they are: brackets are no markup.
             image = "" if rank else one_line(row["path"])
             grid.add_row(Text(image), Text(one_line(label)), f"{share:.2%}")
-    Console(width=max(Console().width, 80)).print(grid)
+    console = Console()
+    # In a file, and for another program, a row is one line.
+    width = max(console.width, NARROWEST) if console.is_terminal else WIDEST
+    Console(width=width).print(grid)
     for row in rows:
         for path in row.get("maps", ()):
             say(path)
@@ -200,7 +214,7 @@ def _refuse(unreadable: Sequence[FileError]) -> NoReturn:
     raise unreadable[-1]
 
 
-def _report(unreadable: Sequence[FileError]) -> None:
+def _report(unreadable: Collection[FileError]) -> None:
     """Say what could not be read, and end as with any other bad input."""
     for error in unreadable:
         say(f"rosetta: {error}", err=True)

@@ -142,7 +142,7 @@ class Predictor:
     def predictions(
         self,
         images: Sequence[Source],
-        unreadable: Callable[[UnreadableImageError], None] | None = None,
+        unreadable: Callable[[Source, UnreadableImageError], None] | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> Iterator[Prediction]:
         """The most likely classes of every image, a batch at a time, in their order.
@@ -161,7 +161,7 @@ class Predictor:
             except UnreadableImageError as error:
                 if unreadable is None:
                     raise
-                unreadable(error)
+                unreadable(source, error)
             if read and (len(read) == self.batch or number == len(images)):
                 yield from self._classified(read)
                 read.clear()

@@ -63,7 +63,7 @@ class Server:
         answers = self.answers = {}
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):  # noqa: N802 - the name that http.server looks for
+            def do_GET(self):
                 answers[self.path](self)
 
             def log_message(self, *arguments):

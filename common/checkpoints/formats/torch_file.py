@@ -121,14 +121,16 @@ def _class_names(content: Table) -> dict[str, str]:
     By key as JSON: lists and dictionaries of texts and whole numbers, which hold nothing else.
     """
     found: dict[str, str] = {}
+    left = MOST  # values to look at: one list may be in any number of dictionaries
     for part in (content, *filter(_is_table, content.values())):
-        for key in (key for key in (*LABELS, DESCRIPTIONS) if key in part):
+        for key in (key for key in (*LABELS, DESCRIPTIONS) if key in part and key not in found):
             said = part[key]
-            inner = said.values() if isinstance(said, Table) else said
-            if not isinstance(said, Table | list | tuple) or len(said) > MOST:
+            if not isinstance(said, Table | list | tuple) or len(said) > left:
                 continue
+            left -= len(said)
+            inner = said.values() if isinstance(said, Table) else said
             if all(type(value) in (str, int) for value in inner):
-                found.setdefault(key, json.dumps(said))
+                found[key] = json.dumps(said)
     return found
 
 
