@@ -222,6 +222,11 @@ FILES: dict[str, dict[str, Make]] = {
         "theirs.py": program,
         "batch.npy": batch,
     },
+    "use/predict.md": {
+        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "photo.jpg": lambda path: shutil.copyfile(PHOTOGRAPH, path),
+        "photos": images,
+    },
     "explore/photographs.md": {
         "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
         "coffee.png": lambda path: shutil.copyfile(photographs()["coffee.png"], path),
