@@ -15,6 +15,7 @@ from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import load
 from ..checkpoints.named import ClassNames, class_names
 from ..errors import UnreadableImageError, UsageError
+from ..images.decode import PIXELS_LIMIT
 from ..images.families import Family
 from ..images.sources import Source, sources
 from ..images.transforms import evaluation_image
@@ -156,8 +157,7 @@ class Predictor:
         read: list[tuple[Source, np.ndarray]] = []
         for number, source in enumerate(images, 1):
             try:
-                image = evaluation_image(source.pixels(), self.network.resolution, self.family)
-                read.append((source, image))
+                read.append((source, self._prepared(source)))
             except UnreadableImageError as error:
                 if unreadable is None:
                     raise
@@ -166,6 +166,22 @@ class Predictor:
                 yield from self._classified(read)
                 read.clear()
             progress(number)
+
+    def _prepared(self, source: Source) -> np.ndarray:
+        """An image as the network takes it: (3, H, W).
+
+        Raises:
+            UnreadableImageError: it cannot be read, or is a line: most families of preprocessing
+                enlarge the short side of an image first, and with it all the others.
+        """
+        pixels, size = source.pixels(), self.network.resolution
+        height, width = pixels.shape[:2]
+        if max(height, width) / min(height, width) * max(size) ** 2 > PIXELS_LIMIT:
+            raise UnreadableImageError(
+                str(source.name),
+                f"is {width:,} x {height:,} pixels, too long and thin to be resized; cut a part out",
+            )
+        return evaluation_image(pixels, size, self.family)
 
     def _classified(self, read: Sequence[tuple[Source, np.ndarray]]) -> Iterator[Prediction]:
         pooled = self.network.maps[-1].role

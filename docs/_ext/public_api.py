@@ -74,6 +74,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "family": "the preprocessing that the file names, if it names one",
         "normalization": "mean and standard deviation of images, where the file states them",
         "activation": "what the classifier's outputs go through, where the file states it",
+        "metadata": "what the file says of itself, by key",
     },
     "Ported": {
         "source": "what was read, an `Inspection`",

@@ -242,6 +242,15 @@ def test_one_that_cannot_be_read_keeps_nobody_from_the_others(weights, pictures,
     ]
 
 
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000)])
+def test_a_line_is_not_enlarged(size, weights, tmp_path):
+    Image.new("RGB", size).save(tmp_path / "line.png")
+    line = refused(weights, tmp_path / "line.png", "--backend", "torch")
+    assert line.endswith(
+        f"is {size[0]:,} x {size[1]:,} pixels, too long and thin to be resized; cut a part out"
+    )
+
+
 def test_none_that_can_be_read_is_bad_input(weights, tmp_path):
     no_image = tmp_path / "text.png"
     no_image.write_text("none")
