@@ -179,7 +179,7 @@ class Predictor:
         if max(height, width) / min(height, width) * max(size) ** 2 > PIXELS_LIMIT:
             raise UnreadableImageError(
                 str(source.name),
-                f"is {width:,} x {height:,} pixels, too long and thin to be resized; cut a part out",
+                f"is {width:,} x {height:,} pixels, too long and thin to resize; cut a part out",
             )
         return evaluation_image(pixels, size, self.family)
 

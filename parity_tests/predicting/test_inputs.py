@@ -247,7 +247,7 @@ def test_a_line_is_not_enlarged(size, weights, tmp_path):
     Image.new("RGB", size).save(tmp_path / "line.png")
     line = refused(weights, tmp_path / "line.png", "--backend", "torch")
     assert line.endswith(
-        f"is {size[0]:,} x {size[1]:,} pixels, too long and thin to be resized; cut a part out"
+        f"is {size[0]:,} x {size[1]:,} pixels, too long and thin to resize; cut a part out"
     )
 
 
