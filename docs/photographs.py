@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -25,7 +26,7 @@ from efficientnet_rosetta.common.architectures import changed  # noqa: E402
 from efficientnet_rosetta.common.backends.protocol import loaded  # noqa: E402
 from efficientnet_rosetta.common.backends.registry import get_backend  # noqa: E402
 from efficientnet_rosetta.common.checkpoints.load import load  # noqa: E402
-from efficientnet_rosetta.common.images.decode import decode  # noqa: E402
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode  # noqa: E402
 from efficientnet_rosetta.common.images.family import Family  # noqa: E402
 from efficientnet_rosetta.common.images.fitting import ResizeFirst  # noqa: E402
 from efficientnet_rosetta.common.images.normalization import (  # noqa: E402
@@ -35,6 +36,7 @@ from efficientnet_rosetta.common.images.normalization import (  # noqa: E402
     V2_PIXELS,
     Normalization,
 )
+from efficientnet_rosetta.common.images.sources import Source  # noqa: E402
 from efficientnet_rosetta.common.images.transforms import evaluation_image  # noqa: E402
 from efficientnet_rosetta.common.network import (  # noqa: E402
     PYTORCH,
@@ -44,10 +46,17 @@ from efficientnet_rosetta.common.network import (  # noqa: E402
     Activation,
     Network,
 )
+from efficientnet_rosetta.common.training.activation import (  # noqa: E402
+    cell_centres,
+    overlay,
+)
+from efficientnet_rosetta.common.training.predict import prepared  # noqa: E402
 from parity_tests.peers.operators import declare  # noqa: E402
 from parity_tests.real.published import SHA256, photographs, weights, words  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "photographs.json"
+PICTURE = Path(__file__).parent / "pictures" / "activation.png"
+SHOWN = ("espresso", "cup")  # classes whose evidence is painted into the photograph of the package
 PRESET = "lite0"
 TOP = 5
 ONE = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # 0 to 1, and nothing else
@@ -65,6 +74,17 @@ def main() -> None:
         "effects": dict(effects()),
     }
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    picture()
+
+
+def picture() -> None:
+    """Draw what the network sees of a photograph, and its evidence for some classes, in a row."""
+    predictor = prepared(weights(PRESET), top=TOP, backend="torch")
+    (seen,) = predictor.predictions([Source(PHOTOGRAPH)])
+    centres = cell_centres(predictor.network)
+    maps = (seen.maps[seen.labels.index(word)] for word in SHOWN)
+    parts = [seen.pixels, *(overlay(found, seen.pixels, centres) for found in maps)]
+    Image.fromarray(np.concatenate(parts, axis=1)).save(PICTURE, optimize=True)
 
 
 def said() -> dict[str, dict[str, list[tuple[str, float]]]]:

@@ -1,4 +1,4 @@
-"""`rosetta train`, `evaluate` and `predict`: what they print, write and refuse."""
+"""`rosetta train` and `evaluate`, and predicting after them: what they print, write and refuse."""
 
 import json
 import re
@@ -10,19 +10,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common import spec
-from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
+from efficientnet_rosetta.common.checkpoints.named import CLASSES
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
-from efficientnet_rosetta.common.images.families import OFFICIAL
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.images.normalization import INCEPTION
-from efficientnet_rosetta.common.images.transforms import evaluation_image
 from efficientnet_rosetta.common.network import PYTORCH
 from efficientnet_rosetta.common.spec import resolve
-from efficientnet_rosetta.common.training.classes import CLASSES
-from efficientnet_rosetta.common.training.predict import activation_maps, classify
 from efficientnet_rosetta.common.training.run import (
     BEST,
     EPOCHS,
@@ -246,7 +242,7 @@ def test_what_cannot_be_trained_is_one_line(folder, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# ------------------------------------------------------------------ predict
+# ------------------------------------------------------------------ evaluate
 
 
 @pytest.fixture
@@ -257,74 +253,6 @@ def weights(tmp_path):
     names = {name: number for number, name in enumerate(("ant", "bee", "cat", "dog", "elk"))}
     (tmp_path / CLASSES).write_text(json.dumps(names))
     return tmp_path / "w.safetensors"
-
-
-def test_both_frameworks_see_the_same_and_the_map_adds_up_to_the_logit(weights):
-    network, values = load(weights)
-    found = [
-        classify(get_backend(name), network, values, [PHOTOGRAPH], OFFICIAL)[0] for name in BACKENDS
-    ]
-    assert found[0].classes == found[1].classes
-    np.testing.assert_allclose(found[0].probabilities, found[1].probabilities, rtol=1e-4)
-    np.testing.assert_allclose(found[0].maps, found[1].maps, rtol=1e-3, atol=1e-3)
-    backend = get_backend("torch")
-    model = backend.build(network)
-    backend.load_weights(model, values)
-    pixels = decode(PHOTOGRAPH.read_bytes(), "photograph")
-    (logits,) = backend.run(model, evaluation_image(pixels, network.resolution)[None])
-    assert found[0].classes == tuple(np.argsort(-logits))
-    means = found[0].maps.mean((1, 2))
-    np.testing.assert_allclose(means, logits[list(found[0].classes)], rtol=1e-4, atol=1e-5)
-    assert np.ptp(found[0].maps, axis=(1, 2)).min() > 0.1  # and is no constant
-
-
-def test_a_map_follows_the_evidence():
-    """One channel speaks for a class, and is on in one corner."""
-    head = np.zeros((2, 4, 4))
-    head[1, 0, 3] = 16.0
-    rows = np.array([[0.0, 0.0], [0.0, 2.0]])
-    found = activation_maps(
-        head, {"classifier.weight": rows, "classifier.bias": np.array([0.5, -1.0])}, [1, 0]
-    )
-    assert found[0, 0, 3] == 31.0
-    assert found[0].mean() == 1.0  # the logit, 2 * 1 - 1
-    assert (found[1] == 0.5).all()
-
-
-def test_predictions_read_as_a_table(weights, tmp_path):
-    printed = run("predict", PHOTOGRAPH, "--weights", weights, "--top", 2, "--backend", "torch")
-    rows = [line.split() for line in printed.splitlines() if "%" in line]
-    assert len(rows) == 2
-    assert {row[-2] for row in rows} < {"ant", "bee", "cat", "dog", "elk"}
-    (weights.parent / CLASSES).unlink()
-    printed = run("predict", PHOTOGRAPH, "--weights", weights, "--top", 5, "--backend", "torch")
-    assert sorted(re.findall(r"(\d) +[\d.]+%", printed)) == ["0", "1", "2", "3", "4"]
-
-
-def test_what_cannot_be_predicted_is_one_line(weights, tmp_path):
-    no_image = tmp_path / "text.png"
-    no_image.write_text("none")
-    common = ["--weights", weights, "--backend", "torch"]
-    assert refused("predict", no_image, *common).startswith(f"{no_image}: cannot be read as an")
-    assert refused("predict", tmp_path / "no.png", *common).startswith(f"{tmp_path / 'no.png'}: ")
-    assert refused("predict", PHOTOGRAPH, *common, "--top", 0).startswith("top is 0; it must be")
-    (tmp_path / CLASSES).write_text('{"a": 0}')
-    assert "has 5 classes, but class_indices.json beside it 1" in refused(
-        "predict", PHOTOGRAPH, *common
-    )
-    (tmp_path / CLASSES).write_text('{"a": 1}')
-    assert refused("predict", PHOTOGRAPH, *common).endswith("does not number its classes from 0 on")
-    (tmp_path / CLASSES).write_text("[")
-    assert "is not a table of classes" in refused("predict", PHOTOGRAPH, *common)
-    network = resolve("b0", width=0.25, depth=0.5, resolution=64, num_classes=None)
-    headless = tmp_path / "h.safetensors"
-    save(headless, network, calibrated(network))
-    assert "has no classifier; train one" in refused(
-        "predict", PHOTOGRAPH, "--weights", headless, "--backend", "torch"
-    )
-
-
-# ------------------------------------------------------------------ evaluate
 
 
 def test_both_frameworks_score_alike(weights, folder):

@@ -28,7 +28,6 @@ from efficientnet_rosetta.common.cli.command import say
 from efficientnet_rosetta.common.errors import FileError, RosettaError, UnreadableImageError
 from efficientnet_rosetta.common.images.datasets import Sample, read_folder
 from efficientnet_rosetta.common.images.decode import PIXELS_LIMIT, decode, load_image
-from efficientnet_rosetta.common.training.predict import Prediction
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import metadata
 from parity_tests.fuzz.networks import network, weights
@@ -88,23 +87,6 @@ def test_a_text_from_outside_is_one_line_as_it_is(text, shown, capsys):
     assert capsys.readouterr().out == f"{shown}\n"
     assert str(FileError(text, "x")) == f"{shown}: x"
     assert len(one_line("x" * 10**6)) < LONGEST + 10
-
-
-def test_classes_and_images_are_printed_as_they_are(monkeypatch, tmp_path):
-    nothing = np.zeros((1, 1, 1))
-    found = [
-        Prediction(tmp_path / name, (0,), (label,), (0.5,), nothing, nothing)
-        for name, label in (("[red]x.png", "[/x]"), ("a\n\x1b[2Jb.png", "\x1b]0;c\x07"))
-    ]
-    monkeypatch.setattr(rosetta, "predict", lambda *arguments, **options: found)
-    monkeypatch.setenv("COLUMNS", "400")
-    done = CliRunner().invoke(app, ["predict", "x.png", "--weights", "w"])
-    assert done.exception is None
-    assert f"{tmp_path}/[red]x.png" in done.output
-    assert "[/x]" in done.output
-    assert r"a\n\x1b[2Jb.png" in done.output
-    assert r"\x1b]0;c\x07" in done.output
-    assert "\x1b" not in done.output
 
 
 def test_json_escapes_what_a_terminal_would_obey(tmp_path):

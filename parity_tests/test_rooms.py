@@ -9,7 +9,7 @@ import pytest
 COMMON = Path(__file__).parents[1] / "common"
 # A room knows those before it.  The networks are the files of common/ itself.
 ROOMS = (
-    *("networks", "weights", "images", "backends", "catalogue", "checkpoints"),
+    *("networks", "classes", "weights", "images", "backends", "catalogue", "checkpoints"),
     *("training", "parity", "cli"),
 )
 UTIL = "_util"  # below all of them, and above the errors and networks that it speaks of

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints.named import CLASSES, indexed_names
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import FileError, RosettaError
-from efficientnet_rosetta.common.training.classes import CLASSES, class_names
 from efficientnet_rosetta.common.training.rows import Epoch, Step
 from efficientnet_rosetta.common.training.run import (
     EPOCHS,
@@ -226,7 +226,7 @@ def test_damaged_classes(content, folder, fitted):
     (folder / CLASSES).write_bytes(content)
     refused(folder, fitted, folder / CLASSES)
     with pytest.raises(FileError):
-        class_names(folder / "any.safetensors")
+        indexed_names(folder / "any.safetensors")
 
 
 def test_a_file_in_the_place_of_the_curves(folder, fitted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class LoadedWeights(Result):
     `network` states the dialect that the weights need.  `layouts` are those that explain the file,
     `family` the preprocessing that a file of ours names, and `normalization` and `activation` what
     the file itself says of its images and of what its classifier's outputs go through, where it
-    does.
+    does; `metadata` is all that it says of itself.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class LoadedWeights(Result):
     family: str | None
     normalization: Normalization | None
     activation: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ARRAYS)
 
     @property
     def preprocessing(self) -> Family:
@@ -99,6 +101,7 @@ def load(
         family=found.checkpoint.metadata.get(FAMILY),
         normalization=found.normalization,
         activation=found.activation,
+        metadata=found.checkpoint.metadata,
     )
 
 

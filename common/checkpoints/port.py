@@ -31,6 +31,7 @@ from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import model_of
+from .named import carried_names
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 NARROW = ("float16", "bfloat16")
@@ -120,7 +121,8 @@ def port(
     weights = _target_weights(found, target, classes, dtype)
     if not force:
         _check_values(found.checkpoint.path, weights)
-    content, extra = _arranged(layout, format, target, weights, found)
+    named = carried_names(found, target, new_head=classes is not None)
+    content, extra = _arranged(layout, format, target, weights, found, named)
     mark = fingerprint(weights)
     progress(f"writing {destination}")
     # Read back while it is still aside: what does not read back takes no file's place.
@@ -337,7 +339,12 @@ def _check_range(path: Path, weights: Mapping[str, LazyTensor]) -> None:
 
 
 def _arranged(
-    layout: Layout, format: str, network: Network, weights: Mapping[str, LazyTensor], found: Match
+    layout: Layout,
+    format: str,
+    network: Network,
+    weights: Mapping[str, LazyTensor],
+    found: Match,
+    named: Mapping[str, str],
 ) -> tuple[Content, list[str]]:
     """What to write, in the layout's names and orientation, and which of it is not weights."""
     form = layout.forms[format]
@@ -353,7 +360,7 @@ def _arranged(
     faithful = layout.runs(network.name, network.dialect)
     content = Content(
         tensors=tensors,
-        metadata={**_file_metadata(layout, network, faithful, found), **_folded(found)},
+        metadata={**_file_metadata(layout, network, faithful, found), **_folded(found), **named},
         layer_names=_layer_names(form, network),
         config=model_of(layout, network, found.activation) if format == KERAS_ARCHIVE else None,
     )

@@ -5,6 +5,7 @@ from . import (  # noqa: F401 - each registers its commands
     compare,
     describe,
     parity,
+    predict,
     train,
     weights,
 )

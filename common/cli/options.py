@@ -42,6 +42,9 @@ SizeOption = Annotated[
         metavar="PIXELS", help="Side of the input image in pixels. Default: the preset's own."
     ),
 ]
+WeightsOption = Annotated[
+    Path, typer.Option(metavar="FILE", help="Checkpoint of any layout that `rosetta port` reads.")
+]
 BackendOption = Annotated[
     str | None,
     typer.Option(help="Framework to use: torch or keras. Default: the one that is installed."),

@@ -1,4 +1,4 @@
-"""The commands that train networks and use them: train, evaluate and predict."""
+"""The commands that train networks and measure them: train and evaluate."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 import efficientnet_rosetta as rosetta
 
-from .._util.one_line import one_line
 from ..architectures import PRESETS
 from .command import app, say
 from .options import (
@@ -24,6 +20,7 @@ from .options import (
     GivenDialect,
     JsonFlag,
     SizeOption,
+    WeightsOption,
     WorkersOption,
     pixels,
 )
@@ -35,10 +32,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # exit status, as shells have it
 BATCH = 32  # images at a time, in evaluation
 SHOWN = 5  # images that could not be read
-
-WeightsOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="Checkpoint of any layout that `rosetta port` reads.")
-]
 
 
 @app.command()
@@ -254,50 +247,3 @@ def evaluate(
     )
     for line in _skipped_lines(found.skipped):
         say(line)
-
-
-@app.command()
-def predict(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Image files.", show_default=False)
-    ],
-    weights: WeightsOption,
-    top: Annotated[int, typer.Option(help="Number of classes to print for each image.")] = 5,
-    cam: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write pictures there that show which parts of the image speak for each class "
-            "(class activation maps).",
-        ),
-    ] = None,
-    backend: BackendOption = None,
-    dialect: GivenDialect = None,
-    image_size: SizeOption = None,
-    family: FamilyOption = None,
-) -> None:
-    """Print the most likely classes of images."""
-    found = rosetta.predict(
-        weights,
-        images,
-        top=top,
-        backend=backend,
-        dialect=dialect,
-        image_size=image_size,
-        family=family,
-    )
-    grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("Image", "Class", "Probability"):
-        grid.add_column(heading, justify="right" if heading == "Probability" else "left")
-    for prediction in found:
-        rows = zip(prediction.labels, prediction.probabilities, strict=True)
-        for rank, (label, share) in enumerate(rows):
-            # Names of files and classes are printed as they are: brackets are no markup.
-            image = "" if rank else one_line(str(prediction.path))
-            grid.add_row(Text(image), Text(one_line(label)), f"{share:.2%}")
-    Console(width=max(Console().width, 80)).print(grid)
-    if cam is not None:
-        from ..training.predict import save_maps
-
-        for path in save_maps(cam, found):
-            say(path)

@@ -12,10 +12,10 @@ from ..architectures import changed
 from ..backends.protocol import Trainer, loaded, require
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import LoadedWeights, load
+from ..checkpoints.named import folder_names
 from ..errors import FileError, needs
 from ..images.batches import Batches
 from ..images.datasets import read_to_evaluate
-from .classes import class_names
 from .run import Run
 from .start import CHANNELS, named_family
 
@@ -59,7 +59,8 @@ def evaluate(
     """
     found = two_classes(load(weights, dialect=dialect, resolution=image_size))
     classes = check_classes(found)
-    samples = read_to_evaluate(data, classes, class_names(weights), held_out, seed)
+    names = folder_names(weights, found.metadata)
+    samples = read_to_evaluate(data, classes, names, held_out, seed)
     chosen = named_family(family) or found.preprocessing
     size = found.network.resolution
     batches = Batches(samples, size, batch, family=chosen, classes=classes)

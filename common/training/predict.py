@@ -1,57 +1,61 @@
-"""What a network sees in an image, and where.  The answer of `rosetta.predict`.
-
-A class activation map (arXiv 1512.04150) is exact for these networks: their classifier is a dense
-layer on the mean of a map, so that the mean of the activation map is the logit itself.
-"""
+"""What a network sees in an image, and where.  The answer of `rosetta.predict`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from .._util.atomic import replacing
 from .._util.result import ARRAYS, Result
 from ..backends.protocol import Backend, loaded
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import load
-from ..errors import FileError, UsageError
-from ..images.datasets import Sample
-from ..images.decode import decode
+from ..checkpoints.named import ClassNames, class_names
+from ..errors import UnreadableImageError, UsageError
+from ..images.decode import PIXELS_LIMIT
 from ..images.family import Family
+from ..images.sources import Source, sources
 from ..images.transforms import evaluation_image
 from ..network import Network
 from ..weights.canonical import Weights
-from .classes import class_names
+from .activation import activation_maps, seen_pixels
 from .evaluate import check_classes, two_classes
 from .start import named_family
 
 LOGITS = "logits"  # an endpoint
-TOGETHER = 32  # images
-# From no to much evidence: dark blue, cyan, yellow, red.
-HEAT = np.array([[0, 0, 128], [0, 200, 255], [255, 230, 0], [200, 0, 0]], np.float64)
+TOP = 5  # classes
+BATCH = 32  # images at a time
 
 
 @dataclass(frozen=True)
 class Prediction(Result):
-    """Of one image: the most likely classes, and where the evidence for each of them is."""
+    """Of one image: the most likely classes, and where the evidence for each of them is.
 
-    path: Path
+    `names_from` is what the labels are from: a phrase, or None where they are numbers.  `assumed`
+    is set where they are ImageNet's only because the weights have as many classes.
+    """
+
+    path: Path | str  # a file; or an address, or "-", as it was given
     classes: tuple[int, ...]  # their numbers, the most likely first
     labels: tuple[str, ...]  # their names
     probabilities: tuple[float, ...]
     maps: np.ndarray = field(repr=False, metadata=ARRAYS)  # (classes, h, w): means are the logits
     pixels: np.ndarray = field(repr=False, metadata=ARRAYS)  # (H, W, 3), uint8: what was seen of it
+    wnids: tuple[str | None, ...] = ()  # their identifiers in WordNet, where they are known
+    names_from: str | None = None
+    assumed: bool = False
 
 
 def predict(
     weights: str | Path,
-    images: str | Path | Sequence[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
-    top: int = 5,
+    top: int = TOP,
+    names: str | Path | None = None,
+    batch: int = BATCH,
     backend: str | None = None,
     dialect: str | None = None,
     image_size: int | None = None,
@@ -59,131 +63,151 @@ def predict(
 ) -> list[Prediction]:
     """The `top` most likely classes of images, by a checkpoint of any layout.
 
-    Classes have the names that `class_indices.json` beside the weights gives them, or numbers.
+    `images` are files, folders, of which all images are taken, http(s) addresses, or "-" for an
+    image on standard input.
+
+    Classes have the names that the file states, or class_indices.json, config.json or
+    imagenet_class_index.json beside it.  Where nothing does, and they are as many as ImageNet's,
+    they have ImageNet's names, and every prediction says that this is assumed; otherwise they have
+    numbers.  `names` is a file of other names, or "imagenet", or "numbers".
+
     Probabilities are those of the file's own classifier: by softmax, unless it says that each
     class has a sigmoid.  `family` names another library's preprocessing than the weights' own.
 
     Raises:
         UsageError: an argument is unknown or outside its range.
-        FileError: the weights cannot be used, or a file is no image.
+        FileError: the weights or the names cannot be used, or a file is no image.
         MissingDependencyError: the framework is not installed.
     """
-    if top < 1:
-        raise UsageError(f"top is {top}; it must be at least 1", argument="top")
-    found = two_classes(load(weights, dialect=dialect, resolution=image_size))
-    classes = check_classes(found)
-    names = class_names(weights) or [str(number) for number in range(classes)]
-    if len(names) != classes:
-        raise FileError(
-            weights, f"has {classes} classes, but class_indices.json beside it {len(names)}"
-        )
-    chosen = named_family(family) or found.preprocessing
-    framework = get_backend(backend or default_backend())
-    paths = [images] if isinstance(images, str | Path) else list(images)
-    independent = found.activation == "sigmoid"
-    return classify(framework, found.network, found.weights, paths, chosen, top, names, independent)
+    found = sources(images)
+    predictor = prepared(
+        weights,
+        top=top,
+        names=names,
+        batch=batch,
+        backend=backend,
+        dialect=dialect,
+        image_size=image_size,
+        family=family,
+    )
+    return list(predictor.predictions(found))
 
 
-def classify(
-    backend: Backend,
-    network: Network,
-    weights: Weights,
-    paths: Sequence[str | Path],
-    family: Family,
-    top: int = 5,
-    names: Sequence[str] | None = None,
-    independent: bool = False,
-) -> list[Prediction]:
-    """The `top` classes of every image, at the resolution of the network.
-
-    Their probabilities add up to one, or are `independent` of each other.
+def prepared(
+    weights: str | Path,
+    *,
+    top: int = TOP,
+    names: str | Path | None = None,
+    batch: int = BATCH,
+    backend: str | None = None,
+    dialect: str | None = None,
+    image_size: int | None = None,
+    family: str | None = None,
+) -> Predictor:
+    """Weights, ready to look at images; the arguments are those of `predict`.
 
     Raises:
-        UnreadableImageError: a file is no image.
+        RosettaError: as `predict`, but for the images.
     """
-    model = loaded(backend, network, weights)
-    pooled = network.maps[-1].role
-    found: list[Prediction] = []
-    for first in range(0, len(paths), TOGETHER):
-        some = [Path(path) for path in paths[first : first + TOGETHER]]
-        images = [evaluation_image(_read(path), network.resolution, family) for path in some]
-        values = backend.endpoints(model, np.stack(images), (pooled, LOGITS))
-        for path, image, logits, head in zip(
-            some, images, values[LOGITS], values[pooled], strict=True
-        ):
-            best = np.argsort(-logits, kind="stable")[:top].tolist()
-            shares = _probabilities(logits.astype(np.float64), independent)
-            maps = activation_maps(head.astype(np.float64), weights, best)
-            seen = _pixels(image, family)
-            labels = tuple(str(number) if names is None else names[number] for number in best)
-            found.append(
-                Prediction(path, tuple(best), labels, tuple(shares[best].tolist()), maps, seen)
+    for name, value in (("top", top), ("batch", batch)):
+        if value < 1:
+            raise UsageError(f"{name} is {value}; it must be at least 1", argument=name)
+    found = two_classes(load(weights, dialect=dialect, resolution=image_size))
+    called = class_names(found, check_classes(found), names)
+    chosen = named_family(family) or found.preprocessing
+    framework = get_backend(backend or default_backend())
+    model = loaded(framework, found.network, found.weights)
+    independent = found.activation == "sigmoid"
+    return Predictor(
+        framework, model, found.network, found.weights, chosen, called, top, batch, independent
+    )
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that holds weights, and all that it takes to say what is in an image.
+
+    Probabilities add up to one, or are `independent` of each other.
+    """
+
+    backend: Backend
+    model: Any
+    network: Network
+    weights: Weights
+    family: Family
+    names: ClassNames
+    top: int = TOP
+    batch: int = BATCH
+    independent: bool = False
+
+    def predictions(
+        self,
+        images: Sequence[Source],
+        unreadable: Callable[[Source, UnreadableImageError], None] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Iterator[Prediction]:
+        """The most likely classes of every image, a batch at a time, in their order.
+
+        What cannot be read is told to `unreadable`, and left out.  `progress` is told how many
+        images are done.
+
+        Raises:
+            UnreadableImageError: an image cannot be read, and nobody is to be told.
+        """
+        read: list[tuple[Source, np.ndarray]] = []
+        for number, source in enumerate(images, 1):
+            try:
+                read.append((source, self._prepared(source)))
+            except UnreadableImageError as error:
+                if unreadable is None:
+                    raise
+                unreadable(source, error)
+            if read and (len(read) == self.batch or number == len(images)):
+                yield from self._classified(read)
+                read.clear()
+            progress(number)
+
+    def _prepared(self, source: Source) -> np.ndarray:
+        """An image as the network takes it: (3, H, W).
+
+        Raises:
+            UnreadableImageError: it cannot be read, or is a line: most families of preprocessing
+                enlarge the short side of an image first, and with it all the others.
+        """
+        pixels, size = source.pixels(), self.network.resolution
+        height, width = pixels.shape[:2]
+        if max(height, width) / min(height, width) * max(size) ** 2 > PIXELS_LIMIT:
+            raise UnreadableImageError(
+                str(source.name),
+                f"is {width:,} x {height:,} pixels, too long and thin to resize; cut a part out",
             )
-    return found
+        return evaluation_image(pixels, size, self.family)
+
+    def _classified(self, read: Sequence[tuple[Source, np.ndarray]]) -> Iterator[Prediction]:
+        pooled = self.network.maps[-1].role
+        batch = np.stack([image for _, image in read])
+        values = self.backend.endpoints(self.model, batch, (pooled, LOGITS))
+        for (source, image), logits, head in zip(read, values[LOGITS], values[pooled], strict=True):
+            best = np.argsort(-logits, kind="stable")[: self.top].tolist()
+            shares = probabilities(logits.astype(np.float64), self.independent)
+            labels = [self.names.labels[number] for number in best]
+            yield Prediction(
+                path=source.name,
+                classes=tuple(best),
+                labels=tuple(label.name for label in labels),
+                probabilities=tuple(shares[best].tolist()),
+                maps=activation_maps(head.astype(np.float64), self.weights, best),
+                pixels=seen_pixels(image, self.family),
+                wnids=tuple(label.wnid for label in labels),
+                names_from=self.names.source,
+                assumed=self.names.assumed,
+            )
 
 
-def _probabilities(logits: np.ndarray, independent: bool) -> np.ndarray:
+def probabilities(logits: np.ndarray, independent: bool) -> np.ndarray:
     """By a sigmoid for each class, or by softmax; neither overflows."""
     if independent:
         small = np.exp(-np.abs(logits))
-        return np.where(logits < 0, small, 1.0) / (1 + small)
+        return np.asarray(np.where(logits < 0, small, 1.0) / (1 + small))
     shares = np.exp(logits - logits.max())
     return np.asarray(shares / shares.sum())
-
-
-def _read(path: Path) -> np.ndarray:
-    content, _ = Sample(path, 0).read()
-    return decode(content, str(path))
-
-
-def _pixels(image: np.ndarray, family: Family) -> np.ndarray:
-    """The inverse of normalization: (3, H, W) -> (H, W, 3) of uint8."""
-    mean, std = np.array(family.normalization.mean), np.array(family.normalization.std)
-    levels = (image.transpose(1, 2, 0) * std + mean) * 255
-    return np.clip(levels.round(), 0, 255).astype(np.uint8)
-
-
-def activation_maps(head: np.ndarray, weights: Weights, classes: Sequence[int]) -> np.ndarray:
-    """The map before pooling (C, h, w), weighed as the classifier does: (classes, h, w)."""
-    rows, bias = (weights[f"classifier.{name}"][list(classes)] for name in ("weight", "bias"))
-    return np.tensordot(rows, head, 1) + bias[:, None, None]
-
-
-def save_map(path: Path, activation: np.ndarray, pixels: np.ndarray) -> None:
-    """Write an activation map (h, w) over what the network saw, (H, W, 3) of uint8, as PNG.
-
-    Colours go from the least to the most evidence in this map.
-
-    Raises:
-        RosettaError: the file cannot be written.
-    """
-    size = pixels.shape[1::-1]
-    smooth = Image.fromarray(activation.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    evidence = np.asarray(smooth, np.float64)
-    spread = np.ptp(evidence) or 1.0
-    places = (evidence - evidence.min()) / spread * (len(HEAT) - 1)
-    steps = np.arange(len(HEAT))
-    heat = np.stack([np.interp(places, steps, HEAT[:, colour]) for colour in range(3)], 2)
-    mixed = (0.5 * pixels + 0.5 * heat).round().astype(np.uint8)
-    with replacing(path) as temporary:
-        Image.fromarray(mixed).save(temporary, "PNG")
-
-
-def save_maps(folder: str | Path, predictions: Sequence[Prediction]) -> list[Path]:
-    """Write the activation map of every class that was predicted: by image, rank and class.
-
-    Raises:
-        FileError: the folder cannot be made, or a file in it not be written.
-    """
-    folder, written = Path(folder), []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(folder, f"cannot be made ({error.strerror})") from error
-    for index, prediction in enumerate(predictions):
-        labelled = zip(prediction.labels, prediction.maps, strict=True)
-        for rank, (label, activation) in enumerate(labelled, 1):
-            name = f"{index:03}-{prediction.path.stem}-{rank}-{label.replace('/', '-')}.png"
-            save_map(folder / name, activation, prediction.pixels)
-            written.append(folder / name)
-    return written

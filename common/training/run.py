@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from .._util.atomic import replacing
 from .._util.files import content, is_folder, is_there
+from ..checkpoints.named import CLASSES
 from ..errors import FileError, RosettaError, reason
 from ..network import Network
 from ..weights.canonical import Weights, save
 from ..weights.metadata import check_schema
-from .classes import CLASSES
 from .lock import locked
 from .processes import process
 from .rows import Epoch, Step, append, read_table, truncate

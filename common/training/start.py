@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,6 +17,7 @@ from ..architectures import resolve
 from ..backends.protocol import Trainer, require
 from ..backends.registry import default_backend, get_backend
 from ..checkpoints.load import load, with_classes
+from ..checkpoints.named import folder_names, indexed_names
 from ..errors import DamagedFileError, FileError, UsageError, WeightsError, needs
 from ..images.batches import Batches
 from ..images.datasets import read_data
@@ -24,8 +26,7 @@ from ..images.family import Family
 from ..network import Network
 from ..weights.canonical import Weights, check
 from ..weights.initial import initial
-from ..weights.metadata import FAMILY, NORMALIZATION, SCHEMA, SCHEMA_KEY
-from .classes import class_names
+from ..weights.metadata import CLASS_NAMES, FAMILY, NORMALIZATION, SCHEMA, SCHEMA_KEY
 from .interrupt import interruptible
 from .plan import Training
 from .recipes import get_recipe
@@ -150,7 +151,6 @@ def train(
         else _created(given, out, backend, data, workers, devices, watcher)
     )
     framework = require(get_backend(name), Trainer, name)
-    run.metadata = _seen(training.train.family)
     try:
         with run.alone():
             run.restore()
@@ -193,7 +193,7 @@ def _created(
     folder = Path("runs", f"{label}-{options.recipe}-{name}") if out is None else Path(out)
     training, start, class_indices = _plan(options, Path(data), workers, devices)
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
-    run = Run(folder, watcher.epoch)
+    run = Run(folder, watcher.epoch, _seen(training.train.family, class_indices))
     where = {SCHEMA_KEY: SCHEMA, "backend": name, "data": str(Path(data).resolve())}
     images = {IMAGES: _images(training, Path(data))}
     run.create({**where, **asdict(options), **_counts(training), **images}, class_indices)
@@ -226,6 +226,7 @@ def _resumed(
     options = Options(**{field.name: settings[field.name] for field in fields(Options)})
     training, start, class_indices = _plan(options, place, workers, devices)
     _check_data(run, settings, place, training, class_indices)
+    run.metadata = _seen(training.train.family, class_indices)
     return run, name, training, start
 
 
@@ -282,7 +283,7 @@ def _check_data(
     class_indices: dict[str, int],
 ) -> None:
     """A run goes on with the data that it began with, or its epochs would be other ones."""
-    if class_names(run.folder / LAST) != sorted(class_indices, key=class_indices.__getitem__):
+    if indexed_names(run.folder / LAST) != _in_order(class_indices):
         raise FileError(data, "has other classes than the run began with", argument="data")
     counts = _counts(training)
     if any(settings[part] != count for part, count in counts.items()):
@@ -374,7 +375,7 @@ def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights
         raise FileError(found.path, f"holds {found.network.name}, not {options.preset}")
     family = named_family(options.family) or found.preprocessing
     # A new classifier where the weights have none, or one of other classes, as far as is known.
-    names = tuple(class_names(found.path) or classes)
+    names = folder_names(found.path, found.metadata) or classes
     if found.network.num_classes == len(classes) and names == classes:
         return found.network, found.weights, family
     head = with_classes(found.network, found.weights, len(classes), options.seed)
@@ -392,6 +393,14 @@ def named_family(name: str | None) -> Family | None:
     return FAMILIES[name] if name is not None else None
 
 
-def _seen(family: Family) -> dict[str, str]:
-    """What files of weights say of how the images were that they were trained on."""
-    return {NORMALIZATION: family.normalization.to_json(), FAMILY: family.name}
+def _seen(family: Family, class_indices: dict[str, int]) -> dict[str, str]:
+    """What files of weights say of the images that they were trained on, and of their classes."""
+    names = _in_order(class_indices)
+    said = {NORMALIZATION: family.normalization.to_json(), FAMILY: family.name}
+    if names == tuple(map(str, range(len(names)))):  # as of shards, which name none
+        return said
+    return {**said, CLASS_NAMES: json.dumps(names)}
+
+
+def _in_order(class_indices: dict[str, int]) -> tuple[str, ...]:
+    return tuple(sorted(class_indices, key=class_indices.__getitem__))

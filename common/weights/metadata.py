@@ -27,6 +27,7 @@ SCHEMA_KEY = "schema"
 NORMALIZATION = "normalization"  # of the images that the weights were trained on, as JSON
 ACTIVATION = "activation"  # that the classifier's outputs go through: softmax, sigmoid or linear
 FAMILY = "family"  # of preprocessing, of weights that were trained here
+CLASS_NAMES = "class_names"  # in the order of the outputs, as a list in JSON
 FOLDED = "folded"  # weights out of a graph whose batch norms were folded into its convolutions
 UNFAITHFUL = "unfaithful"  # weights that were written for a library that runs another dialect
 

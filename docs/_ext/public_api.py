@@ -75,6 +75,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "family": "the preprocessing that the file names, if it names one",
         "normalization": "mean and standard deviation of images, where the file states them",
         "activation": "what the classifier's outputs go through, where the file states it",
+        "metadata": "what the file says of itself, by key",
     },
     "Ported": {
         "source": "what was read, an `Inspection`",
@@ -135,12 +136,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "skipped": "images that could not be read, and why",
     },
     "Prediction": {
-        "path": "the image",
+        "path": "the image: a file; or an address, or `-`, as it was given",
         "classes": "numbers of the most likely classes, the best first",
         "labels": "their names",
         "probabilities": "their probabilities",
         "maps": "for each class, where in the image the evidence for it is",
         "pixels": "the image as the network saw it",
+        "wnids": "identifiers of the classes in WordNet; None where they are not known",
+        "names_from": "who names the classes; None where they have numbers",
+        "assumed": "the names are ImageNet's only because the classes are as many",
     },
 }
 # What an error has beside its message; those of its base are its own too.

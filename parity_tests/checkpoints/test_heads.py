@@ -14,7 +14,7 @@ from efficientnet_rosetta.common.checkpoints.keras_model import classifier_of
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import FileError
 from efficientnet_rosetta.common.training.evaluate import two_classes
-from efficientnet_rosetta.common.training.predict import _probabilities
+from efficientnet_rosetta.common.training.predict import probabilities
 from efficientnet_rosetta.common.weights.canonical import fingerprint
 from parity_tests.checkpoints.files import (
     B0,
@@ -268,11 +268,11 @@ def test_one_class_with_a_sigmoid_is_two_with_softmax(tmp_path):
     logits = rows.astype(float) @ features + bias
     single = loaded.weights["classifier.weight"].astype(float) @ features
     single = single + loaded.weights["classifier.bias"]
-    assert _probabilities(logits, False)[1] == pytest.approx(_probabilities(single, True)[0])
+    assert probabilities(logits, False)[1] == pytest.approx(probabilities(single, True)[0])
 
 
 def test_probabilities_of_independent_classes_do_not_overflow():
-    found = _probabilities(np.array([-1000.0, 0.0, 1000.0]), True)
+    found = probabilities(np.array([-1000.0, 0.0, 1000.0]), True)
     np.testing.assert_allclose(found, [0, 0.5, 1], atol=1e-12)
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.registry import get_backend
+from efficientnet_rosetta.common.checkpoints.named import CLASSES
 from efficientnet_rosetta.common.checkpoints.port import port
-from efficientnet_rosetta.common.training.classes import CLASSES
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
 

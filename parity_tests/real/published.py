@@ -12,7 +12,9 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from efficientnet_rosetta.common.classes.imagenet import published
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
+from efficientnet_rosetta.common.network import IMAGENET_CLASSES
 
 # Of every file: the start is in its own name as well.
 SHA256 = {
@@ -53,12 +55,10 @@ def photographs() -> dict[str, Path]:
 
 
 def words() -> list[str]:
-    """The first word for each of ImageNet's classes, in order, as timm keeps them."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    names = (info.index_to_description(number) for number in range(info.num_classes()))
-    return [name.partition(",")[0] for name in names]
+    """What each of ImageNet's classes is called, in order."""
+    found = published(IMAGENET_CLASSES)
+    assert found is not None
+    return list(found.words)
 
 
 def _folder(package: str) -> Path:

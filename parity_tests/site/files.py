@@ -157,6 +157,13 @@ def batch(path: Path) -> None:
     np.save(path, np.random.default_rng(0).random((2, 3, 8, 8), np.float32))
 
 
+def few_images(path: Path) -> None:
+    """A folder of two photographs, one in a folder of its own."""
+    (path / "more").mkdir(parents=True)
+    for name in ("1.jpg", "more/2.jpg"):
+        shutil.copyfile(PHOTOGRAPH, path / name)
+
+
 def images(path: Path) -> None:
     """A folder of photographs of two kinds."""
     photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB").resize((64, 48)))
@@ -214,6 +221,11 @@ FILES: dict[str, dict[str, Make]] = {
         "mine.py": program,
         "theirs.py": program,
         "batch.npy": batch,
+    },
+    "use/predict.md": {
+        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "photo.jpg": lambda path: shutil.copyfile(PHOTOGRAPH, path),
+        "photos": few_images,
     },
     "explore/photographs.md": {
         "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import struct
 import sys
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..._util.files import opened
+from ...classes.forms import DESCRIPTIONS, LABELS, MOST
 from ...errors import FileError, reading
 from . import torch_pickle, torch_programs
 from .detect import OLD_EXPORT
@@ -50,7 +52,9 @@ _COUNT = struct.Struct("<q")
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The (nested) dictionaries of tensors in a file, and our metadata; the rest is left out.
+    """The (nested) dictionaries of tensors in a file, and what it says of them.
+
+    That is our metadata, and what the classes are called; the rest is left out.
 
     The tensors are of the shapes that they have in PyTorch, and are read when they are asked for.
 
@@ -70,7 +74,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             return _module(path, storages, pickle)
         if not isinstance(pickle.content, Table):
             raise FileError(path, f"holds a {kind_of(pickle.content)} and not a state dict")
-        return _Walk(storages, pickle.operations).tables(pickle.content), _metadata(pickle.content)
+        tensors = _Walk(storages, pickle.operations).tables(pickle.content)
+        return tensors, {**_class_names(pickle.content), **_metadata(pickle.content)}
 
 
 def read_tensor(path: Path, content: bytes, start: int) -> np.ndarray:
@@ -108,6 +113,25 @@ def _metadata(content: Table) -> dict[str, str]:
     if not isinstance(found, Table):
         return {}
     return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def _class_names(content: Table) -> dict[str, str]:
+    """What a training script calls its classes, beside the state dict or in a dictionary there.
+
+    By key as JSON: lists and dictionaries of texts and whole numbers, which hold nothing else.
+    """
+    found: dict[str, str] = {}
+    left = MOST  # values to look at: one list may be in any number of dictionaries
+    for part in (content, *filter(_is_table, content.values())):
+        for key in (key for key in (*LABELS, DESCRIPTIONS) if key in part and key not in found):
+            said = part[key]
+            if not isinstance(said, Table | list | tuple) or len(said) > left:
+                continue
+            left -= len(said)
+            inner = said.values() if isinstance(said, Table) else said
+            if all(type(value) in (str, int) for value in inner):
+                found[key] = json.dumps(said)
+    return found
 
 
 # ------------------------------------------------------------------ tensors in their storages
