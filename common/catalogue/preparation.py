@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..images.families import FAMILIES, Family
+from ..images.families import FAMILIES
+from ..images.family import Family
 from ..images.normalization import Normalization
 from .records import Record
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from .._util.atomic import replacing
 from ..errors import FileError
-from ..images.families import Family
+from ..images.family import Family
 from ..network import Layer, MaxPool, Network
 from ..weights.canonical import Weights
 
