@@ -10,8 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common import spec
+from efficientnet_rosetta.common.checkpoints.formats import read
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
-from efficientnet_rosetta.common.checkpoints.named import CLASSES
+from efficientnet_rosetta.common.checkpoints.named import CLASSES, folder_names
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
@@ -92,6 +93,10 @@ def test_training_evaluating_and_predicting(backend, short, folder, tmp_path):
     found = inspect(out / BEST)
     assert (found.num_classes, found.layouts) == (2, ("canonical",))
     assert "mean 0.485 0.456 0.406" in found.expects[0]
+
+    shutil.copy(out / BEST, tmp_path / "alone.safetensors")  # away from all that is beside it
+    named = read(tmp_path / "alone.safetensors").metadata
+    assert folder_names(tmp_path / "alone.safetensors", named) == ("plain", "turned")
 
     scores = json.loads(
         run("evaluate", "--weights", out / LAST, "--data", folder, "--backend", backend, "--json")
