@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from ..network import Activation, MapSection, Section, Size
 from ..spec import DROP_PATH_RATE
 
 if TYPE_CHECKING:
+    from ..catalogue.records import Record
     from ..checkpoints.layouts import Layout
     from ..training.recipes import Recipe
 
@@ -128,3 +129,62 @@ def _short(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# ------------------------------------------------------------------ published checkpoints
+
+# Architectures by name, and what they are called above a column; the rest is other networks.
+KINDS = {
+    "efficientnet": "V1",
+    "lite": "Lite",
+    "v2": "V2",
+    "edgetpu": "EdgeTPU",
+    "xception": "Xception",
+}
+OTHER = "other"
+WEIGHTS_HEADINGS = (
+    *("Name", "Network", "Trained with", "Top-1", "Pixels", "Classes", "Parameters"),
+    *("Dialect", "Licence"),
+)
+WEIGHTS_NUMBERS = ("Top-1", "Pixels", "Classes", "Parameters")
+NOT_STATED = "-"
+NAMED = 3  # records in a line about a finding
+
+
+def kind_of(record: Record) -> str:
+    """The architecture that a checkpoint is of, by its name above a column."""
+    return KINDS[PRESETS[record.preset].name] if record.preset else OTHER
+
+
+def weights_rows(records: Iterable[Record]) -> Iterator[tuple[str, ...]]:
+    """Reference, network, training, accuracy, size and terms of each published checkpoint."""
+    for record in records:
+        yield (
+            record.reference,
+            record.preset or f"({record.network})",
+            record.training or NOT_STATED,
+            NOT_STATED if record.top1 is None else f"{record.top1:.4g}",
+            str(record.size or NOT_STATED),
+            f"{record.classes:,}" if record.classes else "none",
+            NOT_STATED if record.parameters is None else f"{record.parameters / 1e6:.1f}M",
+            record.dialect or NOT_STATED,
+            record.licence or "not stated",
+        )
+
+
+def remarks(records: Iterable[Record]) -> Iterator[str]:
+    """What was found wrong, or cannot be ported, in a line each with the names it is true of."""
+    names: dict[str, list[str]] = {}
+    for record in records:
+        for finding in record.findings:
+            names.setdefault(f"finding: {{}}: {finding}", []).append(record.reference)
+        if record.unported:
+            names.setdefault(f"not ported: {{}}: {record.unported}", []).append(record.reference)
+    for remark, found in names.items():
+        yield remark.format(_listed(found))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a, b, c and 4 more`"""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

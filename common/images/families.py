@@ -230,6 +230,13 @@ _LINEAGE = (
     _AUTOML_SCALED,
     _AUTOML,
     replace(
+        _AUTOML,
+        name="automl-v2-ft",
+        fit=Squash(),
+        normalization=INCEPTION,
+        source="preprocess_for_finetune there, of weights of 21k classes tuned for ImageNet",
+    ),
+    replace(
         _TIMM_TF_LITE,
         name="timm-tf-lite-large",
         fit=ResizeFirst(padding=CROP_PADDING, edges={300: 331, 380: 413}),
