@@ -13,8 +13,8 @@ from ..images.normalization import Normalization
 from ..network import Network
 from ..weights.canonical import Weights, check
 from ..weights.initial import initial
-from ..weights.metadata import FAMILY
 from .identify import match, match_with, undecided
+from .published import sourced
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ def load(
     resolution: int | None = None,
     dtype: str = "float32",
 ) -> LoadedWeights:
-    """Read a checkpoint of any layout and format.
+    """Read a checkpoint of any layout and format, from a file or by the name of a published one.
+
+    A name is "library:name", as the catalogue has it, "hf-hub:owner/name", or an address; its file
+    is fetched, and its record decides dialect and preprocessing.
 
     `dialect` is for a file that leaves its dialect open; `raw` prefers the raw weights to their
     moving average; `network` is the prefix of the one that is meant where the file holds several;
@@ -73,8 +76,11 @@ def load(
             more than a classifier.
         DialectUndecidedError: the file leaves its dialect open, and none was given.
         UsageError: the file states another dialect than the one that was given.
+        FetchError: a published file cannot be fetched.
+        OtherContentError: it is not what its record says.
     """
-    found = match(path, dialect, raw, network) if raw else match_with(path, dialect, network)
+    source = sourced(path)
+    found = match(source, dialect, raw, network) if raw else match_with(source, dialect, network)
     if not drop_head:
         found.refuse_head()
     found.refuse_ending("there is nothing to run")
@@ -91,11 +97,11 @@ def load(
     if resolution is not None:
         loaded = changed(loaded, resolution=resolution)
     return LoadedWeights(
-        path=Path(path),
+        path=source.path,
         network=loaded,
         weights={name: found.weights[name].astype(dtype).read() for name in loaded.tensors},
         layouts=tuple(layout.name for layout in found.layouts),
-        family=found.checkpoint.metadata.get(FAMILY),
+        family=found.family,
         normalization=found.normalization,
         activation=found.activation,
     )

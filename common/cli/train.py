@@ -18,9 +18,11 @@ from .._util.one_line import one_line
 from ..architectures import PRESETS
 from .command import app, say
 from .options import (
+    REFERENCES,
     BackendOption,
     DataOption,
     FamilyOption,
+    FromOption,
     GivenDialect,
     JsonFlag,
     SizeOption,
@@ -37,7 +39,10 @@ BATCH = 32  # images at a time, in evaluation
 SHOWN = 5  # images that could not be read
 
 WeightsOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="Checkpoint of any layout that `rosetta port` reads.")
+    str,
+    typer.Option(
+        metavar="FILE", help=f"Checkpoint of any layout that `rosetta port` reads, {REFERENCES}."
+    ),
 ]
 
 
@@ -70,8 +75,10 @@ def train(
         str | None, typer.Option(help="One that `rosetta recipe` lists. Default: official.")
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Start from this checkpoint, of any layout."),
+        str | None,
+        typer.Option(
+            metavar="FILE", help=f"Start from this checkpoint, of any layout, {REFERENCES}."
+        ),
     ] = None,
     freeze: Annotated[
         str | None,
@@ -118,6 +125,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Continue the run in this folder.")
     ] = None,
+    from_folder: FromOption = None,
 ) -> None:
     """Train a network by a published recipe; both frameworks see the same batches.
 
@@ -225,6 +233,7 @@ def evaluate(
     ] = 0,
     family: FamilyOption = None,
     workers: WorkersOption = 2,
+    from_folder: FromOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure the accuracy of weights on a folder of images.
@@ -275,6 +284,7 @@ def predict(
     dialect: GivenDialect = None,
     image_size: SizeOption = None,
     family: FamilyOption = None,
+    from_folder: FromOption = None,
 ) -> None:
     """Print the most likely classes of images."""
     found = rosetta.predict(

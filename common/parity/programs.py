@@ -18,6 +18,7 @@ from ..backends.protocol import Tracer, loaded, require
 from ..backends.registry import installed_backend
 from ..backends.trace import Trace
 from ..checkpoints.identify import Match, match_with
+from ..checkpoints.published import Source, is_published, sourced
 from ..errors import FileError, RosettaError, reason
 
 if TYPE_CHECKING:
@@ -51,12 +52,18 @@ class Program(Protocol):
 def program(what: str | Path | Callable[..., Any], dialect: str | None = None) -> Program:
     """What is behind an argument: FILE.onnx, a checkpoint, module:function, or a function itself.
 
+    A checkpoint may be named as the catalogue has it.
+
     Raises:
         RosettaError: it is none of these, or cannot be read.
     """
     if callable(what):
         return CallableProgram(getattr(what, "__qualname__", repr(what)), what)
     what = str(what)
+    if is_published(what):
+        source = sourced(what)
+        graph = source.path.suffix == ".onnx"
+        return OnnxProgram(str(source.path)) if graph else CheckpointProgram(source, dialect)
     if Path(what).suffix == ".onnx":
         return OnnxProgram(what)
     if not is_there(what) and ":" in what:
@@ -154,7 +161,7 @@ class OnnxProgram:
 class CheckpointProgram:
     """A weight file of any layout, run in the framework and dialect of its library."""
 
-    def __init__(self, path: str, dialect: str | None):
+    def __init__(self, path: str | Source, dialect: str | None):
         self.match: Match = match_with(path, dialect)
         found = self.match.dialect or self.match.possible[0]
         self.network = changed(self.match.network, dialect=asdict(found))
@@ -162,7 +169,7 @@ class CheckpointProgram:
         self.backend = require(backend, Tracer, framework)
         self.dtype = "float32"
         self.ends: dict[str, str] = {}  # the last operation of each section
-        self.name = path
+        self.name = path.given if isinstance(path, Source) else path
         self.kind = f"{self.network.name}, {found.name} dialect, in {framework}"
 
     @property

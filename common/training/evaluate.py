@@ -59,7 +59,7 @@ def evaluate(
     """
     found = two_classes(load(weights, dialect=dialect, resolution=image_size))
     classes = check_classes(found)
-    samples = read_to_evaluate(data, classes, class_names(weights), held_out, seed)
+    samples = read_to_evaluate(data, classes, class_names(found.path), held_out, seed)
     chosen = named_family(family) or found.preprocessing
     size = found.network.resolution
     batches = Batches(samples, size, batch, family=chosen, classes=classes)

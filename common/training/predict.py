@@ -72,10 +72,10 @@ def predict(
         raise UsageError(f"top is {top}; it must be at least 1", argument="top")
     found = two_classes(load(weights, dialect=dialect, resolution=image_size))
     classes = check_classes(found)
-    names = class_names(weights) or [str(number) for number in range(classes)]
+    names = class_names(found.path) or [str(number) for number in range(classes)]
     if len(names) != classes:
         raise FileError(
-            weights, f"has {classes} classes, but class_indices.json beside it {len(names)}"
+            found.path, f"has {classes} classes, but class_indices.json beside it {len(names)}"
         )
     chosen = named_family(family) or found.preprocessing
     framework = get_backend(backend or default_backend())
