@@ -25,7 +25,7 @@ PART = r"[A-Za-z0-9][\w.-]*"
 # Pull requests are the only revisions of the hub that have slashes in their names.
 ON_HUB = re.compile(rf"({PART}/{PART})(?:@(refs/(?:pr|convert)/\w+|[\w.+-]+))?(?:/(.+))?")
 # One letter is a drive of Windows, and two colons, or a slash behind one, are of other things.
-NAMED = re.compile(r"([A-Za-z][\w.+-]+):(?![:/\\])(.+)", re.DOTALL)
+NAMED = re.compile(r"([A-Za-z][\w.+/-]+):(?![:/\\])(.+)", re.DOTALL)
 CHECKPOINT_SUFFIX = ".index"  # of the file beside the prefix that names a TensorFlow checkpoint
 NAME_LIMIT = 120  # characters of a file's name in the cache
 

@@ -5,6 +5,7 @@ import pytest
 from efficientnet_rosetta.common.catalogue import transfer
 
 from . import server as servers
+from .hosts import HOSTS
 
 
 @pytest.fixture
@@ -23,3 +24,9 @@ def server(monkeypatch, tmp_path):
     with servers.running() as found:
         monkeypatch.setenv("HF_ENDPOINT", found.url)
         yield found
+
+
+@pytest.fixture(params=HOSTS)
+def host(request, server):
+    """One file, on each kind of host in turn."""
+    return HOSTS[request.param](server)

@@ -5,7 +5,6 @@ import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,10 +18,10 @@ RANGE = re.compile(r"bytes=(\d+)-")
 
 @dataclass
 class Served:
-    """One answer to a GET: its body, and what is wrong with it.
+    """One answer: its body, and what is wrong with it.
 
-    `cut` is how many bytes are sent before the connection ends, `held` an event that is waited for
-    before any is, and `ranges` whether a part may be asked for.
+    `cut` is how many bytes are sent before the connection ends, or before `held`, an event, is
+    waited for; `ranges` is whether a part may be asked for, `length` whether it is told.
     """
 
     body: bytes = b""
@@ -43,7 +42,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, Served] = {}  # by path
-        self.first: dict[str, list[Served]] = defaultdict(list)  # answers before those
+        # Answers before those, by method and path.
+        self.first: dict[tuple[str, str], list[Served]] = defaultdict(list)
         self.on_hub: dict[str, dict[str, bytes]] = {}  # repository -> name -> content
         self.asked: list[tuple[str, str, str | None]] = []  # method, path, range
         self.lock = threading.Lock()
@@ -82,8 +82,11 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         with self.server.lock:
             self.server.asked.append((self.command, path, self.headers.get("Range")))
-            script = self.server.first[path]
-            served = script.pop(0) if script and body else self.server.files.get(path)
+            script = self.server.first[self.command, path]
+            served = script.pop(0) if script else self.server.files.get(path)
+        if served is not None and "/resolve/" in path and served.status == 200:
+            usual = self._of_hub(*ON_HUB.fullmatch(path).groups())
+            served.headers = {**usual.headers, **served.headers}
         if served is None and (found := LISTING.fullmatch(path)):
             served = self._listing(found[1], found[3])
         if served is None and (found := ON_HUB.fullmatch(path)):
@@ -107,16 +110,12 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.on_hub[repository].get(name)
         if content is None:
             return Served(b"", 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
-        script = self.server.first[f"{repository}/{name}"]
-        served = script.pop(0) if script and self.command == "GET" else Served(content)
         tag = hashlib.sha256(content).hexdigest()
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"', "X-Linked-Etag": f'"{tag}"'}
         headers["X-Linked-Size"] = str(len(content))
-        return Served(**{**vars(served), "headers": {**headers, **served.headers}})
+        return Served(content, headers=headers)
 
     def _send(self, served: Served, body: bool) -> None:
-        if served.held is not None and body:
-            served.held.wait()
         content, status, headers = served.body, served.status, dict(served.headers)
         part = RANGE.fullmatch(self.headers.get("Range", ""))
         if part and served.ranges and status == 200:
@@ -138,6 +137,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(content if served.cut is None else content[: served.cut])
+            self.wfile.flush()
+        if body and served.held is not None:
+            served.held.wait()
 
 
 @contextmanager
@@ -152,6 +154,3 @@ def running():
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-Scripted = Callable[..., None]
