@@ -54,7 +54,9 @@ def _places(folder: Path, location: Location, name: str) -> Iterator[Path]:
         if place.filename is not None:
             yield root / place.filename
         elif is_folder(root):
-            files = [p.relative_to(root).as_posix() for p in sorted(root.iterdir()) if is_file(p)]
+            # No deeper than hubs go: the folder may be anybody's home.
+            found = sorted((*root.glob("*"), *root.glob("*/*")))
+            files = [path.relative_to(root).as_posix() for path in found if is_file(path)]
             if files:
                 yield root / chosen(files, name)
 

@@ -17,8 +17,9 @@ from ..architectures import changed
 from ..backends.protocol import Tracer, loaded, require
 from ..backends.registry import installed_backend
 from ..backends.trace import Trace
+from ..catalogue.search import record
 from ..checkpoints.identify import Match, match_with
-from ..checkpoints.published import Source, is_published, sourced
+from ..checkpoints.published import Source, is_library, is_published, sourced
 from ..errors import FileError, RosettaError, reason
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def program(what: str | Path | Callable[..., Any], dialect: str | None = None) -
     if Path(what).suffix == ".onnx":
         return OnnxProgram(what)
     if not is_there(what) and ":" in what:
-        return CallableProgram(what, imported(what))
+        return CallableProgram(what, _function(what))
     return CheckpointProgram(what, dialect)
 
 
@@ -219,6 +220,16 @@ class CheckpointProgram:
         return found
 
 
+def _function(what: str) -> Callable[..., Any]:
+    """The function of `module:function`; what is none may be a misspelt name of the catalogue."""
+    try:
+        return imported(what)
+    except FileError:
+        if is_library(what.partition(":")[0]):
+            record(what)
+        raise
+
+
 def imported(what: str) -> Callable[..., Any]:
     """The function that `module:function` names, looked for where the user stands as well.
 
@@ -230,7 +241,7 @@ def imported(what: str) -> Callable[..., Any]:
     sys.path.insert(0, here)  # as `python -m` has it
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # of somebody else's code, which runs when it is imported
         raise FileError(what, f"cannot be imported ({reason(error)})") from error
     finally:
         sys.path.remove(here)
