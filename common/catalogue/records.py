@@ -132,7 +132,7 @@ def _library(data: Mapping[str, Any]) -> Library:
 
 
 def _record(library: str, line: Mapping[str, Any], sources: Mapping[str, str]) -> Record:
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in line.items()
     }
     values["locations"] = tuple(map(_location, line["locations"]))

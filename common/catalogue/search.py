@@ -7,7 +7,7 @@ is asked for and what records say are brought to one spelling first, and then co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ SPELLINGS = tuple(
         (r"fine[\s_-]*tun(ed|ing|e)|(?<![a-z])ft(?![a-z0-9])", "finetuned"),
         (r"(imagenet|in)[\s_-]*1k", "imagenet"),
         (r"edge[\s_-]*tpu", "edgetpu"),
-        (r"(efficientnet|effnet)", "efficientnet"),
+        (r"efficientnet|(?<![a-z])effnet", "efficientnet"),
         (r"(?<![a-z0-9])v[\s_-]*([12])", r"v\1"),
         (r"lite[\s_-]*b?([0-4])", r"lite lite\1"),
         (r"no[\s_-]*top|head[\s_-]*less|without[\s_-]*(a[\s_-]*)?(head|classifier)", "notop"),
@@ -46,6 +46,7 @@ EMPTY_WORDS = (
     *("a", "an", "and", "by", "checkpoint", "checkpoints", "efficientnet", "for", "from", "in"),
     *("model", "of", "on", "the", "trained", "weights", "with"),
 )
+NETWORK_WORDS = {"v1", "v2"}  # of a library's name they say nothing of what it has published
 SHORTEST_PREFIX = 3  # letters that may stand for a word that begins with them
 ALIKE = 0.75  # of difflib: how near a word must be to be taken for another
 SHOWN = 5  # names in a message
@@ -73,12 +74,16 @@ def _words(record: Record) -> frozenset[str]:
     library = libraries()[record.library]
     said = (
         *(record.name, record.network, *record.aliases),
-        *(library.name, library.title, *library.aliases),
-        *(record.preset or "", record.dialect or "", record.layout or "", record.training or ""),
+        *filter(None, (record.preset, record.dialect, record.layout, record.training)),
         "notop" if record.classes == 0 else "",
         {1000: "imagenet", 1001: "imagenet", 21843: "imagenet 21k"}.get(record.classes, ""),
     )
-    text = " ".join(said)
+    called = _spelt(" ".join((library.name, library.title, *library.aliases)))
+    return _spelt(" ".join(said)) | (called - NETWORK_WORDS)
+
+
+def _spelt(text: str) -> frozenset[str]:
+    """The words of a text, as they are and in the one spelling of each."""
     return frozenset((*canonical(text), *_split(text.lower())))
 
 
@@ -91,20 +96,38 @@ def find(words: str = "", library: str | None = None) -> tuple[Record, ...]:
     Raises:
         UsageError: there is no such library, or nothing matches.
     """
-    of = tuple(records()) if library is None else library_called(library).records
-    asked = [word for word in canonical(words) if word not in EMPTY_WORDS]
+    among = tuple(records()) if library is None else library_called(library).records
     known = {word for said in vocabulary().values() for word in said}
+    asked = [word for word in canonical(words) if word not in EMPTY_WORDS]
     wanted = [_nearest(word, known) for word in asked]
-    found = [r for r in of if all(_is_said(w, vocabulary()[r.reference]) for w in wanted)]
+    found = _having(wanted, among)
     if not found:
-        where = "" if library is None else f" of {library}"
-        unknown = [f"{word!r} is said of none" for word in wanted if not _is_said(word, known)]
-        raise UsageError(
-            f"no published checkpoint{where} matches {words!r}: "
-            f"{', '.join(unknown) or 'no one has all of these words'}; leave out a word, or list "
-            "what there is with `rosetta weights`"
-        )
+        raise UsageError(_nothing(words, wanted, among, library))
     return tuple(sorted(found, key=lambda record: -(record.top1 or 0)))
+
+
+def _having(wanted: Sequence[str], among: Sequence[Record]) -> list[Record]:
+    """The records that all of some words are said of."""
+    said = vocabulary()
+    return [r for r in among if all(_is_said(word, said[r.reference]) for word in wanted)]
+
+
+def _nothing(
+    words: str, wanted: Sequence[str], among: Sequence[Record], library: str | None
+) -> str:
+    """That nothing matches, and which word to leave out."""
+    where = "" if library is None else f" of {library}"
+    without = {
+        word: len(_having([other for other in wanted if other != word], among)) for word in wanted
+    }
+    word = max(without, key=without.__getitem__)
+    hint = (
+        f"without {word!r} there are {without[word]}" if without[word] else "leave out some words"
+    )
+    return (
+        f"no published checkpoint{where} matches {words!r}; {hint}, and `rosetta weights` counts "
+        "all"
+    )
 
 
 def _is_said(word: str, said: Iterable[str]) -> bool:

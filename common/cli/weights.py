@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from .._util import json_text
@@ -26,7 +26,7 @@ def weights(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORDS]",
+            metavar="WORDS",
             help="What to look for, such as `noisy student b4`: in any order and spelling.",
         ),
     ] = None,
@@ -49,7 +49,7 @@ def weights(
         return
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in tables.WEIGHTS_HEADINGS:
-        justify = "right" if heading in tables.WEIGHTS_NUMBERS else "left"
+        justify: JustifyMethod = "right" if heading in tables.WEIGHTS_NUMBERS else "left"
         grid.add_column(heading, no_wrap=heading != "Trained with", justify=justify)
     for row in tables.weights_rows(found):
         grid.add_row(*row)

@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 from efficientnet_rosetta.common import architectures, spec
 from efficientnet_rosetta.common.backends.comparison import TOLERANCES
+from efficientnet_rosetta.common.catalogue.records import libraries
 from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, Layout
 from efficientnet_rosetta.common.counting import count, count_layer
 from efficientnet_rosetta.common.network import DIALECTS, IMAGENET_CLASSES, Size, conv_std
@@ -152,6 +153,8 @@ def _networks() -> Iterator[tuple[str, str]]:
     yield from _stages(resolve("b0"))
     yield "presets", str(len(PRESETS))
     yield "layouts", str(len(layout_names()))
+    yield "checkpoints", str(sum(len(library.records) for library in libraries().values()))
+    yield "publishers", str(len(libraries()))
     yield "classes", number(IMAGENET_CLASSES)
     yield "stride", str(TOTAL_STRIDE)
     yield "squeeze ratio", f"{SQUEEZE_RATIO:g}"

@@ -124,4 +124,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("generated", GeneratedDirective)
     app.connect("doctree-read", check_bites)
     app.add_css_file("pages.css")
+    app.add_js_file("weights.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import typer.main
 
+import catalogue
 import paper_map
 import photographs
 import public_api
@@ -172,6 +174,26 @@ def families() -> str:
         smooth = "" if how.antialias or how.rules == "pillow" else ", no antialiasing"
         rows.append((f"`{family.name}`", f"{how.rules}, {how.kernel}{smooth}", seen, family.source))
     return table(("Family", "Interpolation", "Fed with", "Source"), rows, "tall")
+
+
+# ------------------------------------------------------------------ published checkpoints
+
+for _kind in catalogue.by_kind():
+    GENERATED[f"weights {_kind}"] = partial(catalogue.table, _kind)
+    if _kind != catalogue.OTHER:
+        GENERATED[f"targets {_kind}"] = partial(catalogue.commands, _kind)
+GENERATED["weights spellings"] = catalogue.spellings
+GENERATED["weights findings"] = catalogue.findings
+
+
+@generated("weights libraries")
+def weights_libraries() -> str:
+    """The libraries whose checkpoints are known by name."""
+    return table(
+        ("Name", "Library", "Version", "What it has", "Checkpoints"),
+        catalogue.library_rows(),
+        "tall",
+    )
 
 
 # ------------------------------------------------------------------ layouts and formats
