@@ -118,8 +118,10 @@ class UnfaithfulError(FileError):
 class FetchError(FileError):
     """A published file cannot be fetched; `gone` is whether its server says that there is none."""
 
-    def __init__(self, path: str | Path, problem: str, *, gone: bool = False):
-        super().__init__(path, problem, argument="from")
+    def __init__(
+        self, path: str | Path, problem: str, *, gone: bool = False, argument: str | None = None
+    ):
+        super().__init__(path, problem, argument=argument)
         self.gone = gone
 
 

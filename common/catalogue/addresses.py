@@ -42,6 +42,9 @@ def fetch_address(place: Address, asked: Asked) -> Path:
     note = folder / f".{path.name}.sha256"
     if offline() and not path.exists():
         raise not_here(asked.name)
+    known = replace(asked, digest=asked.digest or remembered(note))
+    if path.exists() and not known.is_damaged(path):
+        return path  # of a cache, perhaps, that may not be written to
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -47,21 +47,31 @@ def checkpoint_in(archive: Path, folder: Path, name: str) -> Path:
     Raises:
         FetchError: the archive is damaged or hostile, there is no room, or no checkpoint in it.
     """
-    if not _is_whole(folder, archive):
-        try:
-            with folder_beside(folder) as made:
-                files = _unpack(archive, made / CONTENT, name)
-                said = {"archive": _state(archive), "files": files}
-                (made / CONTENT / LIST).write_text(json.dumps(said), encoding="utf-8")
-                shutil.rmtree(folder, ignore_errors=True)
-                (made / CONTENT).rename(folder)
-        except FileError:
-            raise
-        except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, ValueError) as error:
-            raise FetchError(name, f"{archive} is a damaged archive ({error})") from error
-        except OSError as error:
-            raise no_room(name, folder, error) from error
+    if found := unpacked_before(archive, folder, name):
+        return found
+    try:
+        with folder_beside(folder) as made:
+            files = _unpack(archive, made / CONTENT, name)
+            said = {"archive": _state(archive), "files": files}
+            (made / CONTENT / LIST).write_text(json.dumps(said), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            (made / CONTENT).rename(folder)
+    except FileError:
+        raise
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, ValueError) as error:
+        raise FetchError(name, f"{archive} is a damaged archive ({error})") from error
+    except OSError as error:
+        raise no_room(name, folder, error) from error
     return _checkpoint(folder, name)
+
+
+def unpacked_before(archive: Path, folder: Path, name: str) -> Path | None:
+    """The checkpoint of an archive that is in its folder already, whole; None if it is not.
+
+    Raises:
+        FetchError: there is no checkpoint in it.
+    """
+    return _checkpoint(folder, name) if _is_whole(folder, archive) else None
 
 
 def _state(archive: Path) -> list[int]:

@@ -17,6 +17,7 @@ from .progress import Progress
 EXTRA = "hub"  # of this package: what fetching needs
 CACHE = "ROSETTA_CACHE"  # of the environment: where files behind addresses are kept
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+ELSEWHERE = "from"  # the argument, and option, that names a folder of files fetched elsewhere
 YES = ("1", "on", "yes", "true")
 
 log = logging.getLogger("efficientnet_rosetta")  # on stderr, unless a program has other plans
@@ -59,6 +60,7 @@ def not_here(name: str) -> FetchError:
         name,
         f"is not in the cache, and {OFFLINE[0]} says that there is no network; fetch it once with "
         "one, or name a folder of files fetched elsewhere",
+        argument=ELSEWHERE,
     )
 
 
@@ -89,10 +91,14 @@ def alone(path: Path, name: str) -> Iterator[None]:
 
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("waiting for another process that fetches %s", name)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("waiting for another process that fetches %s", name)
+            lock.acquire()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise FetchError(name, f"cannot be kept in {path.parent} ({why})") from error
     try:
         yield
     finally:

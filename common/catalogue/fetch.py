@@ -11,13 +11,14 @@ import os
 from pathlib import Path
 
 from .addresses import cache, fetch_address
-from .archives import checkpoint_in, is_archive
+from .archives import checkpoint_in, is_archive, unpacked_before
 from .asked import Asked, alone
 from .hub import fetch_from_hub
 from .kaggle import fetch_from_kaggle
 from .location import Address, HubFile, Location
 from .offered import offered
 from .progress import Progress
+from .transfer import no_room
 
 FOLDER = "ROSETTA_WEIGHTS_DIR"  # of the environment: a folder of files that were fetched elsewhere
 
@@ -49,7 +50,12 @@ def fetch(
     # Beside what we keep ourselves, and never in a folder of somebody's own.
     stem = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
     place = cache() / "unpacked" / stem if given else path.with_name(f"{path.name}.unpacked")
-    place.parent.mkdir(parents=True, exist_ok=True)
+    if found := unpacked_before(path, place, asked.name):
+        return found
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise no_room(asked.name, place, error) from error
     with alone(place, asked.name):
         return checkpoint_in(path, place, asked.name)
 

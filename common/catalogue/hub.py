@@ -13,7 +13,7 @@ from .asked import Asked, alone, log, needs_extra, not_here, offline
 from .digests import differs, digest_of
 from .location import Digest, HubFile
 from .progress import progress_of
-from .transfer import OFFLINE_HINT, PASSING, PassingError, Tries, download, no_room, retry_after
+from .transfer import PASSING, PassingError, Tries, download, no_network, no_room, retry_after
 
 MAIN = "main"
 CONFIG = "config.json"  # says which dialect and images a file is for, and what its classes are
@@ -125,11 +125,13 @@ def _bring(place: HubFile, name: str, asked: Asked) -> None:
     snapshot = _cache() / folder / "snapshots" / (about.commit_hash or "-") / name
     if blob.exists() or snapshot.exists():
         return
+    lock = _cache() / ".locks" / folder / about.etag  # where huggingface_hub has its own
     try:
-        blob.parent.mkdir(parents=True, exist_ok=True)
+        for made in (blob.parent, lock.parent):
+            made.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise no_room(asked.name, blob, error) from error
-    with alone(blob, asked.name):
+    with alone(lock, asked.name):
         if blob.exists():
             return
         partial = blob.with_name(f"{blob.name}.incomplete")
@@ -295,7 +297,7 @@ def _problem(error: Exception, name: str) -> FetchError | PassingError | None:
         after = retry_after(error.response.headers.get("Retry-After"))
         return PassingError(f"the hub answers {status}", after)
     if isinstance(error, ConnectError | ConnectTimeout | ProxyError):
-        return FetchError(name, f"the hub cannot be reached ({reason(error)}); {OFFLINE_HINT}")
+        return no_network(name, "the hub", reason(error))
     if isinstance(error, TimeoutException):
         return PassingError("the hub did not answer in time")
     if isinstance(error, HTTPError):

@@ -15,7 +15,7 @@ from .addresses import cache
 from .asked import Asked, alone, log, needs_extra, not_here, offline
 from .digests import digest_of, remember, remembered
 from .location import KaggleFile
-from .transfer import GONE, OFFLINE_HINT, PASSING, PassingError, Tries, no_room
+from .transfer import GONE, PASSING, PassingError, Tries, no_network, no_room
 
 LOGGER = "kagglehub"
 
@@ -109,7 +109,7 @@ def _problem(error: Exception, name: str) -> FetchError | PassingError | None:
     if isinstance(error, requests.ReadTimeout | requests.exceptions.ChunkedEncodingError):
         return PassingError("was cut off on the way")
     if isinstance(error, requests.RequestException):
-        return FetchError(name, f"Kaggle cannot be reached ({reason(error)}); {OFFLINE_HINT}")
+        return no_network(name, "Kaggle", reason(error))
     if isinstance(error, OSError):
         return no_room(name, cache() / "kaggle", error)
     of_kaggle = (

@@ -27,7 +27,9 @@ def offered(folder: Path, location: Location, asked: Asked) -> Path:
             if asked.is_damaged(path):
                 raise FetchError(asked.name, f"{path} is damaged, or another file; replace it")
             return path
-    raise FetchError(asked.name, f"is not in {folder}; put {_wanted(location)} there")
+    raise FetchError(
+        asked.name, f"is not in {folder}; put {_wanted(location)} there", gone=True, argument="from"
+    )
 
 
 def _wanted(location: Location) -> str:

@@ -57,7 +57,6 @@ class Patience:
 
 
 PATIENCE = Patience()
-OFFLINE_HINT = "is there a network? without one, name a folder of files fetched elsewhere"
 
 
 class PassingError(Exception):
@@ -131,7 +130,7 @@ def download(
                 tries.again(error, progressed=arrived > furthest)
                 furthest = max(furthest, arrived)
             except requests.RequestException as error:
-                raise FetchError(name, _unreachable(url, error)) from error
+                raise _unreachable(url, name, error) from error
             except OSError as error:
                 raise no_room(name, partial, error) from error
     if is_web_page(partial):
@@ -331,19 +330,29 @@ def _never_connected(error: Exception) -> bool:
     return isinstance(cause, MaxRetryError) and not isinstance(cause.reason, ProtocolError)
 
 
-def _unreachable(url: str, error: Exception) -> str:
+def _unreachable(url: str, name: str, error: Exception) -> FetchError:
     """Why there was no answer to a request, in a line."""
     import requests
     from urllib3.exceptions import MaxRetryError
 
     host = urlsplit(url).netloc.rpartition("@")[2]
     if isinstance(error, requests.TooManyRedirects):
-        return f"{host} redirects in a circle"
+        return FetchError(name, f"{host} redirects in a circle")
     cause = error.args[0] if error.args else error
     cause = cause.reason if isinstance(cause, MaxRetryError) else cause
     said = reason(cause) if isinstance(cause, BaseException) else str(cause)
-    said = re.sub(r"^[^:]*(0x|object|host=)[^:]*: ", "", said)  # what urllib3 calls its connection
-    return f"{host} cannot be reached ({said}); {OFFLINE_HINT}"
+    # Without what urllib3 calls its connection.
+    return no_network(name, host, re.sub(r"^[^:]*(0x|object|host=)[^:]*: ", "", said))
+
+
+def no_network(name: str, host: str, why: str) -> FetchError:
+    """The error for a host that does not answer at all."""
+    return FetchError(
+        name,
+        f"{host} cannot be reached ({why}); is there a network? without one, name a folder of "
+        "files fetched elsewhere",
+        argument="from",
+    )
 
 
 def _mb(count: int) -> str:
