@@ -128,10 +128,14 @@ def match(
         [layout.name for layout in found.layouts],
         [one.name for one in found.possible],
     )
+    if source.record is None:
+        return found
     by_record = source.dialect is not None and found.dialect_from == TOLD
+    named = tuple(layout for layout in found.layouts if layout.name == source.record.layout)
     return replace(
         found,
         record=source.record,
+        layouts=named or found.layouts,
         dialect_from=RECORD_SAYS if by_record else found.dialect_from,
     )
 

@@ -207,7 +207,7 @@ def _port_lines(done: Ported) -> Iterator[str]:
 
     found = done.source
     yield (
-        f"{found.path}: {' or '.join(found.layouts)} {found.preset}, "
+        f"{found.record or found.path}: {' or '.join(found.layouts)} {found.preset}, "
         f"{done.dialect} dialect (according to {found.dialect_from})"
     )
     yield f"{done.destination}: {done.layout}, {done.format}; {done.mapped} tensors written"

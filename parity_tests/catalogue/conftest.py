@@ -12,7 +12,7 @@ from .hosts import HOSTS
 def server(monkeypatch, tmp_path):
     """What plays the hub and every other host; caches are empty, and nobody waits between tries."""
     monkeypatch.setattr(transfer, "PATIENCE", transfer.Patience(read=20, waits=(0, 0, 0)))
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "ROSETTA_WEIGHTS_DIR"):
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "ROSETTA_WEIGHTS_DIR", "ROSETTA_MIRROR"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

@@ -130,6 +130,7 @@ def test_records_that_disagree_on_a_file_decide_nothing(served, catalogue):
 def test_inspect_says_where_from(served):
     found = inspect(NAME)
     assert (found.record, found.dialect) == (NAME, "tensorflow")
+    assert found.layouts == ("timm-tf",)
     assert found.dialect_from == "its record in the catalogue"
     assert found.expects == (str(INCEPTION),)
     assert found.notes == RECORD.findings

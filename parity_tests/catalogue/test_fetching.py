@@ -72,6 +72,20 @@ def test_a_hub_that_gives_another_file_than_it_says(server):
     refused(host, "sha256", RIGHT.value)
 
 
+def test_a_bar_is_for_terminals_and_never_on_stdout(server, monkeypatch, capsys):
+    host = AddressHost(server)
+    host.fetch(name="timm:some_b0")
+    assert capsys.readouterr() == ("", "")
+    shutil.rmtree(host.cached.parent)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    host.fetch(name="timm:some_b0")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "timm:some_b0" in said.err
+
+
 # ------------------------------------------------------------------ interruptions
 
 

@@ -60,6 +60,15 @@ def test_a_new_version_on_the_hub_is_fetched(server):
     assert found.parent.name == newer
 
 
+def test_a_server_that_stands_for_all_hosts(server, monkeypatch):
+    monkeypatch.setenv("ROSETTA_MIRROR", f"{server.url}/mirror/")
+    server.files["/mirror/host.example/releases/v1/b0.pth"] = Served(CONTENT)
+    found = fetch(Location(Address(URL, "b0.pth"), RIGHT))
+    assert found.read_bytes() == CONTENT
+    monkeypatch.delenv("ROSETTA_MIRROR")
+    assert fetch(Location(Address(URL, "b0.pth"), RIGHT)) == found  # the same file, from wherever
+
+
 # ------------------------------------------------------------------ which file of a repository
 
 CHOICES = {
