@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from .addresses import cache, fetch_address
@@ -73,7 +74,7 @@ def described(location: Location) -> str:
     """A location as it is called in messages, and as it may be written in a command."""
     place = location.place
     if isinstance(place, Address):
-        return place.url
+        return re.sub(r"//[^/@]*@", "//", place.url)  # a password is not for messages
     file = f"/{place.filename}" if place.filename else ""
     if isinstance(place, HubFile):
         revision = f"@{place.revision}" if place.revision else ""

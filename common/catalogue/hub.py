@@ -234,6 +234,9 @@ def chosen(files: Sequence[str], name: str) -> str:
 
 
 def _is_weights(file: PurePosixPath) -> bool:
+    """Whether a file of a repository is one of weights; its name is the server's."""
+    if file.is_absolute() or ".." in file.parts:
+        return False
     return file.suffix.lower() in (*OF_PYTORCH, *OF_OTHERS) and not BESIDE.match(file.name)
 
 

@@ -65,10 +65,11 @@ def on_hub(text: str) -> HubFile:
         UsageError: it is not of this form.
     """
     found = ON_HUB.fullmatch(text.removeprefix(HUB))
-    parts = (found[3] or "").split("/") if found else []
-    if found is None or any(part in (".", "..") for part in parts) or "\\" in text:
+    file = found[3] if found else None
+    leads_out = file is not None and not {"", ".", ".."}.isdisjoint(file.split("/"))
+    if found is None or leads_out or "\\" in text:
         raise UsageError(f"{text}: is not {HUB}owner/name, with @revision and /file if need be")
-    return HubFile(found[1], filename=found[3], revision=found[2])
+    return HubFile(found[1], filename=file, revision=found[2])
 
 
 def address(text: str) -> Address:

@@ -8,6 +8,7 @@ both come through here, and the libraries keep what has arrived.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 from .._util.atomic import FULL
 from ..errors import FetchError, reason
+from .asked import needs_extra
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -70,9 +72,10 @@ class PassingError(Exception):
 def read_timeout() -> float:
     """Seconds without a byte after which a connection counts as cut."""
     try:
-        return float(os.environ[READ_TIMEOUT])
+        said = float(os.environ[READ_TIMEOUT])
     except (KeyError, ValueError):
         return PATIENCE.read
+    return said if 0 < said < math.inf else PATIENCE.read
 
 
 @dataclass
@@ -116,7 +119,8 @@ def download(
         FetchError: there is no such file, no network, no room, or a web page in its place; what
             has arrived so far is kept, but for a web page.
     """
-    import requests
+    with needs_extra():
+        import requests
 
     tries, furthest = Tries(name), _length(partial)
     with requests.Session() as session:
@@ -198,7 +202,9 @@ class _Try:
         if status == HTTPStatus.OK:
             return 0  # the whole, whatever was asked for
         found = RANGE.match(response.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != start or _changed(self.partial, response):
+        compressed = response.headers.get("Content-Encoding", "identity") != "identity"
+        other = compressed or _changed(self.partial, response)
+        if found is None or int(found[1]) != start or other:
             forget(self.partial)
             raise PassingError("has changed since a part of it was fetched", 0.0)
         return start
@@ -305,7 +311,7 @@ def retry_after(said: str | None) -> float | None:
         return float(said)
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, TypeError, IndexError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

@@ -7,7 +7,7 @@ file by itself may leave open, and a file that is not what its record says is re
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..catalogue.fetch import described, fetch
@@ -108,8 +108,11 @@ def sourced(what: str | Path | Source) -> Source:
     known_as = _recorded(found)
     if known_as is None:
         return Source(fetch(found, name=described(found)), given)
-    digests = (location.digest for location in known_as.locations if _is_same(location, found))
-    location = Location(found.place, next(digests, None))
+    of_record = next(one for one in known_as.locations if _is_same(one, found))
+    place = found.place
+    if isinstance(place, HubFile) and isinstance(of_record.place, HubFile):
+        place = replace(place, filename=of_record.place.filename)
+    location = Location(place, of_record.digest)
     return Source(fetch(location, name=described(found)), given, known_as)
 
 
@@ -144,7 +147,14 @@ def _record(name: Name) -> Record:
 
 
 def _fetched(known: Record) -> Path:
-    """The file of a record, or of the first mirror that has it where its own place has not."""
+    """The file of a record, or of the first mirror that has it where its own place has not.
+
+    Raises:
+        FileError: this project can do nothing with it, so that it is not fetched.
+        FetchError: it cannot be fetched.
+    """
+    if known.unported is not None:
+        raise FileError(known.reference, f"cannot be used: {known.unported}")
     missing: FetchError | None = None
     for location in known.locations:
         try:

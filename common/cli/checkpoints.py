@@ -74,6 +74,8 @@ def inspect(
         return
     for name, value in _inspection_lines(found).items():
         say(f"{name:<12}{value}")
+    for note in found.notes:
+        say(f"{'note':<12}{note}")
     for name, why in list(found.unusable.items())[:SHOWN]:
         say(f"{'warning':<12}{name} {why}")
     for key, role in found.keys.items() if keys else ():
@@ -112,8 +114,6 @@ def _inspection_lines(found: Inspection) -> dict[str, str]:
         problem = f" ({found.head_problem})" if found.head_problem else ""
         shown = "; ".join(listed(found.head, LAYERS_SHOWN))
         lines["head"] = f"{counted(found.head)}{problem}: {shown}"
-    for note in found.notes:
-        lines["note"] = note
     return {**lines, "warning": found.mark} if found.mark else lines
 
 

@@ -21,7 +21,8 @@ class Served:
     """One answer: its body, and what is wrong with it.
 
     `cut` is how many bytes are sent before the connection ends, or before `held`, an event, is
-    waited for; `ranges` is whether a part may be asked for, `length` whether it is told.
+    waited for; `ranges` is whether a part may be asked for, `length` whether the length is told,
+    and `chunked` whether the body is sent in pieces that each tell theirs.
     """
 
     body: bytes = b""
@@ -31,6 +32,7 @@ class Served:
     held: threading.Event | None = None
     ranges: bool = True
     length: bool = True
+    chunked: bool = False
 
 
 class Server(ThreadingHTTPServer):
@@ -129,7 +131,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        if served.length:
+        if served.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            half = len(content) // 2
+            pieces = [content[:half], content[half:], b""]
+            content = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        elif served.length:
             self.send_header("Content-Length", str(len(content)))
         if not served.length or served.cut is not None:
             self.send_header("Connection", "close")

@@ -201,6 +201,20 @@ def test_what_a_record_leaves_open_is_not_held_against_the_file(served, catalogu
     assert load(NAME, dialect="pytorch").network.dialect.name == "pytorch"
 
 
+def test_what_this_project_cannot_use_is_not_fetched(served, catalogue):
+    catalogue(replace(RECORD, preset=None, layout=None, dialect=None, unported="another network"))
+    with pytest.raises(FileError, match=f"{NAME}: cannot be used: another network"):
+        load(NAME)
+    assert served.asked == []
+
+
+def test_every_note_is_printed(served, catalogue):
+    catalogue(replace(RECORD, findings=("one thing", "another thing")))
+    printed = CliRunner().invoke(app, ["inspect", NAME]).stdout
+    assert "one thing" in printed
+    assert "another thing" in printed
+
+
 def test_a_mirror_is_used_where_the_file_is_gone(server, content, catalogue):
     gone, kept = (
         Address(f"{server.url}/gone.pth", "gone.pth"),

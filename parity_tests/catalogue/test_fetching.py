@@ -1,6 +1,7 @@
 """Fetching from hosts that misbehave: the right file arrives, or one line says what is wrong."""
 
 import errno
+import gzip
 import hashlib
 import logging
 import os
@@ -98,6 +99,17 @@ def test_a_connection_that_is_cut_off_is_taken_up_again(host):
     assert host.ranges == [None, "bytes=20000-", "bytes=25000-"]
 
 
+def test_pieces_that_tell_their_length(host):
+    tag = host.tag(CONTENT)
+    host.first(
+        Served(CONTENT, chunked=True, cut=20_000, headers=tag),
+        Served(CONTENT, chunked=True, headers=tag),
+    )
+    assert host.fetch().read_bytes() == CONTENT
+    assert host.ranges[0] is None
+    assert host.ranges[1].startswith("bytes=")
+
+
 def test_what_arrived_is_there_for_the_next_time(host):
     tag = host.tag(CONTENT)
     host.first(Served(CONTENT, cut=20_000, headers=tag), *[Served(CONTENT, cut=0, headers=tag)] * 3)
@@ -127,6 +139,18 @@ def test_a_server_that_knows_no_parts_gives_the_whole(host):
         Served(CONTENT, ranges=False, headers=host.tag(CONTENT)),
     )
     assert host.fetch(RIGHT).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_compressed_is_not_put_behind_one_that_is_not(server):
+    host = AddressHost(server)
+    packed = {**host.tag(CONTENT), "Content-Encoding": "gzip"}
+    host.first(
+        Served(CONTENT, cut=20_000, headers=host.tag(CONTENT)),
+        Served(gzip.compress(CONTENT) + bytes(20_000), headers=packed),
+        Served(gzip.compress(CONTENT), headers=packed),
+    )
+    assert host.fetch(RIGHT).read_bytes() == CONTENT
+    assert host.ranges == [None, "bytes=20000-", None]
 
 
 def test_a_body_of_unknown_length_that_is_cut_off_is_noticed_by_its_hash(server):

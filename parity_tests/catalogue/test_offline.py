@@ -105,6 +105,7 @@ def test_the_file_of_weights_of_a_repository(names, chosen, way, server, monkeyp
     [
         ({"a.h5", "b.h5"}, "a.h5, b.h5; add the one that is meant, as hf-hub:timm/some_b0/FILE"),
         ({"README.md", "config.json"}, "has no file of weights"),
+        ({"README.md", "../../b0.pth", "/b0.pth"}, "has no file of weights"),
     ],
 )
 def test_no_file_or_several(names, words, server):

@@ -70,7 +70,14 @@ def _parsed(text):
 @pytest.mark.parametrize(
     "text",
     [
-        *("hf-hub:x", "hf-hub:", "hf-hub:a/b@", "hf-hub:a/../b", "hf-hub:a/b/../c"),
+        *(
+            "hf-hub:x",
+            "hf-hub:",
+            "hf-hub:a/b@",
+            "hf-hub:a/../b",
+            "hf-hub:a/b/../c",
+            "hf-hub:a/b//etc/x",
+        ),
         *("hf-hub:a/b\\c", "https://", "https://[", "http:///x"),
     ],
 )
