@@ -74,10 +74,11 @@ class Record:
     @property
     def stated(self) -> tuple[str, ...]:
         """The fields that have a value, those apart that only say which record this is."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OWN}
         return tuple(
-            f.name
-            for f in fields(self)
-            if f.name not in OWN and getattr(self, f.name) not in (None, (), False)
+            name
+            for name, value in values.items()
+            if not (value is None or value is False or value == ())
         )
 
     def source(self, stated: str) -> str | None:

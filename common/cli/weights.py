@@ -60,7 +60,7 @@ def weights(
 
 
 def _print_counts() -> None:
-    kinds = (*tables.KINDS.values(), tables.OTHER)
+    kinds = (*dict.fromkeys(tables.KINDS.values()), tables.OTHER)
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("Library", "Version"):
         grid.add_column(heading, no_wrap=True)

@@ -53,7 +53,7 @@ def by_kind() -> dict[str, list[Record]]:
 def library_rows() -> list[tuple[str, ...]]:
     """What each library is, the version that was read, and how much it has published."""
     return [
-        (f"`{name}`", library.title, library.version, library.about, str(len(library.records)))
+        (f"`{name}`", library.title, library.version, str(len(library.records)), library.about)
         for name, library in libraries().items()
     ]
 
@@ -116,11 +116,11 @@ def _name(record: Record) -> str:
 
 def commands(kind: str) -> str:
     """In HTML, how the checkpoints of an architecture are ported: a list for each dialect."""
-    (architecture,) = (name for name, known in KINDS.items() if known == kind)
+    architectures = [name for name, known in KINDS.items() if known == kind]
     spoken = dict.fromkeys(record.dialect for record in by_kind()[kind] if record.unported is None)
     parts = []
     for dialect in filter(None, spoken):
-        lines = "\n".join(_commands(architecture, dialect))
+        lines = "\n".join(_commands(architectures, dialect))
         parts.append(
             f"<p>Of the dialect <code>{dialect}</code>:</p>"
             f'<div class="highlight"><pre class="weights-commands" data-dialect="{dialect}">'
@@ -129,9 +129,9 @@ def commands(kind: str) -> str:
     return f'<div class="weights-targets">{"".join(parts)}</div>'
 
 
-def _commands(architecture: str, dialect: str) -> Iterator[str]:
-    """One line for each layout that is written, and computes something of it in the dialect."""
-    presets = ARCHITECTURES[architecture].presets
+def _commands(architectures: list[str], dialect: str) -> Iterator[str]:
+    """One line for each layout that is written, and computes something of them in the dialect."""
+    presets = [preset for name in architectures for preset in ARCHITECTURES[name].presets]
     for name in dict.fromkeys(layout.name for layout in LAYOUTS if layout.forms):
         layouts = [layout for layout in LAYOUTS if layout.name == name and layout.forms]
         held = tuple(
@@ -141,7 +141,7 @@ def _commands(architecture: str, dialect: str) -> Iterator[str]:
         )
         if held:
             (form, *_) = next(la for la in layouts if la.holds(held[0])).forms
-            limits = f"  # {sizes(held)}" if held != tuple(presets) else ""
+            limits = f"  # {sizes(held)}" if len(held) < len(presets) else ""
             yield f"rosetta port {NAME} ported{SUFFIX_OF[form]} --to {name}{limits}"
 
 

@@ -191,7 +191,7 @@ GENERATED["weights findings"] = catalogue.findings
 def weights_libraries() -> str:
     """The libraries whose checkpoints are known by name."""
     return table(
-        ("Name", "Library", "Version", "What it has", "Checkpoints"),
+        ("Name", "Library", "Version", "Checkpoints", "What it has"),
         catalogue.library_rows(),
         "tall",
     )

@@ -288,3 +288,57 @@ def test_transformers():
     examples = re.findall(r'checkpoint="(google/[\w-]+)"', text)
     assert examples
     assert set(examples) <= {record.name for record in libraries()["transformers"].records}
+
+
+# ------------------------------------------------------------------ packages without releases
+
+
+def test_geffnet():
+    urls = {
+        name: url
+        for name, url in constants_of("geffnet.gen_efficientnet")["model_urls"].items()
+        if url and "efficientnet" in name
+    }
+    assert told_apart("geffnet", {name: {} for name in urls}) == []
+    for record in libraries()["geffnet"].records:
+        assert record.location.place.url == urls[record.name]
+
+
+def test_zeromodels():
+    theirs = {}
+    for name in ("efficientnet", "efficientnet_lite", "efficientnetv2"):
+        module = f"zeromodels.models.{name}.convert_{name}_timm_to_keras"
+        found = constants_of(module)
+        stem = name.upper()
+        for variant, of in found[f"{stem}_VARIANTS"].items():
+            config = found[f"{stem}_MODEL_CONFIG"][of["model"]]
+            timm = next(r for r in libraries()["timm"].records if r.name == of["timm_id"])
+            theirs[variant] = {
+                "classes": config["num_classes"],
+                "size": config["image_size"],
+                "preset": timm.preset,
+                "mean": timm.mean,
+                "training": timm.training,
+            }
+    assert told_apart("zeromodels", theirs) == []
+
+
+def test_kecam():
+    hashes = constants_of("keras_cv_attention_models.efficientnet.efficientnet_v2")
+    theirs = {
+        f"efficientnet{network}-{training}": value
+        for network, values in hashes["FILE_HASH_DICT"].items()
+        for training, value in values.items()
+    }
+    assert told_apart("kecam", {name: {} for name in theirs}) == []
+    for record in libraries()["kecam"].records:
+        assert record.location.digest == Digest("md5", theirs[record.name]), record.name
+
+
+def test_kimm():
+    files = re.findall(
+        r'"((?:efficientnet)[\w.]+)\.keras"', source_of("kimm._src.models.efficientnet")
+    )
+    ours = {record.aliases[0]: record.name for record in libraries()["kimm"].records}
+    assert set(ours) == set(files)
+    assert all(file.startswith(f"{name}_") for file, name in ours.items())

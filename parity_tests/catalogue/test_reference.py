@@ -70,15 +70,8 @@ def _parsed(text):
 @pytest.mark.parametrize(
     "text",
     [
-        *(
-            "hf-hub:x",
-            "hf-hub:",
-            "hf-hub:a/b@",
-            "hf-hub:a/../b",
-            "hf-hub:a/b/../c",
-            "hf-hub:a/b//etc/x",
-        ),
-        *("hf-hub:a/b\\c", "https://", "https://[", "http:///x"),
+        *("hf-hub:x", "hf-hub:", "hf-hub:a/b@", "hf-hub:a/../b", "hf-hub:a/b/../c"),
+        *("hf-hub:a/b//etc/x", "hf-hub:a/b\\c", "https://", "https://[", "http:///x"),
     ],
 )
 def test_what_begins_as_a_name_and_is_none(text):

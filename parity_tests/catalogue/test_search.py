@@ -1,6 +1,8 @@
 """Words in any order and spelling, references, and the command that prints what they find."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -216,3 +218,14 @@ def test_the_command_refuses_what_is_not_there():
     done = rosetta("weights", "flamingo")
     assert isinstance(done.exception, UsageError)
     assert done.stdout == ""
+
+
+def test_the_command_imports_no_framework():
+    program = (
+        "import sys; from efficientnet_rosetta.common.cli import app; "
+        "from efficientnet_rosetta.common.catalogue.search import find; find('b4'); "
+        "heavy = {'torch', 'tensorflow', 'keras', 'timm', 'h5py'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
