@@ -12,6 +12,8 @@ Every message is one line: which file, what is wrong, and what to do about it.
             UnfaithfulError         the target computes something else; `cost` says how much
             ExistsError             it is there already
             UnreadableImageError    it is not an image, or a damaged one
+            FetchError              a published file cannot be fetched
+            OtherContentError       a published file is not what its record says
         WeightsError                weights and network do not fit
         UnsupportedOperationError   an exporter does not know an operation
 """
@@ -111,6 +113,20 @@ class UnfaithfulError(FileError):
     def __init__(self, path: str | Path, problem: str, *, cost: float | None):
         super().__init__(path, problem, argument="force")
         self.cost = cost
+
+
+class FetchError(FileError):
+    """A published file cannot be fetched; `gone` is whether its server says that there is none."""
+
+    def __init__(
+        self, path: str | Path, problem: str, *, gone: bool = False, argument: str | None = None
+    ):
+        super().__init__(path, problem, argument=argument)
+        self.gone = gone
+
+
+class OtherContentError(FileError):
+    """A published file holds something else than its record in the catalogue says."""
 
 
 class WeightsError(RosettaError):

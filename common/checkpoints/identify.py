@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..architectures import changed
+from ..catalogue.records import Record
 from ..errors import DialectUndecidedError, FileError, WeightsError
 from ..images.normalization import Normalization
 from ..network import Dialect, Network
 from ..weights.canonical import check
-from ..weights.metadata import ACTIVATION, FOLDED, FORMAT, network_from
+from ..weights.metadata import ACTIVATION, FAMILY, FOLDED, FORMAT, network_from
 from .choosing import Choice, choose
 from .evidence import TOLD, constants, dialect_of, possible_dialects
 from .formats import read
@@ -23,6 +24,7 @@ from .graphs.recover import FOLDED_MARK, GRAPHS, recover
 from .heads import REST, Head, judge, refused
 from .layouts.canonical import CANONICAL
 from .layouts.schema import Form, Layout
+from .published import RECORD_SAYS, Source, sourced
 from .recognition import Reading, readings, views
 from .stated import stated_normalization
 from .unexplained import unexplained
@@ -52,11 +54,23 @@ class Match:
     averaged: bool | None = None  # None where the file says nothing of a moving average
     ends_early: bool = False  # the head convolution is not in the file
     prefix: str | None = None  # of its keys, where the file holds several networks
+    record: Record | None = None  # of a published file that was asked for by name
 
     @property
     def activation(self) -> str | None:
         """What the classifier's outputs go through, where the file says so."""
         return self.head.activation
+
+    @property
+    def family(self) -> str | None:
+        """The preprocessing that its record, or the file itself, names."""
+        said = None if self.record is None else self.record.family
+        return said or self.checkpoint.metadata.get(FAMILY)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is known to be wrong with a published file, or with what is said of it."""
+        return () if self.record is None else self.record.findings
 
     @property
     def ending(self) -> str | None:
@@ -88,38 +102,63 @@ class Match:
 
 
 def match(
-    path: str | Path,
+    path: str | Path | Source,
     dialect: str | None = None,
     raw: bool = False,
     network: str | None = None,
 ) -> Match:
     """Read a file and find the layout and the network that explain every key in it.
 
+    `path` may be the name of a published file, whose record then decides its dialect and images.
     A network may be inside another model, and beside others; `network` is then the prefix of the
     one that is meant.  What is around it is judged: it is the classifier, it has no weights, or it
     is kept as the match's `head`.  `dialect` is for a file that leaves its dialect open, or whose
     weights were not made for its library.
 
     Raises:
-        RosettaError: the file cannot be read, no layout explains its network, or it holds several
-            and does not say which is meant.
+        RosettaError: the file cannot be fetched or read, no layout explains its network, it is not
+            what its record says, or it holds several networks and does not say which is meant.
     """
-    checkpoint = read(path, raw)
+    source = sourced(path)
+    told = source.told(dialect)
+    found = _matched(source, told, raw, network)
+    source.hold(
+        found.network.name,
+        found.network.num_classes,
+        [layout.name for layout in found.layouts],
+        [one.name for one in found.possible],
+    )
+    if source.record is None:
+        return found
+    by_record = source.dialect is not None and found.dialect_from == TOLD
+    named = tuple(layout for layout in found.layouts if layout.name == source.record.layout)
+    return replace(
+        found,
+        record=source.record,
+        layouts=named or found.layouts,
+        dialect_from=RECORD_SAYS if by_record else found.dialect_from,
+    )
+
+
+def _matched(source: Source, dialect: str | None, raw: bool, network: str | None) -> Match:
+    checkpoint = read(source.path, raw)
     if checkpoint.format in GRAPHS:
         return _of_graph(checkpoint, dialect)
     if checkpoint.metadata.get("format") == FORMAT:
         return _canonical(checkpoint, dialect)
     for kind, tensors in views(checkpoint):
         if found := readings(kind, tensors):
-            return _explained(checkpoint, choose(checkpoint, found, raw, network), dialect)
+            choice = choose(checkpoint, found, raw, network)
+            return _explained(checkpoint, choice, dialect, source.normalization)
     raise unexplained(checkpoint)
 
 
-def match_with(path: str | Path, dialect: str | None, network: str | None = None) -> Match:
+def match_with(path: str | Path | Source, dialect: str | None, network: str | None = None) -> Match:
     """The file explained; the dialect is for a file only that leaves it open."""
-    found = match(path, network=network)
+    source = sourced(path)
+    found = match(source, network=network)
     if dialect and found.dialect is None:
-        return match(path, dialect, network=network)
+        return match(source, dialect, network=network)
     return found
 
 
@@ -148,7 +187,9 @@ def undecided(found: Match) -> DialectUndecidedError:
 # ------------------------------------------------------------------ the explanation
 
 
-def _explained(checkpoint: Checkpoint, choice: Choice, told: str | None) -> Match:
+def _explained(
+    checkpoint: Checkpoint, choice: Choice, told: str | None, recorded: Normalization | None
+) -> Match:
     first = choice.readings[0]
     head = judge(checkpoint, first, choice.elsewhere)
     network = first.network
@@ -170,6 +211,7 @@ def _explained(checkpoint: Checkpoint, choice: Choice, told: str | None) -> Matc
         normalization=(
             constants(checkpoint.path, first)
             or stated_normalization(checkpoint, network.in_channels)
+            or recorded
             or _normalization_of(layouts, network, dialect)
         ),
         weights={**first.weights, **head.weights},

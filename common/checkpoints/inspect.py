@@ -18,6 +18,7 @@ class Inspection(Result):
     """What `inspect` says of a file."""
 
     path: Path
+    record: str | None  # the name of a published file, if it was asked for by that or its address
     format: str
     layouts: tuple[str, ...]
     preset: str
@@ -69,6 +70,7 @@ def inspection(found: Match) -> Inspection:
     roles = {key: name for name, key in found.stored.items()}
     return Inspection(
         path=found.checkpoint.path,
+        record=None if found.record is None else found.record.reference,
         format=found.checkpoint.format,
         layouts=tuple(layout.name for layout in found.layouts),
         preset=network.name,
@@ -91,7 +93,7 @@ def inspection(found: Match) -> Inspection:
         activation=found.activation,
         averaged=found.averaged,
         ending=found.ending,
-        notes=found.head.notes,
+        notes=(*found.head.notes, *found.findings),
     )
 
 

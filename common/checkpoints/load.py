@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .._util.result import ARRAYS, Result
 from ..architectures import changed
+from ..catalogue.records import Record
 from ..errors import FileError, UsageError, WeightsError
 from ..images.families import FAMILIES, family_of
 from ..images.family import Family
@@ -15,8 +16,8 @@ from ..images.normalization import Normalization
 from ..network import Network
 from ..weights.canonical import Weights, check
 from ..weights.initial import initial
-from ..weights.metadata import FAMILY
 from .identify import match, match_with, undecided
+from .published import sourced
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class LoadedWeights(Result):
     `network` states the dialect that the weights need.  `layouts` are those that explain the file,
     `family` the preprocessing that a file of ours names, and `normalization` and `activation` what
     the file itself says of its images and of what its classifier's outputs go through, where it
-    does; `metadata` is all that it says of itself.
+    does; `metadata` is all that it says of itself.  `record` is what the catalogue says of a
+    published file that was asked for by name.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class LoadedWeights(Result):
     normalization: Normalization | None
     activation: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=ARRAYS)
+    record: Record | None = field(default=None, repr=False, metadata=ARRAYS)
 
     @property
     def preprocessing(self) -> Family:
@@ -64,20 +67,27 @@ def load(
     resolution: int | None = None,
     dtype: str = "float32",
 ) -> LoadedWeights:
-    """Read a checkpoint of any layout and format.
+    """Read a checkpoint of any layout and format, from a file or by the name of a published one.
+
+    A name is "library:name", as the catalogue has it, "hf-hub:owner/name", or an address; its file
+    is fetched, and its record decides dialect, preprocessing and the size of the images.
 
     `dialect` is for a file that leaves its dialect open; `raw` prefers the raw weights to their
     moving average; `network` is the prefix of the one that is meant where the file holds several;
     `drop_head` leaves out the classifier, or what else is in its place; `resolution` is the side
-    in pixels that the network is to have, where it is not the preset's.  Arrays are of `dtype`.
+    in pixels that the network is to have, where it is not the record's or the preset's.  Arrays are
+    of `dtype`.
 
     Raises:
         FileError: the file cannot be read, no layout explains it, or what is beside its network is
             more than a classifier.
         DialectUndecidedError: the file leaves its dialect open, and none was given.
         UsageError: the file states another dialect than the one that was given.
+        FetchError: a published file cannot be fetched.
+        OtherContentError: it is not what its record says.
     """
-    found = match(path, dialect, raw, network) if raw else match_with(path, dialect, network)
+    source = sourced(path)
+    found = match(source, dialect, raw, network) if raw else match_with(source, dialect, network)
     if not drop_head:
         found.refuse_head()
     found.refuse_ending("there is nothing to run")
@@ -91,17 +101,19 @@ def load(
     loaded = changed(found.network, dialect=asdict(found.dialect))
     if drop_head:
         loaded = changed(loaded, num_classes=None)
-    if resolution is not None:
-        loaded = changed(loaded, resolution=resolution)
+    size = resolution or (found.record.size if found.record else None)
+    if size is not None:
+        loaded = changed(loaded, resolution=size)
     return LoadedWeights(
-        path=Path(path),
+        path=source.path,
         network=loaded,
         weights={name: found.weights[name].astype(dtype).read() for name in loaded.tensors},
         layouts=tuple(layout.name for layout in found.layouts),
-        family=found.checkpoint.metadata.get(FAMILY),
+        family=found.family,
         normalization=found.normalization,
         activation=found.activation,
         metadata=found.checkpoint.metadata,
+        record=found.record,
     )
 
 

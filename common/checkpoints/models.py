@@ -139,5 +139,5 @@ def _exported_network(
         return LoadedHead(network, calibrated(network))
     loaded = load(weights, dialect=dialect, resolution=resolution)
     if preset is not None and loaded.network.name != preset.lower():
-        raise FileError(weights, f"holds {loaded.network.name}, not {preset}")
+        raise FileError(loaded.path, f"holds {loaded.network.name}, not {preset}")
     return LoadedHead(loaded.network, loaded.weights)

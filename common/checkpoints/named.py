@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from ..classes.imagenet import published
 from ..errors import DamagedFileError, FileError, RosettaError, UsageError, reason
 from ..weights.metadata import CLASS_NAMES
 from .formats.detect import TFLITE_SIGNATURE
+from .published import RECORD_SAYS
 from .stated import CONFIG_FILE, neighbour
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def class_names(found: LoadedWeights, classes: int, given: str | Path | None = N
         return _of_file(Path(given), classes, found.path)
     if said := stated_names(found.path, classes, found.metadata):
         return said
+    if found.record is not None and published(classes) is not None:
+        return replace(_imagenet(classes, found.path), source=RECORD_SAYS)
     # A training run of this project names its classes where they have names.
     ours = found.family is not None
     if ours or found.activation == "sigmoid" or published(classes) is None:

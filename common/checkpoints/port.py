@@ -18,11 +18,12 @@ from .._util.files import is_there
 from .._util.result import Result
 from ..architectures import changed
 from ..backends.judgement import DIFFERS, Verdict
+from ..catalogue.reference import parsed
 from ..errors import ExistsError, FileError, UnfaithfulError, UsageError
 from ..network import Dialect, Network
 from ..weights.canonical import fingerprint, unusable
 from ..weights.initial import initial
-from ..weights.metadata import ACTIVATION, FOLDED, NORMALIZATION, UNFAITHFUL, metadata
+from ..weights.metadata import ACTIVATION, FAMILY, FOLDED, NORMALIZATION, UNFAITHFUL, metadata
 from .formats import CHECKPOINT, LazyTensor, format_of, index_of, write
 from .formats.checkpoint import Content
 from .formats.detect import KERAS_ARCHIVE
@@ -32,6 +33,7 @@ from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import model_of
 from .named import carried_names
+from .published import sourced
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 NARROW = ("float16", "bfloat16")
@@ -81,6 +83,8 @@ def port(
 ) -> Ported:
     """Write the weights of a file in another layout, in the format of the destination's suffix.
 
+    `source` may be the name of a published file, as `load` takes it.
+
     `drop_head` leaves out the classifier, or whatever else follows the network in its place.
     `classes` replaces it by a new classifier of so many classes, with the official initialisation.
     Of several networks in a file, `network` is the prefix of the one that is meant, and `raw`
@@ -101,8 +105,9 @@ def port(
         raise UsageError(
             "the classifier cannot be dropped and replaced at once; leave out drop_head or classes"
         )
-    _check_target(Path(source), destination, to, force)
-    found = match(source, dialect, raw, network)
+    known = None if parsed(source) else sourced(source)  # nothing is fetched for a bad target
+    _check_target(None if known is None else known.path, destination, to, force)
+    found = match(known or sourced(source), dialect, raw, network)
     for file in (found.checkpoint.path, *found.checkpoint.parts):  # of a folder, what is meant
         _refuse_source(file, destination)
     if not drop_head and classes is None:
@@ -158,11 +163,12 @@ def port(
             *found.head.notes,
             *_activation_note(layout, target, found),
             *_folded(found).values(),
+            *found.findings,
         ),
     )
 
 
-def _check_target(source: Path, destination: Path, to: str, force: bool) -> None:
+def _check_target(source: Path | None, destination: Path, to: str, force: bool) -> None:
     """Report what cannot be written before anything is read."""
     if to not in LAYOUT_NAMES:
         raise UsageError(f"unknown layout {to!r}; choose from {', '.join(LAYOUT_NAMES)}")
@@ -170,7 +176,8 @@ def _check_target(source: Path, destination: Path, to: str, force: bool) -> None
     if not kinds:
         raise FileError(destination, f"{to} is read only; choose another layout")
     _format(destination, to, kinds)
-    _refuse_source(source, destination)
+    if source is not None:
+        _refuse_source(source, destination)
     if not force and any(map(is_there, _files(destination))):
         raise ExistsError(
             destination, "exists; choose another name, or overwrite it", argument="force"
@@ -227,7 +234,9 @@ def _suited(found: Match, layout: Layout, raw: bool) -> Match:
     fitting = [d.name for d in found.possible if layout.runs(found.network.name, d)]
     if found.dialect is None or found.dialect.name in fitting or not fitting:
         return found
-    return match(found.checkpoint.path, fitting[0], raw) if _folded(found) else found
+    if not _folded(found):
+        return found
+    return replace(match(found.checkpoint.path, fitting[0], raw), record=found.record)
 
 
 def _target_network(found: Match, layout: Layout, drop_head: bool, classes: int | None) -> Network:
@@ -387,7 +396,8 @@ def _file_metadata(
     if network.num_classes is not None and found.activation is not None:
         stated[ACTIVATION] = found.activation
     if layout.name == "canonical":
-        return {**metadata(network), **stated}
+        family = {} if found.family is None else {FAMILY: found.family}
+        return {**metadata(network), **stated, **family}
     marks = {} if faithful else {UNFAITHFUL: f"weights of the {network.dialect.name} dialect"}
     return {"format": "pt", **marks, **stated}  # transformers asks safetensors for "pt"
 

@@ -16,6 +16,7 @@ from ..weights.canonical import fingerprint
 from .formats.lazy import LazyTensor
 from .heads import counted
 from .identify import Match, match_with
+from .published import sourced
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 
@@ -84,6 +85,7 @@ def verify(
 ) -> Verification:
     """Whether two files hold the same network, and if not, where they part.
 
+    Either may be the name of a published file, as `load` takes it.
     `network` is the prefix of the network that is meant, in files that hold several.  What else is
     beside a network is not compared, and is named.
 
@@ -126,12 +128,13 @@ def verify(
 
 def _matched(path: str | Path, dialect: str | None, network: str | None) -> Match:
     """A file explained; the name of a network is for the file only that holds several."""
+    source = sourced(path)
     try:
-        return match_with(path, dialect)
+        return match_with(source, dialect)
     except FileError as error:
         if network is None or error.argument != "network":
             raise
-    return match_with(path, dialect, network)
+    return match_with(source, dialect, network)
 
 
 def _names(found: Match) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ from ..network import DIALECTS
 from . import tables
 from .command import app, say
 from .options import (
+    REFERENCES,
     BackendOption,
+    FromOption,
     GivenDialect,
     JsonFlag,
     PresetArgument,
@@ -36,7 +38,8 @@ SHOWN = 10  # tensors that differ, or that nothing can be computed with
 LAYERS_SHOWN = 12  # of a head
 
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout and format.")
+    str,
+    typer.Argument(metavar="FILE", help=f"A checkpoint of any layout and format, {REFERENCES}."),
 ]
 RawOption = Annotated[
     bool,
@@ -61,6 +64,7 @@ def inspect(
     dialect: GivenDialect = None,
     raw: RawOption = False,
     network: NetworkOption = None,
+    from_folder: FromOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a checkpoint file is: the library, the network, its classes and its images."""
@@ -70,6 +74,8 @@ def inspect(
         return
     for name, value in _inspection_lines(found).items():
         say(f"{name:<12}{value}")
+    for note in found.notes:
+        say(f"{'note':<12}{note}")
     for name, why in list(found.unusable.items())[:SHOWN]:
         say(f"{'warning':<12}{name} {why}")
     for key, role in found.keys.items() if keys else ():
@@ -90,6 +96,7 @@ def _inspection_lines(found: Inspection) -> dict[str, str]:
         activation = "" if found.activation is None else f" ({found.activation})"
         classes = f"{found.num_classes:,}{activation}"
     lines = {
+        **({} if found.record is None else {"record": found.record, "file": str(found.path)}),
         "layout": " or ".join(found.layouts),
         "format": found.format,
         "preset": found.preset + scaling + (f", {found.ending}" if found.ending else ""),
@@ -107,8 +114,6 @@ def _inspection_lines(found: Inspection) -> dict[str, str]:
         problem = f" ({found.head_problem})" if found.head_problem else ""
         shown = "; ".join(listed(found.head, LAYERS_SHOWN))
         lines["head"] = f"{counted(found.head)}{problem}: {shown}"
-    for note in found.notes:
-        lines["note"] = note
     return {**lines, "warning": found.mark} if found.mark else lines
 
 
@@ -129,7 +134,9 @@ def _rules(name: str) -> str:
 
 @app.command()
 def port(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of any layout and format.")],
+    source: Annotated[
+        str, typer.Argument(help=f"A checkpoint of any layout and format, {REFERENCES}.")
+    ],
     destination: Annotated[
         Path, typer.Argument(help="The file to write. Its suffix decides the format.")
     ],
@@ -166,6 +173,7 @@ def port(
             "weights are read back and compared in any case."
         ),
     ] = True,
+    from_folder: FromOption = None,
 ) -> None:
     """Move weights from any layout to any other, and prove that nothing changed.
 
@@ -199,7 +207,7 @@ def _port_lines(done: Ported) -> Iterator[str]:
 
     found = done.source
     yield (
-        f"{found.path}: {' or '.join(found.layouts)} {found.preset}, "
+        f"{found.record or found.path}: {' or '.join(found.layouts)} {found.preset}, "
         f"{done.dialect} dialect (according to {found.dialect_from})"
     )
     yield f"{done.destination}: {done.layout}, {done.format}; {done.mapped} tensors written"
@@ -256,11 +264,14 @@ def _outputs_lines(outputs: Outputs | NotRun, sides: tuple[str, str]) -> Iterato
 
 @app.command()
 def verify(
-    first: Annotated[Path, typer.Argument(help="A checkpoint of any layout and format.")],
-    second: Annotated[Path, typer.Argument(help="Another checkpoint.")],
+    first: Annotated[
+        str, typer.Argument(help=f"A checkpoint of any layout and format, {REFERENCES}.")
+    ],
+    second: Annotated[str, typer.Argument(help="Another one.")],
     dialect: GivenDialect = None,
     network: NetworkOption = None,
     run: RunFlag = True,
+    from_folder: FromOption = None,
 ) -> None:
     """Say whether two files hold the same network, whatever their layouts.
 
@@ -294,10 +305,11 @@ def export(
     output: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
     backend: BackendOption = None,
     weights: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
-            help="Checkpoint of any layout. Without it, the weights are random and calibrated.",
+            help=f"Checkpoint of any layout, {REFERENCES}. Without it, the weights are random and "
+            "calibrated.",
         ),
     ] = None,
     endpoints: Annotated[
@@ -309,6 +321,7 @@ def export(
     ] = None,
     dialect: GivenDialect = None,
     size: SizeOption = None,
+    from_folder: FromOption = None,
 ) -> None:
     """Write a network to an ONNX file, for batches of any size."""
     given = {} if opset is None else {"opset": opset}

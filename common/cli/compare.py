@@ -13,7 +13,7 @@ import typer
 import efficientnet_rosetta as rosetta
 
 from .command import app, say
-from .options import GivenDialect, JsonFile, end
+from .options import REFERENCES, FromOption, GivenDialect, JsonFile, end
 
 if TYPE_CHECKING:
     from ..parity.compare import Compared
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 def compare(
     first: Annotated[
         str,
-        typer.Argument(help="An ONNX file, a checkpoint, or a Python function (module:function)."),
+        typer.Argument(
+            help=f"An ONNX file, a Python function (module:function), a checkpoint, {REFERENCES}."
+        ),
     ],
     second: Annotated[str, typer.Argument(help="Another one; it need not be of the same kind.")],
     input_file: Annotated[
@@ -49,6 +51,7 @@ def compare(
             help="Start both programs behind these values, one of each, from the first's value."
         ),
     ] = None,
+    from_folder: FromOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run two programs on the same images, and find the first operation in which they differ.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ..architectures import PRESETS
+from ..catalogue.fetch import FOLDER
 from ..network import DIALECTS
 from .command import say
 
@@ -42,9 +44,6 @@ SizeOption = Annotated[
         metavar="PIXELS", help="Side of the input image in pixels. Default: the preset's own."
     ),
 ]
-WeightsOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="Checkpoint of any layout that `rosetta port` reads.")
-]
 BackendOption = Annotated[
     str | None,
     typer.Option(help="Framework to use: torch or keras. Default: the one that is installed."),
@@ -71,6 +70,44 @@ JsonFile = Annotated[
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+
+def _offer(context: typer.Context, folder: Path | None) -> Path | None:
+    """Let a folder take the place of the network, in this process and those that it starts."""
+    if folder is not None:
+        before = os.environ.get(FOLDER)
+        os.environ[FOLDER] = str(folder.absolute())
+        context.call_on_close(lambda: _put_back(before))
+    return folder
+
+
+def _put_back(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(FOLDER, None)
+    else:
+        os.environ[FOLDER] = before
+
+
+REFERENCES = (
+    "or the name of a published one: library:name, as `rosetta weights` lists them, "
+    "hf-hub:owner/name, or an https address"
+)
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE", help=f"Checkpoint of any layout that `rosetta port` reads, {REFERENCES}."
+    ),
+]
+# Seen to by its callback: what is fetched is fetched far below the commands.
+FromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="DIR",
+        callback=_offer,
+        help="Folder of published files that were fetched elsewhere, by file name or as a hub's "
+        f"tools leave them; the network is not asked. Default: ${FOLDER}, if that is set.",
+    ),
+]
 
 RunFlag = Annotated[
     bool,

@@ -23,6 +23,7 @@ from .command import BAD_INPUT, app, say
 from .options import (
     BackendOption,
     FamilyOption,
+    FromOption,
     GivenDialect,
     JsonFlag,
     SizeOption,
@@ -86,6 +87,7 @@ def predict(
     dialect: GivenDialect = None,
     image_size: SizeOption = None,
     family: FamilyOption = None,
+    from_folder: FromOption = None,
 ) -> None:
     """Print the most likely classes of images.
 

@@ -14,9 +14,11 @@ import efficientnet_rosetta as rosetta
 from ..architectures import PRESETS
 from .command import app, say
 from .options import (
+    REFERENCES,
     BackendOption,
     DataOption,
     FamilyOption,
+    FromOption,
     GivenDialect,
     JsonFlag,
     SizeOption,
@@ -63,8 +65,10 @@ def train(
         str | None, typer.Option(help="One that `rosetta recipe` lists. Default: official.")
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Start from this checkpoint, of any layout."),
+        str | None,
+        typer.Option(
+            metavar="FILE", help=f"Start from this checkpoint, of any layout, {REFERENCES}."
+        ),
     ] = None,
     freeze: Annotated[
         str | None,
@@ -111,6 +115,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Continue the run in this folder.")
     ] = None,
+    from_folder: FromOption = None,
 ) -> None:
     """Train a network by a published recipe; both frameworks see the same batches.
 
@@ -218,6 +223,7 @@ def evaluate(
     ] = 0,
     family: FamilyOption = None,
     workers: WorkersOption = 2,
+    from_folder: FromOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure the accuracy of weights on a folder of images.

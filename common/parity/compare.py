@@ -316,7 +316,8 @@ def compare(
 ) -> Compared:
     """Run any two programs on the same images, and find the first operation that differs.
 
-    A program is an ONNX file, a checkpoint of any layout, "module:function", or a function that
+    A program is an ONNX file, a checkpoint of any layout, the name of a published one as `load`
+    takes it, "module:function", or a function that
     takes a batch (N, C, H, W) and returns an array, or arrays by name, the output last.  `input` is
     a batch, an image file, or an .npy or .npz file of a batch; by default the built-in photograph.
     `dialect` is for checkpoints that leave theirs open.  `tolerance` is the largest difference of

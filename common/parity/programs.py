@@ -17,7 +17,9 @@ from ..architectures import changed
 from ..backends.protocol import Tracer, loaded, require
 from ..backends.registry import installed_backend
 from ..backends.trace import Trace
+from ..catalogue.search import record
 from ..checkpoints.identify import Match, match_with
+from ..checkpoints.published import Source, is_library, is_published, sourced
 from ..errors import FileError, RosettaError, reason
 
 if TYPE_CHECKING:
@@ -51,16 +53,22 @@ class Program(Protocol):
 def program(what: str | Path | Callable[..., Any], dialect: str | None = None) -> Program:
     """What is behind an argument: FILE.onnx, a checkpoint, module:function, or a function itself.
 
+    A checkpoint may be named as the catalogue has it.
+
     Raises:
         RosettaError: it is none of these, or cannot be read.
     """
     if callable(what):
         return CallableProgram(getattr(what, "__qualname__", repr(what)), what)
     what = str(what)
+    if is_published(what):
+        source = sourced(what)
+        graph = source.path.suffix == ".onnx"
+        return OnnxProgram(str(source.path)) if graph else CheckpointProgram(source, dialect)
     if Path(what).suffix == ".onnx":
         return OnnxProgram(what)
     if not is_there(what) and ":" in what:
-        return CallableProgram(what, imported(what))
+        return CallableProgram(what, _function(what))
     return CheckpointProgram(what, dialect)
 
 
@@ -154,7 +162,7 @@ class OnnxProgram:
 class CheckpointProgram:
     """A weight file of any layout, run in the framework and dialect of its library."""
 
-    def __init__(self, path: str, dialect: str | None):
+    def __init__(self, path: str | Source, dialect: str | None):
         self.match: Match = match_with(path, dialect)
         found = self.match.dialect or self.match.possible[0]
         self.network = changed(self.match.network, dialect=asdict(found))
@@ -162,7 +170,7 @@ class CheckpointProgram:
         self.backend = require(backend, Tracer, framework)
         self.dtype = "float32"
         self.ends: dict[str, str] = {}  # the last operation of each section
-        self.name = path
+        self.name = path.given if isinstance(path, Source) else path
         self.kind = f"{self.network.name}, {found.name} dialect, in {framework}"
 
     @property
@@ -212,6 +220,16 @@ class CheckpointProgram:
         return found
 
 
+def _function(what: str) -> Callable[..., Any]:
+    """The function of `module:function`; what is none may be a misspelt name of the catalogue."""
+    try:
+        return imported(what)
+    except FileError:
+        if is_library(what.partition(":")[0]):
+            record(what)
+        raise
+
+
 def imported(what: str) -> Callable[..., Any]:
     """The function that `module:function` names, looked for where the user stands as well.
 
@@ -223,7 +241,7 @@ def imported(what: str) -> Callable[..., Any]:
     sys.path.insert(0, here)  # as `python -m` has it
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # of somebody else's code, which runs when it is imported
         raise FileError(what, f"cannot be imported ({reason(error)})") from error
     finally:
         sys.path.remove(here)

@@ -59,7 +59,7 @@ def evaluate(
     """
     found = two_classes(load(weights, dialect=dialect, resolution=image_size))
     classes = check_classes(found)
-    names = folder_names(weights, found.metadata)
+    names = folder_names(found.path, found.metadata)
     samples = read_to_evaluate(data, classes, names, held_out, seed)
     chosen = named_family(family) or found.preprocessing
     size = found.network.resolution

@@ -16,6 +16,7 @@ from .._util.result import Result
 from ..architectures import resolve
 from ..backends.protocol import Trainer, require
 from ..backends.registry import default_backend, get_backend
+from ..catalogue.reference import label, parsed
 from ..checkpoints.load import load, with_classes
 from ..checkpoints.named import folder_names, indexed_names
 from ..errors import DamagedFileError, FileError, UsageError, WeightsError, needs
@@ -133,7 +134,7 @@ def train(
         "middle_blocks": middle_blocks,
         "dialect": dialect,
         "recipe": recipe,
-        "weights": None if weights is None else str(Path(weights).resolve()),
+        "weights": None if weights is None else _kept(weights),
         "freeze": None if freeze is None else str(freeze),
         "classes": classes,
         "image_size": image_size,
@@ -167,6 +168,11 @@ def train(
     return TrainingResult(run.folder, best, done, run.folder / BEST, dict(run.skipped))
 
 
+def _kept(weights: str | Path) -> str:
+    """What the settings of a run keep of its first weights: their path, or their name."""
+    return str(Path(weights).resolve()) if parsed(weights) is None else str(weights)
+
+
 # ------------------------------------------------------------------ a new run, or one to resume
 
 Started = tuple[Run, str, Training, Weights]
@@ -189,8 +195,8 @@ def _created(
     name = backend or default_backend()
     preset = given.get("preset") or (None if "weights" in given else "b0")
     options = Options(**{**given, "preset": preset})
-    label = preset or Path(options.weights or "").stem
-    folder = Path("runs", f"{label}-{options.recipe}-{name}") if out is None else Path(out)
+    of = preset or label(options.weights or "")
+    folder = Path("runs", f"{of}-{options.recipe}-{name}") if out is None else Path(out)
     training, start, class_indices = _plan(options, Path(data), workers, devices)
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
     run = Run(folder, watcher.epoch, _seen(training.train.family, class_indices))

@@ -43,6 +43,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "Inspection": {
         "path": "the file",
+        "record": "name in the catalogue, if a published file was asked for by that or its address",
         "format": "kind of file: `safetensors`, `torch`, `h5`, ...",
         "layouts": "libraries whose naming of the weights fits; several where it is the same",
         "preset": 'size of the network, such as `"b0"`',
@@ -152,6 +153,7 @@ ATTRIBUTES = {
     "RosettaError": "`argument`: the argument that changes the outcome, if there is one",
     "MissingDependencyError": "`package`: what to install",
     "FileError": "`path`: the file",
+    "FetchError": "`gone`: whether its server says that there is no such file",
     "DamagedFileError": "`__cause__`: what its parser raised",
     "UnknownLayoutError": "`closest`: the layout that comes nearest, or None",
     "DialectUndecidedError": "`possible`: the dialects that it can be",

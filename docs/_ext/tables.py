@@ -63,6 +63,7 @@ EXTRAS = {
     "keras": "running networks in Keras",
     "onnx": "exported graphs, parity runs and their reports",
     "train": "training in PyTorch, curves, TFRecord files",
+    "hub": "fetching published weights by name",
     "all": "all of these",
     "dev": "the tests: everything, and the libraries that they compare with",
     "docs": "these pages",
