@@ -24,6 +24,7 @@ from .graphs.recover import FOLDED_MARK, GRAPHS, recover
 from .heads import REST, Head, judge, refused
 from .layouts.canonical import CANONICAL
 from .layouts.schema import Form, Layout
+from .marks import remember
 from .published import RECORD_SAYS, Source, sourced
 from .recognition import Reading, readings, views
 from .stated import stated_normalization
@@ -128,6 +129,8 @@ def match(
         [layout.name for layout in found.layouts],
         [one.name for one in found.possible],
     )
+    if source.record is not None and not raw:
+        remember(source.record.reference, found.weights)
     by_record = source.dialect is not None and found.dialect_from == TOLD
     return replace(
         found,
