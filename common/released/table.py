@@ -45,6 +45,20 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         )
 
 
+def read_marks(path: Path) -> dict[str, known.Marks]:
+    """The fingerprints in a file, by reference; none where there is no file yet.
+
+    Raises:
+        FileError: it is no such file.
+    """
+    if not is_there(path):
+        return {}
+    try:
+        return dict(json.loads(path.read_text("utf-8"))["records"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(path, f"holds no fingerprints ({error}); name another") from error
+
+
 def write(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Keep a table, in the order of the catalogue.
 
@@ -122,7 +136,7 @@ def _caches(discard: bool) -> Iterator[None]:
 
 
 def _keep_marks(path: Path, found: Row) -> None:
-    kept = json.loads(path.read_text("utf-8"))["records"] if is_there(path) else {}
+    kept = read_marks(path)
     with replacing(path) as temporary:
         text = known.as_text({**kept, found.reference: found.marks or {}})
         temporary.write_text(text, encoding="utf-8")

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -29,10 +32,12 @@ from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import FileError, RosettaError
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.released import row as rows
+from efficientnet_rosetta.common.released.join import join
 from efficientnet_rosetta.common.released.table import chosen, fill, read
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
 
+ROOT = Path(__file__).parents[2]
 LITE = "timm:tf_efficientnet_lite0.in1k"
 JOB = rows.Job(reference="", photographs=str(PHOTOGRAPH))
 
@@ -132,7 +137,7 @@ def test_what_cannot_be_a_table(tmp_path):
     path = tmp_path / "table.json"
     for text in ("{", "[]", '{"schema": 0, "rows": []}', '{"schema": 1, "rows": [1]}'):
         path.write_text(text)
-        with pytest.raises(FileError, match="table.json"):
+        with pytest.raises(FileError, match=r"table\.json"):
             read(path)
     with pytest.raises(RosettaError, match="there is no library 'tim'; choose from"):
         chosen(["tim"])
@@ -186,7 +191,7 @@ def test_a_file_is_known_by_its_hash(tmp_path, monkeypatch):
     """Also where nothing in it can be read; of some, the first digits alone are stated."""
     path = tmp_path / "mystery.bin"
     path.write_bytes(b"of no format")
-    with pytest.raises(FileError, match="mystery.bin"):
+    with pytest.raises(FileError, match=r"mystery\.bin"):
         identify(path)
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
@@ -269,3 +274,59 @@ def test_twenty_checkpoints_whole(server, folder, tmp_path):
         assert {target["ending"] for target in row["targets"]} == {"proved"}, name
     assert set(json.loads(marks.read_text())["records"]) == set(names)
     assert known.here() == {}  # nothing is left in the caches
+
+
+# ------------------------------------------------------------------ what is made of it
+
+
+def test_rows_of_several_machines_are_put_together(tmp_path):
+    """A row that is made again takes the place of the older one; the order is the catalogue's."""
+    rows_of = [(LITE, "differs"), ("smp:timm-efficientnet-b0.imagenet", "proved"), (LITE, "proved")]
+    folders = []
+    for number, (reference, outcome) in enumerate(rows_of):
+        folders.append(tmp_path / str(number))
+        folders[-1].mkdir()
+        made = rows.Row(reference, outcome, "", marks={"float32": str(number)})
+        fill(
+            folders[-1] / "table.json",
+            [record(reference)],
+            JOB,
+            fingerprints=folders[-1] / "fingerprints.json",
+            run=lambda job, made=made: made,
+        )
+    table, marks = tmp_path / "released.json", tmp_path / "marks.json"
+    marks.write_text(known.as_text({"timm:old": {"float32": "x"}}))
+    assert join(table, marks, folders) == 2
+    assert [(name, row["outcome"]) for name, row in read(table).items()] == [
+        ("smp:timm-efficientnet-b0.imagenet", "proved"),
+        (LITE, "proved"),
+    ]
+    kept = json.loads(marks.read_text())["records"]
+    assert {name: one["float32"] for name, one in kept.items()} == {
+        "smp:timm-efficientnet-b0.imagenet": "1",
+        LITE: "2",
+        "timm:old": "x",
+    }
+    assert known.as_text(kept) == marks.read_text()
+    (folders[0] / "fingerprints.json").write_text("[]")
+    with pytest.raises(FileError, match=r"0/fingerprints\.json: holds no fingerprints"):
+        join(table, marks, folders)
+
+
+def test_the_workflow_runs_what_there_is():
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "released.yml").read_text())
+    scripts = " ".join(
+        step.get("run", "") for job in flow["jobs"].values() for step in job["steps"]
+    )
+    modules = re.findall(r"-m (efficientnet_rosetta[\w.]+)", scripts)
+    assert len(modules) == 2
+    for module in modules:
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--help"], capture_output=True, text=True
+        )
+        assert "fingerprints" in (done.stdout + done.stderr).lower()
+        used = re.findall(r"--(?:largest|discard|fingerprints)", scripts)
+        assert len(used) == 3
+        assert module.endswith("join") or all(option in done.stdout for option in used)
+    assert (ROOT / "common" / "catalogue" / "records").is_dir()
+    assert "ls common/catalogue/records" in scripts
