@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .common.checkpoints.inspect import Inspection, inspect
     from .common.checkpoints.load import LoadedWeights, load
     from .common.checkpoints.models import Exported, build, export
+    from .common.checkpoints.naming import Identification, identify
     from .common.checkpoints.port import Ported, port
     from .common.checkpoints.verify import Verification, verify
     from .common.errors import (
@@ -52,6 +53,7 @@ _HOMES = {
     "architectures": ("ARCHITECTURES", "PRESETS", "resolve"),
     "checkpoints.inspect": ("Inspection", "inspect"),
     "checkpoints.load": ("LoadedWeights", "load"),
+    "checkpoints.naming": ("Identification", "identify"),
     "checkpoints.models": ("Exported", "build", "export"),
     "checkpoints.port": ("Ported", "port"),
     "checkpoints.verify": ("Verification", "verify"),
@@ -96,6 +98,7 @@ __all__ = [
     "Exported",
     "FetchError",
     "FileError",
+    "Identification",
     "Inspection",
     "LoadedWeights",
     "MissingDependencyError",
@@ -120,6 +123,7 @@ __all__ = [
     "evaluate",
     "export",
     "fingerprint",
+    "identify",
     "initial",
     "inspect",
     "load",

@@ -10,7 +10,7 @@ COMMON = Path(__file__).parents[1] / "common"
 # A room knows those before it.  The networks are the files of common/ itself.
 ROOMS = (
     *("networks", "classes", "weights", "images", "backends", "catalogue", "checkpoints"),
-    *("training", "parity", "cli"),
+    *("training", "parity", "released", "cli"),
 )
 UTIL = "_util"  # below all of them, and above the errors and networks that it speaks of
 FILES = sorted(COMMON.rglob("*.py"))

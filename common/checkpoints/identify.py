@@ -24,6 +24,7 @@ from .graphs.recover import FOLDED_MARK, GRAPHS, recover
 from .heads import REST, Head, judge, refused
 from .layouts.canonical import CANONICAL
 from .layouts.schema import Form, Layout
+from .marks import remember
 from .published import RECORD_SAYS, Source, sourced
 from .recognition import Reading, readings, views
 from .stated import stated_normalization
@@ -130,6 +131,8 @@ def match(
     )
     if source.record is None:
         return found
+    if not raw:
+        remember(source.record.reference, found.weights)
     by_record = source.dialect is not None and found.dialect_from == TOLD
     named = tuple(layout for layout in found.layouts if layout.name == source.record.layout)
     return replace(

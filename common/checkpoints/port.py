@@ -32,13 +32,13 @@ from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import model_of
+from .marks import CLASSIFIER
 from .named import carried_names
 from .published import sourced
 from .run_files import NOT_ASKED, FileRun, NotRun, Outputs, compare_runs, verdict_on
 
 NARROW = ("float16", "bfloat16")
 DTYPES = ("float32", "float16")  # that every format can hold
-CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from . import (  # noqa: F401 - each registers its commands
     checkpoints,
     compare,
     describe,
+    identify,
     parity,
     predict,
     train,

@@ -21,6 +21,7 @@ from .options import (
     FromOption,
     GivenDialect,
     JsonFlag,
+    NetworkOption,
     PresetArgument,
     RunFlag,
     SizeOption,
@@ -44,14 +45,6 @@ FileArgument = Annotated[
 RawOption = Annotated[
     bool,
     typer.Option("--raw", help="Use the raw weights of a file that also has a moving average."),
-]
-NetworkOption = Annotated[
-    str | None,
-    typer.Option(
-        "--network",
-        metavar="PREFIX",
-        help="Of several networks in a file, the one whose keys begin so.",
-    ),
 ]
 
 

@@ -87,6 +87,15 @@ def _put_back(before: str | None) -> None:
         os.environ[FOLDER] = before
 
 
+NetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="PREFIX",
+        help="Of several networks in a file, the one whose keys begin so.",
+    ),
+]
+
 REFERENCES = (
     "or the name of a published one: library:name, as `rosetta weights` lists them, "
     "hf-hub:owner/name, or an https address"

@@ -18,6 +18,7 @@ import catalogue
 import paper_map
 import photographs
 import public_api
+import released
 import scaled
 import situations
 from charts import Axis, Curve, decades, lines
@@ -393,6 +394,12 @@ def parity() -> str:
     return table(
         ("Network", "Pixels", *map(RUNNERS.get, runners), "Top-5", "Verdict"), rows, "numbers"
     )
+
+
+@generated("released")
+def released_checkpoints() -> str:
+    """What became of every published checkpoint, where a run is recorded."""
+    return released.text(result("released") if (RESULTS / "released.json").exists() else None)
 
 
 @generated("situations")

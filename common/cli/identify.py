@@ -1,0 +1,49 @@
+"""The command that says which published checkpoint a file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import efficientnet_rosetta as rosetta
+
+from .._util import json_text
+from .command import app, say
+from .options import JsonFlag, NetworkOption
+
+SHOWN = 20  # published checkpoints
+
+
+@app.command()
+def identify(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint of any layout and format.")
+    ],
+    network: NetworkOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say which published checkpoint a file is, if it is any.
+
+    By the hash of the file, where its library states one, and by its weights,
+    in whatever layout, precision or wrapper they are.  Exit status: 0 if it is
+    a published one, 1 if none is known that it could be.
+    """
+    found = rosetta.identify(file, network=network)
+    if as_json:
+        typer.echo(json_text.as_json(found), nl=False)
+    else:
+        for one in found.published[:SHOWN]:
+            say(f"{one.reference}: {one.how}")
+        if len(found.published) > SHOWN:
+            say(f"and {len(found.published) - SHOWN} more, which --json lists")
+        if found.unread is not None:
+            say(f"note: its weights were not compared: {found.unread}")
+        if not found.published:
+            say(
+                f"{file}: no published checkpoint is known to be this; compared with the hashes "
+                f"of {found.hashes} and the weights of {found.fingerprints} of {found.records}"
+            )
+    if not found.published:
+        raise typer.Exit(1)
