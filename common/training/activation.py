@@ -58,13 +58,15 @@ def _centres(network: Network, axis: int) -> np.ndarray:
     for section in network.maps:
         for operation in section.path:
             if isinstance(operation, Layer) and operation.kernel:
-                padded = operation.padded
+                kind, padded = operation.kind, operation.padded
             elif isinstance(operation, MaxPool):
-                padded = True
+                kind, padded = "max_pool", True
             else:
                 continue
             kernel, stride = operation.kernel, operation.stride
-            before, after = network.dialect.pad(size, kernel, stride) if padded else (0, 0)
+            before, after = 0, 0
+            if padded:
+                before, after = network.dialect.pad(size, kernel, stride, kind)
             first += step * ((kernel - 1) / 2 - before)
             size = (size + before + after - kernel) // stride + 1
             step *= stride
