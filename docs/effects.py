@@ -29,10 +29,11 @@ from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, photograph
-from efficientnet_rosetta.common.images.families import FAMILIES, OFFICIAL
+from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.images.family import Family
 from efficientnet_rosetta.common.images.normalization import INCEPTION, RAW, Normalization
 from efficientnet_rosetta.common.images.transforms import evaluation_image
+from efficientnet_rosetta.common.images.usual import OFFICIAL
 from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW, Network
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.training.schedules import Exponential

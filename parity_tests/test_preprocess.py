@@ -14,7 +14,7 @@ from efficientnet_rosetta.common.checkpoints.layouts import LAYOUT_NAMES, LAYOUT
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.augment import Augmentation
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, load_image
-from efficientnet_rosetta.common.images.families import FAMILIES, OFFICIAL, family_of
+from efficientnet_rosetta.common.images.families import FAMILIES, family_of
 from efficientnet_rosetta.common.images.fitting import CropFirst, Interpolation, Squash
 from efficientnet_rosetta.common.images.normalization import (
     IMAGENET,
@@ -24,6 +24,7 @@ from efficientnet_rosetta.common.images.normalization import (
     Normalization,
 )
 from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
+from efficientnet_rosetta.common.images.usual import OFFICIAL
 from efficientnet_rosetta.common.training.recipes import get_recipe
 
 # What an interpolation makes of pixels, between 0 and 255 and otherwise as it is.

@@ -19,10 +19,10 @@ from ..network import Size
 from .augment import Augmentation
 from .datasets import Sample
 from .decode import decode
-from .families import OFFICIAL
 from .family import Family
 from .tfrecord import Record
 from .transforms import evaluation_image, training_image
+from .usual import OFFICIAL
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
 NO_IMAGE = -1  # label of a place of an evaluation batch that holds none

@@ -7,11 +7,11 @@ import numpy as np
 from ..errors import RosettaError
 from ..network import Size
 from .augment import Augmentation, coloured, random_box, rotated
-from .families import OFFICIAL
 from .family import Family
 from .fitting import whole_image
 from .normalization import normalised
 from .resize import resized
+from .usual import OFFICIAL
 
 
 def evaluation_image(pixels: np.ndarray, size: Size, family: Family = OFFICIAL) -> np.ndarray:

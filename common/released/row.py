@@ -16,9 +16,8 @@ from typing import Literal
 from .._util.child import last_line, run_module
 from .._util.result import Result
 from ..backends.judgement import DIFFERS, PROVED
-from ..catalogue import known
+from ..catalogue import known, search
 from ..catalogue.records import Record
-from ..catalogue.search import record as record_of
 from ..checkpoints.formats.detect import CHECKPOINT, SUFFIXES
 from ..checkpoints.inspect import Inspection, inspect
 from ..checkpoints.layouts import LAYOUT_NAMES, layout_of
@@ -97,7 +96,7 @@ class Row(Result):
 
 def row(job: Job) -> Row:
     """Do all of a job in this process; what goes wrong with the file is in the row."""
-    record = record_of(job.reference)
+    record = search.record(job.reference)
     reference = record.reference
     if record.preset is None or record.layout is None:
         return Row(reference, "not described", record.unported or "no layout of its library")

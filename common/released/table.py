@@ -14,10 +14,9 @@ from typing import Any
 from .._util import json_text
 from .._util.atomic import replacing
 from .._util.files import is_there
-from ..catalogue import known
+from ..catalogue import known, search
 from ..catalogue.asked import CACHE
 from ..catalogue.records import Record, libraries
-from ..catalogue.search import record as record_of
 from ..errors import FileError, RosettaError
 from ..parity.run import environment
 from .row import Job, Row, row_alone
@@ -151,7 +150,7 @@ def chosen(references: Iterable[str]) -> list[Record]:
     found: list[Record] = []
     for reference in references:
         if ":" in reference:
-            found.append(record_of(reference))
+            found.append(search.record(reference))
         elif reference in libraries():
             found += libraries()[reference].records
         else:

@@ -22,8 +22,9 @@ from ..checkpoints.named import folder_names, indexed_names
 from ..errors import DamagedFileError, FileError, UsageError, WeightsError, needs
 from ..images.batches import Batches
 from ..images.datasets import read_data
-from ..images.families import FAMILIES, OFFICIAL
+from ..images.families import FAMILIES
 from ..images.family import Family
+from ..images.usual import OFFICIAL
 from ..network import Network
 from ..weights.canonical import Weights, check
 from ..weights.initial import initial
