@@ -58,7 +58,7 @@ def _centres(network: Network, axis: int) -> np.ndarray:
     for section in network.maps:
         for operation in section.path:
             if isinstance(operation, Layer) and operation.kernel:
-                kind, padded = operation.kind, operation.padded
+                kind, padded = str(operation.kind), operation.padded
             elif isinstance(operation, MaxPool):
                 kind, padded = "max_pool", True
             else:
