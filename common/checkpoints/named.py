@@ -20,7 +20,7 @@ from .._util.files import content, is_file, is_folder, is_there, opened
 from ..classes.forms import DESCRIPTIONS, LABELS, Label, in_words, labels, table
 from ..classes.imagenet import published
 from ..errors import DamagedFileError, FileError, RosettaError, UsageError, reason
-from ..weights.metadata import CLASS_NAMES
+from ..weights.metadata import CLASS_NAMES, FORMAT
 from .formats.detect import TFLITE_SIGNATURE
 from .published import RECORD_SAYS
 from .stated import CONFIG_FILE, neighbour
@@ -103,12 +103,18 @@ def folder_names(path: str | Path, metadata: Mapping[str, str]) -> tuple[str, ..
     """The folders that a training run had its classes in, in their order; None if nobody says so.
 
     Raises:
-        FileError: `class_indices.json` is beside the weights, but cannot be read.
+        FileError: what a file of ours, or `class_indices.json` beside the weights, says of them
+            cannot be read.
     """
-    if CLASS_NAMES in metadata:
+    if metadata.get("format") != FORMAT or CLASS_NAMES not in metadata:
+        return indexed_names(path)  # anybody else's names need not be those of folders
+    try:
         found = labels(json.loads(metadata[CLASS_NAMES]))
-        return tuple(found[number].name for number in sorted(found))
-    return indexed_names(path)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(
+            path, f"the names of the classes in it are damaged ({reason(error)})"
+        ) from error
+    return tuple(found[number].name for number in sorted(found))
 
 
 def indexed_names(path: str | Path) -> tuple[str, ...] | None:
@@ -117,12 +123,12 @@ def indexed_names(path: str | Path) -> tuple[str, ...] | None:
     Raises:
         FileError: it is there but cannot be read.
     """
-    table = _folder(Path(path)) / CLASSES
-    if not is_there(table):
+    index = _folder(Path(path)) / CLASSES
+    if not is_there(index):
         return None
-    found = _read(table)
+    found = _read(index)
     if sorted(found) != list(range(len(found))):
-        raise DamagedFileError(table, "does not number its classes from 0 on")
+        raise DamagedFileError(index, "does not number its classes from 0 on")
     return tuple(found[number].name for number in range(len(found)))
 
 
@@ -140,8 +146,12 @@ def carried_names(found: Match, target: Network, *, new_head: bool) -> dict[str,
         said = stated_names(found.checkpoint.path, classes, found.checkpoint.metadata)
     except RosettaError:
         return {}
-    text = json.dumps([label.name for label in said.labels]) if said else ""
-    return {CLASS_NAMES: text} if 0 < len(text) <= CARRIED else {}
+    if said is None:
+        return {}
+    # Identifiers of WordNet say more than words: these follow from them.
+    wnids = [label.wnid for label in said.labels]
+    text = json.dumps([label.name for label in said.labels] if None in wnids else wnids)
+    return {CLASS_NAMES: text} if len(text) <= CARRIED else {}
 
 
 # ------------------------------------------------------------------ in the file

@@ -1,11 +1,10 @@
 """The forms in which files state the names of their classes, as one table: number and label.
 
-["ant", "bee"]                               a list in the order of the outputs
-{"ant": 0, "bee": 1}                         class_indices.json, class_to_idx, label2id
-{"0": "ant", "1": "bee"}                     id2label
-{"0": ["n02219486", "ant"], ...}             Keras's imagenet_class_index.json
-{"label_names": ["n02219486", ...],          timm's config.json, whose descriptions are of names
- "label_descriptions": {"n02219486": "ant, emmet, pismire"}}
+They are a list in the order of the outputs, `["ant", "bee"]`; numbers by name, as in
+class_indices.json, `class_to_idx` and `label2id`, `{"ant": 0, "bee": 1}`; names by number, as in
+`id2label`, `{"0": "ant", "1": "bee"}`; and either of the two with pairs of an identifier of WordNet
+and a name, as in Keras's imagenet_class_index.json, `{"0": ["n02219486", "ant"]}`.  In timm's
+config.json, names are in `label_names`, and what they stand for in `label_descriptions`.
 """
 
 from __future__ import annotations

@@ -194,8 +194,10 @@ def b0(tmp_path_factory):
 def test_a_port_keeps_the_names(layout, name, b0, tmp_path):
     port(b0, tmp_path / name, layout, run=False)
     said = read(tmp_path / name).metadata
-    assert folder_names(tmp_path / name, said) == NAMES
-    assert stated_names(tmp_path / name, 5, said).source == THE_FILE
+    found = stated_names(tmp_path / name, 5, said)
+    assert tuple(label.name for label in found.labels) == NAMES
+    assert found.source == THE_FILE
+    assert folder_names(tmp_path / name, said) == (NAMES if layout == "canonical" else None)
 
 
 def test_names_do_not_go_with_a_new_classifier(weights, tmp_path):
@@ -204,6 +206,26 @@ def test_names_do_not_go_with_a_new_classifier(weights, tmp_path):
         path = tmp_path / f"{name}.safetensors"
         port(weights, path, "canonical", run=False, **options)
         assert (CLASS_NAMES in read(path).metadata) == (name == "c")
+
+
+def test_identifiers_stay_with_a_port(weights, tmp_path):
+    """They are the folders of ImageNet, and words follow from them."""
+    (weights.parent / "class_indices.json").write_text(json.dumps(WNIDS))
+    port(weights, tmp_path / "x.safetensors", "canonical", run=False)
+    names, found = called(tmp_path / "x.safetensors")
+    assert (names, tuple(label.wnid for label in found.labels)) == (WORDS, WNIDS)
+    assert folder_names(tmp_path / "x.safetensors", load(tmp_path / "x.safetensors").metadata) == (
+        WNIDS
+    )
+
+
+@pytest.mark.parametrize("said", ["[", '{"ant": "bee"}', "ant, bee", "[" * 100_000])
+def test_damaged_names_in_a_file_of_ours_are_one_line(said, network, tmp_path):
+    path = of_so_many(network, tmp_path / "x.safetensors", 5, **{CLASS_NAMES: said})
+    assert called(path)[1].source is None
+    with pytest.raises(FileError, match="the names of the classes in it are damaged"):
+        folder_names(path, load(path).metadata)
+    assert folder_names(path, {CLASS_NAMES: said}) is None  # somebody else's file
 
 
 def test_a_table_that_cannot_be_read_keeps_nobody_from_porting(weights, tmp_path):
