@@ -48,9 +48,10 @@ def fetch(
     path = offered(Path(given), location, asked) if given else _fetched(location, asked)
     if not is_archive(path):
         return path
-    # Beside what we keep ourselves, and never in a folder of somebody's own.
+    # Beside what we keep ourselves, and not in a folder, or a cache, of somebody else's.
     stem = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
-    place = cache() / "unpacked" / stem if given else path.with_name(f"{path.name}.unpacked")
+    ours = isinstance(location.place, Address) and not given
+    place = path.with_name(f"{path.name}.unpacked") if ours else cache() / "unpacked" / stem
     if found := unpacked_before(path, place, asked.name):
         return found
     try:

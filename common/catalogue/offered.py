@@ -28,19 +28,20 @@ def offered(folder: Path, location: Location, asked: Asked) -> Path:
                 raise FetchError(asked.name, f"{path} is damaged, or another file; replace it")
             return path
     raise FetchError(
-        asked.name, f"is not in {folder}; put {_wanted(location)} there", gone=True, argument="from"
+        asked.name,
+        f"is not in {folder}; put it there as {_wanted(location)}",
+        gone=True,
+        argument="from",
     )
 
 
 def _wanted(location: Location) -> str:
+    """The plainest of the places where the file may be."""
     place = location.place
     if isinstance(place, Address):
         return file_name(place.filename)
-    if isinstance(place, HubFile):
-        name = f"{place.repository}/{place.filename or 'its file of weights'}"
-    else:
-        name = f"{place.handle}/{place.filename or 'its file of weights'}"
-    return f"{name}, below these folders,"
+    home = place.repository if isinstance(place, HubFile) else place.handle
+    return f"{home}/{place.filename or 'FILE'}"
 
 
 def _places(folder: Path, location: Location, name: str) -> Iterator[Path]:

@@ -155,6 +155,12 @@ class _Try:
     size: int | None
 
     def go_on(self) -> None:
+        """Ask for what is not there yet, and write it.
+
+        Raises:
+            PassingError: it did not all come, and may the next time.
+            FetchError, RequestException, OSError: it will not come, or cannot be kept.
+        """
         import requests
         from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -210,9 +216,10 @@ class _Try:
         return start
 
     def _write(self, response: Response, start: int) -> None:
-        total = self._total(response)
+        """Write the body of an answer, which begins at byte `start` of the file."""
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return
+            return  # there is nothing behind what is there
+        total = self._total(response)
         self._check_room(None if total is None else total - start)
         _note(self.partial, response)
         done = start

@@ -75,6 +75,7 @@ def compare(
             options = [] if input_file is None else ["--input", str(input_file)]
             options += [] if dialect is None else ["--dialect", dialect]
             options += [] if tolerance is None else ["--tolerance", f"{tolerance:g}"]
+            options += [] if from_folder is None else ["--from", str(from_folder)]
             command = ["rosetta", "compare", first, second, *options, "--after", *found.resume]
             say(f"  run only the rest again: {shlex.join(command)}")
         if report:

@@ -1,6 +1,8 @@
 """A name where a file may stand: its record decides, and its file is held to the record."""
 
 import json
+import os
+import shutil
 import tarfile
 from dataclasses import replace
 
@@ -19,6 +21,7 @@ from efficientnet_rosetta.common.checkpoints import published
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.load import load
 from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.checkpoints.published import sourced
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import (
     FetchError,
@@ -29,6 +32,7 @@ from efficientnet_rosetta.common.errors import (
 )
 from efficientnet_rosetta.common.images.normalization import INCEPTION
 from efficientnet_rosetta.common.parity.programs import program
+from efficientnet_rosetta.common.training import start
 from efficientnet_rosetta.common.weights import canonical
 from parity_tests.checkpoints.files import arrays
 from parity_tests.support import weights_of
@@ -237,7 +241,7 @@ def test_names_that_nobody_has_given(served):
     assert served.asked == []
 
 
-def test_an_archive_of_the_tpu_code(server, catalogue, tmp_path):
+def test_an_archive_of_the_tpu_code(server, catalogue, tmp_path, monkeypatch):
     canonical.save(tmp_path / "b0.safetensors", B0, weights_of(B0))
     (tmp_path / "efficientnet-b0").mkdir()
     port(
@@ -254,9 +258,35 @@ def test_an_archive_of_the_tpu_code(server, catalogue, tmp_path):
     fields = {"layout": "tpu", "family": "tpu-advprop"}
     catalogue(replace(RECORD, **fields, locations=(Location(place),)))
     found = load(NAME)
+    assert found.path.is_relative_to(os.environ["ROSETTA_CACHE"])
     assert found.layouts == ("tpu",)
     assert canonical.fingerprint(found.weights) == canonical.fingerprint(weights_of(B0))
     assert found.preprocessing.name == "tpu-advprop"
+    (tmp_path / "stick").mkdir()
+    shutil.move(tmp_path / "efficientnet-b0.tar.gz", tmp_path / "stick" / place.filename)
+    before = sourced(NAME).path
+    monkeypatch.setenv("ROSETTA_WEIGHTS_DIR", str(tmp_path / "stick"))
+    offered = sourced(NAME).path
+    assert offered != before
+    assert [path.name for path in (tmp_path / "stick").iterdir()] == [place.filename]
+    assert offered.with_name("model.ckpt.index").read_bytes() == (
+        before.with_name("model.ckpt.index").read_bytes()
+    )
+
+
+def test_a_run_keeps_the_name_of_its_first_weights(monkeypatch, tmp_path):
+    class Planned(Exception):  # noqa: N818 - it is no error
+        pass
+
+    def plan(options, *arguments):
+        raise Planned(options.weights)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(start, "_plan", plan)
+    with pytest.raises(Planned, match=f"^{NAME}$"):
+        rosetta.train(tmp_path, weights=NAME, backend="torch")
+    with pytest.raises(Planned, match=f"^{tmp_path}/b0.pth$"):
+        rosetta.train(tmp_path, weights="b0.pth", backend="torch")
 
 
 # ------------------------------------------------------------------ every command

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -123,8 +124,7 @@ def test_a_process_that_is_killed_leaves_what_it_has(host):
     released = threading.Event()
     host.first(Served(CONTENT, cut=30_000, held=released, headers=host.tag(CONTENT)))
     process = _fetching(host)
-    while not (host.partial.exists() and host.partial.stat().st_size == 30_000):
-        assert process.poll() is None, process.communicate()
+    _until(process, lambda: host.partial.exists() and host.partial.stat().st_size == 30_000)
     process.kill()
     process.communicate()
     released.set()
@@ -300,10 +300,9 @@ def test_two_processes_fetch_one_file_once(host):
     released = threading.Event()
     host.first(Served(CONTENT, cut=30_000, held=released, headers=host.tag(CONTENT)))
     first = _fetching(host)
-    while not host.ranges:
-        assert first.poll() is None, first.communicate()
+    _until(first, lambda: host.ranges)
     second = _fetching(host)
-    assert "waiting for another process" in second.stderr.readline()
+    assert any("waiting for another process" in line for line in second.stderr)
     released.set()
     for process in (first, second):
         said, complaints = process.communicate()
@@ -311,6 +310,13 @@ def test_two_processes_fetch_one_file_once(host):
         assert said.strip() == str(host.cached)
     assert host.cached.read_bytes() == CONTENT
     assert host.ranges == [None, "bytes=30000-"]
+
+
+def _until(process, happened):
+    """Wait for something that a process that goes on must bring about."""
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
 
 
 def _fetching(host):

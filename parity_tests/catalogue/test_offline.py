@@ -195,7 +195,7 @@ def test_a_damaged_file_of_a_folder_is_refused(offered):
 def test_a_folder_that_has_it_not(offered, server):
     place, folder, path = offered
     path.unlink()
-    with pytest.raises(FetchError, match=r"is not in .*; put .* there"):
+    with pytest.raises(FetchError, match=r"is not in .*; put it there as \S+$"):
         fetch(Location(place), folder=folder)
     assert server.asked == []
 
