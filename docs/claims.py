@@ -37,8 +37,8 @@ is in standard deviations of the values (forward), or relative to the largest gr
 or to the largest value of each tensor (the rest). For frequencies and initialisation it is in
 standard deviations of what chance alone would give.
 
-L2 and V2-XL are not here: training them in float64 in two frameworks takes more memory than the
-24 GiB of the machine that wrote this. Their forward passes are compared in the slow tests.
+L2, V2-L and V2-XL are not here: training them in float64 in two frameworks takes more memory than
+the 24 GiB of the machine that wrote this. Their forward passes are compared in the slow tests.
 
 """
 MUTANTS = """

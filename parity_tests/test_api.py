@@ -41,8 +41,9 @@ SIGNATURES = {
     "family=None, workers=2, devices=1, out=None, resume=None, watcher)",
     "evaluate": "(weights, data, *, backend=None, dialect=None, image_size=None, batch=32, "
     "held_out=0.0, seed=0, family=None, workers=2)",
-    "predict": "(weights, images, *, top=5, backend=None, dialect=None, image_size=None, "
-    "family=None)",
+    "predict": "(weights, images, *, top=5, names=None, batch=32, backend=None, dialect=None, "
+    "image_size=None, family=None)",
+    "identify": "(path, network=None)",
     "save": "(path, network, weights, further=None)",
     "initial": "(network, seed=0)",
     "calibrated": "(network, seed=0)",

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from efficientnet_rosetta.common.architectures import resolve
+from efficientnet_rosetta.common.architectures import PRESETS, resolve
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.parity.check import DEFAULT_PRESETS
-from efficientnet_rosetta.common.spec import EFFICIENTNET
 from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.parity_tests.mutations import MUTATIONS
@@ -70,9 +69,8 @@ def test_the_page_of_claims_is_what_its_results_say():
     assert page == (ROOT / "docs" / "claims.md").read_text()
     runs = [json.loads(file.read_text()) for file in results.glob("claims-*.json")]
     claims = {preset: held for run in runs for preset, held in run["claims"].items()}
-    # Of the later networks, one for each kind of block; the slow tests sweep all of them.
-    later = {"lite0", "v2-b0", "v2-s", "edgetpu-s"}
-    assert set(claims) == {*EFFICIENTNET.presets, *later, "xception"} - {LARGEST}
+    # To train the others in float64, twice, takes more memory than there was.
+    assert set(claims) == set(PRESETS) - {LARGEST, "v2-l", "v2-xl"}
     assert all(claim["holds"] for held in claims.values() for claim in held)
     mistakes = json.loads((results / "mutants.json").read_text())["mistakes"]
     assert [row["mistake"] for row in mistakes] == [m.name for m in MUTATIONS]

@@ -68,6 +68,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "ending": "where the network ends, if that is before its head convolution",
         "notes": "what else to know of the weights",
     },
+    "Identification": {
+        "path": "the file",
+        "published": "the published checkpoints that it is, each with what of the file says so",
+        "fingerprint": "hash of its weights; None where they could not be read",
+        "hashes": "number of records with a hash to compare the file with",
+        "fingerprints": "number of records with a fingerprint to compare its weights with",
+        "records": "number of records of the catalogue",
+        "unread": "why its weights could not be read, where they could not",
+    },
     "LoadedWeights": {
         "path": "the file",
         "network": "the network that the weights are of, with its dialect",
@@ -77,6 +86,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "normalization": "mean and standard deviation of images, where the file states them",
         "activation": "what the classifier's outputs go through, where the file states it",
         "metadata": "what the file says of itself, by key",
+        "record": "what the catalogue says of a published file that was asked for by name",
     },
     "Ported": {
         "source": "what was read, an `Inspection`",
