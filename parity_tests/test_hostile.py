@@ -56,7 +56,10 @@ LONG = ("x" * 250, "x" * 256, "ä" * 200, "x" * 5000, "x/" * 3000)
 
 
 @pytest.mark.parametrize("name", [".", "/", "", "..", *LONG], ids=lambda name: name[:3])
-def test_names_that_are_no_files(name, source, tmp_path):
+def test_names_that_are_no_files(name, source, tmp_path, tmp_path_factory, monkeypatch):
+    inner = tmp_path_factory.mktemp("outer") / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)  # where neither it nor the folder above it has a checkpoint
     for command in (("inspect", name), ("verify", source, name), ("compare", name, source)):
         assert ": no such file" in line(*command) or "is a folder" in line(*command)
     assert line("port", name, tmp_path / "x.pth", "--to", "timm")

@@ -417,7 +417,7 @@ def test_commands(tmp_path):
         (["port", "s", "out.xyz", "--to", "timm"], "out.xyz: the suffix says no format"),
         (["port", "s", "out.pth", "--to", "caffe"], "unknown layout 'caffe'; choose from"),
         (["port", "s", "out.pth", "--to", "timm", "--dtype", "int8"], "unknown dtype 'int8'"),
-        (["port", "s", "out.pth", "--to", "smp"], "smp is read only"),
+        (["port", "s", "out.pth", "--to", "monai"], "monai is read only"),
         (["port", "s", "out.npz", "--to", "timm"], "timm is not written as npz; choose from"),
     ],
 )

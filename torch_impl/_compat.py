@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def no_tensorflow() -> Iterator[None]:
     Keras, which may train later in this process, asks for version 2, and still gets it.
     """
     name = "tensorboard.compat.notf"
-    if "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules or find_spec("tensorboard") is None:
         yield
         return
     compat: Any = import_module("tensorboard.compat")

@@ -360,9 +360,9 @@ def _written(wrong: Weights) -> Iterator[None]:
     """What is written are other weights than what was read."""
     right = porting._arranged
 
-    def arranged(layout: Any, form: str, network: Network, weights: Any, found: Any) -> Any:
+    def arranged(layout: Any, form: str, network: Network, weights: Any, *others: Any) -> Any:
         given = {name: LazyTensor.of(name, wrong[name]) for name in weights}
-        return right(layout, form, network, given, found)
+        return right(layout, form, network, given, *others)
 
     with patch.object(porting, "_arranged", arranged):
         yield

@@ -215,6 +215,14 @@ FILES: dict[str, dict[str, Make]] = {
         "sharded": situation(from_others.shards),
         "step-7": situation(from_torchvision.distributed),
     },
+    # As if they were fetched elsewhere: $ROSETTA_WEIGHTS_DIR is this folder.
+    "use/weights.md": {
+        "fetched/timm/tf_efficientnet_b0.ns_jft_in1k/model.safetensors": checkpoint("timm-tf"),
+        "fetched/timm/efficientnet_lite0.ra_in1k/model.safetensors": checkpoint(
+            "timm", "lite0", dialect="pytorch"
+        ),
+        "photo.jpg": lambda path: shutil.copyfile(PHOTOGRAPH, path),
+    },
     "use/ci.md": {
         "mine.onnx": graph("torch"),
         "theirs.onnx": graph("keras"),

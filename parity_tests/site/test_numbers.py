@@ -18,6 +18,9 @@ BY_HAND = {
     "training.md": {"8 %", "5 %"},  # the recipe's smallest crop, and an option
     "notes.md": {"1.0", "3 %", "2.4", "90 %", "255"},
     "read/scaling.md": {"90 %"},
+    "released.md": {"1e-4"},  # what the program allows
+    # How many classes the lists of ImageNet's have, and a year.
+    "use/predict.md": {"1,000", "1,001", "11,821", "21,841", "21,843", "2016"},
     "use/port.md": {"3.6", "255", "225"},  # and a size, 7 * 32 + 1
 }
 # Code, what a program fills in, equations, roles, addresses, where in a paper something is, papers.

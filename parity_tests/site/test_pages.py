@@ -63,7 +63,10 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     """In the order of the page, in one folder, with the files that its commands start from."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ROSETTA_WEIGHTS_DIR", str(tmp_path / "fetched"))
+    monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
     for file, make in FILES.get(name(page), {}).items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         make(tmp_path / file)
     names: dict[str, object] = {}  # those of a page's sessions, which go on from one another
     with in_folder(tmp_path):

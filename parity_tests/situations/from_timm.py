@@ -225,6 +225,17 @@ def numpy_archive(path: Path, images: np.ndarray) -> np.ndarray:
     return outputs(model, images)
 
 
+def whole(name: str):
+    """A model as timm saves it, with nothing changed."""
+
+    def make(path: Path, images: np.ndarray) -> np.ndarray:
+        model = awake(timm.create_model(name))
+        torch.save(model.state_dict(), path)
+        return outputs(model, images)
+
+    return make
+
+
 def another(name: str):
     """A network of another family, as timm saves it."""
 

@@ -155,12 +155,6 @@ NETWORKS = (
             refused=refused,
         )
         for name, have, thread, refused in (
-            (
-                "efficientnetv2_rw_t",
-                "EfficientNetV2 of a size that is timm's own",
-                "huggingface/pytorch-image-models#636",
-                ("EfficientNetV2 of another size",),
-            ),
             ("resnet50", "ResNet", "", ("ResNet",)),
             ("mixnet_s", "MixNet", "", ("MixNet",)),
             ("vit_tiny_patch16_224", "A vision transformer", "", ("transformer",)),
