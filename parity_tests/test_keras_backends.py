@@ -42,6 +42,7 @@ def test_the_claim_can_be_broken(monkeypatch, elsewhere):
     assert ("unknown endpoint 'nowhere'" in found.what) == (elsewhere is Failing)
 
 
+@pytest.mark.slow
 def test_keras_on_pytorch_gives_the_same_numbers():
     network = small()
     elsewhere = ProcessBackend("keras", "torch")

@@ -29,6 +29,8 @@ def kaggle(server, monkeypatch, tmp_path):
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_API_ENVIRONMENT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    # Which looks through every module there is for the name of its caller's library.
+    monkeypatch.setattr("kagglehub.clients.search_lib_in_call_stack", lambda name: None)
     endpoints = kaggle_env._env_to_endpoint
     monkeypatch.setitem(endpoints, kaggle_env.KaggleEnv.PROD, server.url)
     server.files[ASKED] = Served(b"", 302, {"Location": server.url + BUCKET})

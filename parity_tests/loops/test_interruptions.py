@@ -49,7 +49,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["torch", pytest.param("keras", marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_twice_goes_on_as_if_nothing_had_happened(backend, folder, tmp_path):
     """Once in a step, and once more, when it was resumed, between the files of an epoch."""
     epochs, whole, killed = 3, tmp_path / "whole", tmp_path / "killed"

@@ -90,7 +90,7 @@ def test_another_recipe_gives_other_losses(official, folder, tmp_path, changes, 
     assert apart > 1e-7, why
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["torch", pytest.param("keras", marks=pytest.mark.slow)])
 def test_the_number_of_workers_changes_nothing(backend, folder, tmp_path):
     for workers in (0, 2):
         plan = training(folder, epochs=2, workers=workers)

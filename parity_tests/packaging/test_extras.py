@@ -109,9 +109,11 @@ def test_onnx_alone_compares_graphs(environment, files):
 
 @pytest.mark.parametrize(
     ("environment", "backend"),
-    [(("torch",), "torch"), (("keras",), "keras")],
+    [
+        pytest.param(("torch",), "torch", id="torch", marks=pytest.mark.slow),
+        pytest.param(("keras",), "keras", id="keras"),
+    ],
     indirect=["environment"],
-    ids=["torch", "keras"],
 )
 def test_a_framework_alone_predicts_and_proves_ports(environment, backend, files, tmp_path):
     weights = ["--weights", files / "b0.pth"]
@@ -136,9 +138,11 @@ def test_a_framework_alone_predicts_and_proves_ports(environment, backend, files
 
 @pytest.mark.parametrize(
     ("environment", "backend"),
-    [(("train",), "torch"), (("train", "keras"), "keras")],
+    [
+        pytest.param(("train",), "torch", id="train"),
+        pytest.param(("train", "keras"), "keras", id="train+keras", marks=pytest.mark.slow),
+    ],
     indirect=["environment"],
-    ids=["train", "train+keras"],
 )
 def test_training_and_evaluating(environment, backend, files, tmp_path):
     """Lightning brings PyTorch along, so that the extra is enough for that."""
@@ -160,6 +164,7 @@ def test_what_training_lacks_is_named(environment, files, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # which `make parity` shows too
 @with_extras("torch", "keras", "onnx")
 def test_what_parity_needs(environment, tmp_path):
     report = tmp_path / "report.html"

@@ -47,7 +47,6 @@ def is_read(path: Path, preset: str, fingerprint: str) -> None:
     assert found.fingerprint == fingerprint, path
 
 
-WITH_A_SHIFT = (KECAM, "edgetpu-m")
 MODELS = [
     (library, preset)
     for preset, architecture in PRESETS.items()
@@ -59,10 +58,7 @@ MODELS = [
 
 @pytest.mark.parametrize(
     ("library", "preset"),
-    [
-        pytest.param(*one, marks=[] if one == WITH_A_SHIFT else pytest.mark.slow, id="-".join(one))
-        for one in MODELS
-    ],
+    [pytest.param(*one, marks=pytest.mark.slow, id="-".join(one)) for one in MODELS],
 )
 def test_on_keras_2(library, preset, tmp_path):
     """It loads every weight, computes what timm does, and what it saves is read."""

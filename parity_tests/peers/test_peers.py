@@ -281,7 +281,8 @@ def ported_backbone():
 @pytest.mark.parametrize(
     ("around", "suffix"),
     [
-        *(("Sequential", suffix) for suffix in (".weights.h5", ".keras", ".h5", "")),
+        *(("Sequential", suffix) for suffix in (".weights.h5", ".keras", ".h5")),
+        pytest.param("Sequential", "", marks=pytest.mark.slow),
         ("attribute", ".weights.h5"),  # Keras saves no more of a model of one's own
     ],
 )

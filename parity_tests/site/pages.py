@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import pytest
 
-from efficientnet_rosetta.common.checkpoints.run_files import NotRun
+from efficientnet_rosetta.common.checkpoints.run_files import NotRun, run_here
 from efficientnet_rosetta.common.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +122,13 @@ def rosetta(arguments: list[str]) -> tuple[int, list[str]]:
     ):
         main()
     return done.value.code or 0, shown.getvalue().splitlines()
+
+
+@contextlib.contextmanager
+def outputs_here() -> Iterator[None]:
+    """Ports run their files in this process, which has imported the frameworks already."""
+    with patch("efficientnet_rosetta.common.checkpoints.port.compare_runs", run_here):
+        yield
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ from parity_tests.site.pages import (
     in_folder,
     name,
     named,
+    outputs_here,
     rosetta,
     run,
     session,
@@ -77,7 +78,9 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
             elif block.language == "console":
                 for line, printed in shown(block):
                     assert line.startswith("rosetta ")
-                    check_output(printed, rosetta(line.split()[1:])[1])
+                    with outputs_here():
+                        found = rosetta(line.split()[1:])[1]
+                    check_output(printed, found)
             elif block.language == "python" and not _is_fragment(block):
                 with without_outputs():
                     exec(compile(block.text, str(block), "exec"), {})
