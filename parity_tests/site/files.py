@@ -40,6 +40,7 @@ def checkpoint(
     """A file of calibrated weights in a layout, as its library would have written it."""
 
     def make(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         resolved = resolve(preset, dialect=dialect, **network)
         source = path.parent / f".{path.name}.safetensors"
         save(source, resolved, weights_of(resolved))

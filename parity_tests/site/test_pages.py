@@ -67,7 +67,6 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     monkeypatch.setenv("ROSETTA_WEIGHTS_DIR", str(tmp_path / "fetched"))
     monkeypatch.setenv("ROSETTA_CACHE", str(tmp_path / "cache"))
     for file, make in FILES.get(name(page), {}).items():
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         make(tmp_path / file)
     names: dict[str, object] = {}  # those of a page's sessions, which go on from one another
     with in_folder(tmp_path):
