@@ -20,13 +20,14 @@ from ..catalogue import known, search
 from ..catalogue.records import Record
 from ..checkpoints.formats.detect import CHECKPOINT, SUFFIXES
 from ..checkpoints.inspect import Inspection, inspect
-from ..checkpoints.layouts import LAYOUT_NAMES, layout_of
+from ..checkpoints.layouts import LAYOUT_NAMES, Layout, layout_of
 from ..checkpoints.port import port
 from ..checkpoints.run_files import Outputs
 from ..errors import FetchError, MissingDependencyError, OtherContentError, RosettaError
+from ..images.sources import sources
 from ..network import DIALECTS
 from ..training.evaluate import evaluate
-from ..training.predict import Prediction, predict
+from ..training.predict import Prediction, Predictor, prepared
 
 Outcome = Literal[
     "proved",
@@ -145,9 +146,12 @@ def _beside(record: Record, found: Inspection) -> tuple[str, ...]:
 def _carried(held: Row, record: Record, job: Job) -> Row:
     """A row with every layout that takes the weights, the photographs and the evaluation."""
     classified = bool(record.classes)
-    seen = predict(held.reference, job.photographs) if classified else []
+    source = prepared(held.reference) if classified else None
+    seen = [] if source is None else _looked(source, job)
     with TemporaryDirectory() as folder:
-        targets = tuple(_target(name, record, Path(folder), job, seen) for name in _layouts(record))
+        targets = tuple(
+            _target(layout, record, Path(folder), job, source, seen) for layout in _layouts(record)
+        )
     worst = [one for one in targets if one.ending == DIFFERS] or [
         one for one in targets if one.ending != PROVED
     ]
@@ -167,24 +171,37 @@ def _carried(held: Row, record: Record, job: Job) -> Row:
     return replace(done, top1=100 * score.top1, images=score.images)
 
 
-def _layouts(record: Record) -> tuple[str, ...]:
+def _layouts(record: Record) -> tuple[Layout, ...]:
     """The layouts that are written, and run these weights as their own library does."""
     assert record.preset is not None
     assert record.dialect is not None
-    dialect, found = DIALECTS[record.dialect], []
-    for name in LAYOUT_NAMES:
-        layout = layout_of(name, record.preset)
-        if layout is not None and layout.forms and layout.runs(record.preset, dialect):
-            found.append(name)
-    return tuple(found)
+    dialect = DIALECTS[record.dialect]
+    layouts = (layout_of(name, record.preset, dialect) for name in LAYOUT_NAMES)
+    return tuple(
+        layout
+        for layout in layouts
+        if layout is not None
+        and layout.forms
+        and layout.runs(record.preset, dialect)
+        and not (layout.headless and record.classes)
+    )
 
 
-def _target(name: str, record: Record, folder: Path, job: Job, seen: list[Prediction]) -> Target:
+def _looked(predictor: Predictor, job: Job) -> list[Prediction]:
+    """What a model sees in the photographs of a job."""
+    return list(predictor.predictions(sources(job.photographs)))
+
+
+def _target(
+    layout: Layout,
+    record: Record,
+    folder: Path,
+    job: Job,
+    source: Predictor | None,
+    seen: list[Prediction],
+) -> Target:
     """Port to one layout, with the proof, and look at the photographs with the result."""
-    assert record.preset is not None
-    layout = layout_of(name, record.preset)
-    assert layout is not None
-    form = next(iter(layout.forms))
+    name, form = layout.name, next(iter(layout.forms))
     suffix = "" if form == CHECKPOINT else next(s for s, kind in SUFFIXES.items() if kind == form)
     path = folder / name / f"result{suffix}"
     path.parent.mkdir()
@@ -194,11 +211,11 @@ def _target(name: str, record: Record, folder: Path, job: Job, seen: list[Predic
         return Target(name, form, DIFFERS, str(error))
     outputs = ported.outputs if isinstance(ported.outputs, Outputs) else None
     again = []
-    if seen:
+    if source is not None:
         own = record.dialect if name != "canonical" else None
-        again = predict(
-            path, job.photographs, dialect=own, family=record.family, backend=layout.framework
-        )
+        result = prepared(path, dialect=own, image_size=record.size, backend=layout.framework)
+        # Whatever the library of the result does with images: these weights want this.
+        again = _looked(replace(result, family=source.family), job)
     apart = max((_apart(*pair) for pair in zip(seen, again, strict=True)), default=None)
     ending, why = str(ported.verdict.ending), ported.verdict.why
     if apart is not None and apart > SAME_PROBABILITY:

@@ -26,6 +26,7 @@ from efficientnet_rosetta.common.checkpoints import naming
 from efficientnet_rosetta.common.checkpoints.formats import format_of
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.layouts import layout_of
+from efficientnet_rosetta.common.checkpoints.layouts.canonical import CANONICAL
 from efficientnet_rosetta.common.checkpoints.naming import identify
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli import app
@@ -73,7 +74,7 @@ def folder(tmp_path):
 
 def test_every_kind_of_outcome(server, folder, tmp_path, monkeypatch):
     """In this process, and with one layout: the slow test makes whole rows of twenty."""
-    monkeypatch.setattr(rows, "_layouts", lambda record: ("canonical",))
+    monkeypatch.setattr(rows, "_layouts", lambda record: (CANONICAL,))
     other, lacking = "timm:tf_efficientnet_lite1.in1k", "timm:tf_efficientnet_lite2.in1k"
     damaged, large = "timm:tf_efficientnet_lite3.in1k", "timm:tf_efficientnet_lite4.in1k"
     publish(server, folder, LITE)
@@ -116,8 +117,8 @@ def test_every_kind_of_outcome(server, folder, tmp_path, monkeypatch):
 
 def test_a_result_that_sees_something_else_differs(server, folder, monkeypatch, tmp_path):
     publish(server, folder, LITE)
-    monkeypatch.setattr(rows, "_layouts", lambda record: ("canonical",))
-    right, seen = rows.predict, []
+    monkeypatch.setattr(rows, "_layouts", lambda record: (CANONICAL,))
+    right, seen = rows._looked, []
 
     def wrong(*arguments, **options):
         found = right(*arguments, **options)
@@ -127,10 +128,23 @@ def test_a_result_that_sees_something_else_differs(server, folder, monkeypatch, 
         (one,) = found
         return [replace(one, probabilities=tuple(p * 1.01 for p in one.probabilities))]
 
-    monkeypatch.setattr(rows, "predict", wrong)
+    monkeypatch.setattr(rows, "_looked", wrong)
     found = rows.row(replace(JOB, reference=LITE))
     assert (found.outcome, found.targets[0].ending) == ("differs", "differs")
     assert "the probabilities of a photograph by up to" in found.why
+
+
+@pytest.mark.parametrize(
+    ("reference", "takes", "takes_not"),
+    [
+        (LITE, {"canonical", "timm-tf", "tpu", "kecam", "zeromodels"}, {"timm", "smp"}),
+        ("smp:timm-efficientnet-b0.imagenet", {"smp", "timm", "torchvision"}, {"timm-tf", "tpu"}),
+    ],
+)
+def test_layouts_are_those_that_take_the_weights(reference, takes, takes_not):
+    found = {layout.name for layout in rows._layouts(record(reference))}
+    assert takes <= found
+    assert not takes_not & found
 
 
 def test_what_cannot_be_a_table(tmp_path):
