@@ -31,7 +31,7 @@ from parity_tests.support import (
 )
 
 # Where other implementations break: odd, even but not native, and not square.
-SIZES = [225, 240, (200, 264), (97, 64)]
+SIZES = [225, pytest.param(240, marks=pytest.mark.slow), (200, 264), (97, 64)]
 RUNS = [("torch", "float32"), ("keras", "float32"), ("keras", "float64")]
 
 

@@ -306,6 +306,7 @@ def test_the_table_is_figure_5():
     assert "middle: 3 separable" in table
 
 
+@pytest.mark.slow
 def test_parity_of_two_architectures_is_one_report(tmp_path):
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     options = ["--size", 64, "--report", page, "--json", data]

@@ -166,7 +166,18 @@ def test_layouts_have_the_keys_and_shapes_of_the_manifests(name):
         assert any(explained), preset
 
 
-@pytest.mark.parametrize("name", [name for name in manifest.SOURCES if name != "qubvel.h5"])
+# Keras takes some seconds to build a model, and each of its libraries is here once.
+ANOTHER_FORM = ("keras-applications.weights.h5", "keras-applications.keras")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ANOTHER_FORM else ())
+        for name in manifest.SOURCES
+        if name != "qubvel.h5"
+    ],
+)
 def test_libraries_still_have_the_keys_of_their_manifests(name):
     """Of the smallest size of each architecture; qubvel's is compared where it is run, below."""
     sections = manifest.read(name)
