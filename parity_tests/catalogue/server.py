@@ -47,6 +47,7 @@ class Server(ThreadingHTTPServer):
         # Answers before those, by method and path.
         self.first: dict[tuple[str, str], list[Served]] = defaultdict(list)
         self.on_hub: dict[str, dict[str, bytes]] = {}  # repository -> name -> content
+        self.commits = {COMMIT}  # that every repository has, the newest of which is COMMIT
         self.asked: list[tuple[str, str, str | None]] = []  # method, path, range
         self.lock = threading.Lock()
 
@@ -99,21 +100,22 @@ class Handler(BaseHTTPRequestHandler):
         names = self.server.on_hub.get(repository)
         if names is None:
             return Served(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
-        if revision not in (None, "main", COMMIT):
+        if revision not in (None, "main", *self.server.commits):
             return Served(b"{}", 404, {"X-Error-Code": "RevisionNotFound"})
         listed = [{"rfilename": name} for name in names]
         about = {"id": repository, "modelId": repository, "sha": COMMIT, "siblings": listed}
         return Served(json.dumps(about).encode(), headers={"Content-Type": "application/json"})
 
     def _of_hub(self, repository: str, revision: str, name: str) -> Served:
+        commit = revision if revision in self.server.commits else COMMIT
         listing = self._listing(repository, revision)
         if listing.status != 200:
             return listing
         content = self.server.on_hub[repository].get(name)
         if content is None:
-            return Served(b"", 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            return Served(b"", 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
         tag = hashlib.sha256(content).hexdigest()
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"', "X-Linked-Etag": f'"{tag}"'}
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{tag}"', "X-Linked-Etag": f'"{tag}"'}
         headers["X-Linked-Size"] = str(len(content))
         return Served(content, headers=headers)
 

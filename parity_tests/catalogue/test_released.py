@@ -38,6 +38,8 @@ from efficientnet_rosetta.common.released.table import chosen, fill, read
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
 
+from .server import COMMIT
+
 ROOT = Path(__file__).parents[2]
 LITE = "timm:tf_efficientnet_lite0.in1k"
 JOB = rows.Job(reference="", photographs=str(PHOTOGRAPH))
@@ -63,6 +65,7 @@ def publish(server, folder, reference, instead=None):
     made.parent.mkdir(exist_ok=True)
     port(source, made, held.layout, run=False, force=True)
     server.on_hub.setdefault(place.repository, {})[place.filename] = made.read_bytes()
+    server.commits |= {place.revision or COMMIT}
     return made
 
 
