@@ -90,11 +90,19 @@ def test_a_mistake_is_caught_by_what_must_catch_it_in_the_order_of_its_size(by, 
 
 def test_parity_full_prints_claims_and_keeps_them(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "CLAIMS", (claims.initialisation,))
-    arguments = ["parity", "b0", "--size", "64", "--full", "--json", str(tmp_path / "out.json")]
+    arguments = [
+        "parity",
+        "v2-test",
+        "--size",
+        "64",
+        "--full",
+        "--json",
+        str(tmp_path / "out.json"),
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "2 of 2 claims hold" in done.stdout
-    found = json.loads((tmp_path / "out.json").read_text())["claims"]["b0"]
+    found = json.loads((tmp_path / "out.json").read_text())["claims"]["v2-test"]
     assert [(claim["backend"], claim["holds"]) for claim in found] == [
         ("torch", True),
         ("keras", True),
@@ -104,7 +112,7 @@ def test_parity_full_prints_claims_and_keeps_them(tmp_path, monkeypatch):
 def test_parity_full_fails_where_a_claim_is_broken(monkeypatch):
     broken = claims.Claim("gradients", "keras", 1.0, 1e-10, "stem.conv.weight")
     monkeypatch.setattr(claims, "CLAIMS", (lambda network, seed: iter([broken]),))
-    done = CliRunner().invoke(app, ["parity", "b0", "--size", "64", "--full"])
+    done = CliRunner().invoke(app, ["parity", "v2-test", "--size", "64", "--full"])
     assert done.exit_code == 1
     assert "BROKEN  stem.conv.weight" in done.stdout
     assert "0 of 1 claims hold" in done.stdout

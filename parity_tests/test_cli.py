@@ -63,7 +63,7 @@ def test_parity_agrees_and_writes_every_error(tmp_path):
 def test_parity_in_float64(dialect, tmp_path):
     path = tmp_path / "result.json"
     options = ("--size", "64", "--dtype", "float64", "--dialect", dialect, "--json", str(path))
-    done = rosetta("parity", "b0", *options)
+    done = rosetta("parity", "v2-test", *options)
     assert done.exit_code == 0, done.output
     runs = {run["runner"]: run for run in json.loads(path.read_text())["presets"][0]["runs"]}
     assert list(runs) == ["keras", "onnx-torch", "onnx-keras"]  # torch is the reference
@@ -107,7 +107,7 @@ def test_a_symbolic_link_stays_one(tmp_path):
 def test_a_tolerance_that_is_too_tight_fails(monkeypatch):
     tight = comparison.Tolerance(1e-9, "rms")
     monkeypatch.setitem(comparison.TOLERANCES, "float32", tight)
-    assert rosetta("parity", "b0", "--size", "64").exit_code == 1
+    assert rosetta("parity", "v2-test", "--size", "64").exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_bad_usage_ends_the_process_with_2_and_no_traceback(arguments):
 
 
 def test_nothing_but_results_and_no_progress_bar_when_not_at_a_terminal():
-    done = rosetta_process("parity", "b0", "--size", "32")
+    done = rosetta_process("parity", "v2-test", "--size", "32")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 3

@@ -145,13 +145,13 @@ def test_the_endings_of_compare(tmp_path, monkeypatch):
 def test_the_endings_of_parity(monkeypatch):
     from efficientnet_rosetta.common.parity import check
 
-    done = run("parity", "b0", "--size", "32")
+    done = run("parity", "v2-test", "--size", "32")
     assert (done.exit_code, last(done)[:41]) == (0, "proved: 1 of 1 agree with torch in float6")
     broken = check.Claim("gradients", "keras", 1.0, 1e-10, "stem.conv.weight")
-    results = rosetta.parity("b0", resolution=32)
-    found = replace(results, claims={"b0": (broken,)}).verdict
+    results = rosetta.parity("v2-test", resolution=32)
+    found = replace(results, claims={"v2-test": (broken,)}).verdict
     assert found.ending == "differs"
-    assert found.why.endswith("first in keras of b0: gradients, stem.conv.weight")
+    assert found.why.endswith("first in keras of v2-test: gradients, stem.conv.weight")
 
 
 # ------------------------------------------------------------------ what is judged
