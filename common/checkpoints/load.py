@@ -101,7 +101,9 @@ def load(
     loaded = changed(found.network, dialect=asdict(found.dialect))
     if drop_head:
         loaded = changed(loaded, num_classes=None)
-    size = resolution or (found.record.size if found.record else None)
+    size = resolution
+    if size is None and found.record is not None:
+        size = found.record.size
     if size is not None:
         loaded = changed(loaded, resolution=size)
     return LoadedWeights(

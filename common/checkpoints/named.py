@@ -26,6 +26,7 @@ from .published import RECORD_SAYS
 from .stated import CONFIG_FILE, neighbour
 
 if TYPE_CHECKING:
+    from ..catalogue.records import Record
     from ..network import Network
     from .identify import Match
     from .load import LoadedWeights
@@ -73,15 +74,27 @@ def class_names(found: LoadedWeights, classes: int, given: str | Path | None = N
         return _imagenet(classes, found.path)
     if given is not None:
         return _of_file(Path(given), classes, found.path)
-    if said := stated_names(found.path, classes, found.metadata):
+    if said := _known_names(found.path, classes, found.metadata, found.record):
         return said
-    if found.record is not None and published(classes) is not None:
-        return replace(_imagenet(classes, found.path), source=RECORD_SAYS)
     # A training run of this project names its classes where they have names.
     ours = found.family is not None
     if ours or found.activation == "sigmoid" or published(classes) is None:
         return _numbers(classes)
     return _imagenet(classes, found.path, assumed=True)
+
+
+def _known_names(
+    path: Path, classes: int, metadata: Mapping[str, str], record: Record | None
+) -> ClassNames | None:
+    """What a file, or a file beside it, calls its classes, or else what its record trained it on.
+
+    Raises:
+        FileError: a table beside it cannot be read, or is of other classes.
+    """
+    said = stated_names(path, classes, metadata)
+    if said is not None or record is None or published(classes) is None:
+        return said
+    return replace(_imagenet(classes, path), source=RECORD_SAYS)
 
 
 def stated_names(path: Path, classes: int, metadata: Mapping[str, str]) -> ClassNames | None:
@@ -143,7 +156,8 @@ def carried_names(found: Match, target: Network, *, new_head: bool) -> dict[str,
     if new_head or classes is None or classes != target.num_classes:
         return {}
     try:
-        said = stated_names(found.checkpoint.path, classes, found.checkpoint.metadata)
+        checkpoint = found.checkpoint
+        said = _known_names(checkpoint.path, classes, checkpoint.metadata, found.record)
     except RosettaError:
         return {}
     if said is None:

@@ -20,8 +20,9 @@ from efficientnet_rosetta.common.catalogue.records import Library, Record
 from efficientnet_rosetta.common.checkpoints import published
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.load import load
+from efficientnet_rosetta.common.checkpoints.named import THE_FILE, class_names
 from efficientnet_rosetta.common.checkpoints.port import port
-from efficientnet_rosetta.common.checkpoints.published import sourced
+from efficientnet_rosetta.common.checkpoints.published import RECORD_SAYS, sourced
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import (
     FetchError,
@@ -129,6 +130,28 @@ def test_records_that_disagree_on_a_file_decide_nothing(served, catalogue):
     catalogue(RECORD, replace(RECORD, name="other", dialect="pytorch"))
     with pytest.raises(RosettaError, match="choose tensorflow or pytorch"):
         load("hf-hub:timm/tf_b0.ap_in1k")
+
+
+def test_a_record_says_what_the_classes_are_and_a_port_keeps_it(server, catalogue, tmp_path):
+    catalogue(replace(RECORD, classes=1000))
+    tensors = arrays("timm-tf", resolve("b0"))
+    whole = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+    server.on_hub["timm/tf_b0.ap_in1k"] = {"model.safetensors": whole}
+    ported = port(NAME, tmp_path / "b0.safetensors", "canonical", run=False).destination
+    fetched = rosetta.inspect(NAME).path
+    for given, source in ((NAME, RECORD_SAYS), (ported, THE_FILE)):
+        names = class_names(load(given), 1000)
+        assert (names.labels[967].name, names.source, names.assumed) == ("espresso", source, False)
+    assert class_names(load(fetched, dialect="tensorflow"), 1000).assumed
+
+
+def test_a_record_says_how_large_images_are(served, catalogue):
+    catalogue(replace(RECORD, size=96))
+    assert load(NAME).network.resolution == (96, 96)
+    assert load(NAME, resolution=64).network.resolution == (64, 64)
+    for given in (NAME, inspect(NAME).path):
+        with pytest.raises(UsageError, match="resolution is 0"):
+            load(given, resolution=0, dialect="tensorflow")
 
 
 def test_inspect_says_where_from(served):
