@@ -49,8 +49,9 @@ def _places(folder: Path, location: Location, name: str) -> Iterator[Path]:
     place = location.place
     if isinstance(place, Address):
         parts = urlsplit(place.url)
-        if parts.hostname and ".." not in parts.path.split("/"):
-            yield folder / parts.hostname / unquote(parts.path).lstrip("/")  # as wget -r has it
+        path = unquote(parts.path).lstrip("/")
+        if parts.hostname and ".." not in path.split("/"):
+            yield folder / parts.hostname / path  # as wget -r has it
         yield folder / file_name(place.filename)
         return
     for root in _roots(folder, place):

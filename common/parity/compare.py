@@ -317,9 +317,9 @@ def compare(
     """Run any two programs on the same images, and find the first operation that differs.
 
     A program is an ONNX file, a checkpoint of any layout, the name of a published one as `load`
-    takes it, "module:function", or a function that
-    takes a batch (N, C, H, W) and returns an array, or arrays by name, the output last.  `input` is
-    a batch, an image file, or an .npy or .npz file of a batch; by default the built-in photograph.
+    takes it, "module:function", or a function that takes a batch (N, C, H, W) and returns an array,
+    or arrays by name, the output last.  `input` is a batch, an image file, or an .npy or .npz file
+    of a batch; by default the built-in photograph.
     `dialect` is for checkpoints that leave theirs open.  `tolerance` is the largest difference of
     any output that is allowed, in standard deviations of the first program's output; by default it
     is 1e-11 for two checkpoints, which are run in float64, 1e-4 for others, and more where the

@@ -178,6 +178,16 @@ def test_a_folder_takes_the_place_of_the_network(digest, offered, server):
     assert server.asked == []
 
 
+@pytest.mark.parametrize("up", ["..", "%2e%2e", "%2E%2e"])
+def test_an_address_does_not_lead_out_of_a_folder(up, tmp_path):
+    folder = tmp_path / "offered"
+    (folder / "host.example").mkdir(parents=True)
+    (tmp_path / "secret.pth").write_bytes(CONTENT)
+    address = Address(f"https://host.example/{up}/{up}/secret.pth", "b0.pth")
+    with pytest.raises(FetchError, match=r"put it there as b0\.pth"):
+        fetch(Location(address), folder=folder)
+
+
 def test_a_folder_in_the_environment(offered, monkeypatch):
     place, folder, path = offered
     monkeypatch.setenv("ROSETTA_WEIGHTS_DIR", str(folder))
