@@ -1,6 +1,7 @@
 """Training in Keras: `fit` with callbacks, on the recipe's optimizer and batches.
 
-The same program as `torch_impl/loop.py`, name for name; it runs on TensorFlow.
+The same program as `torch_impl/loop.py`, name for name.  It runs on whatever Keras runs on; what
+differs between them is in `frameworks/`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops
 
-from efficientnet_rosetta.common.backends.values import to_layout
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
@@ -35,16 +34,13 @@ from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
 from ._compat import set_rate, set_seed, set_synchronized
+from .frameworks import Devices, current
+from .frameworks.reading import Reader
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of, role_of
 
-with needs("training in Keras"):
-    import tensorflow as tf
-
-if (_backend := keras.config.backend()) != "tensorflow":
-    raise UsageError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")
-
+FRAMEWORK = current()
 # Keras's names for the arithmetic that a model is built with.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
 Logs = dict[str, Any]  # what Keras hands to its callbacks
@@ -60,23 +56,28 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     """
     with needs("training in Keras"):
         import tensorboard  # noqa: F401 - or Keras's callback would say so after an epoch
-    strategy = _strategy(training)
-    if (parts := strategy.num_replicas_in_sync) > 1:
-        check_shares(training.train, parts)
-        check_shares(training.val, parts)
-    with strategy.scope(), _quiet():
+    devices = FRAMEWORK.devices(training)
+    if devices.parts > 1:
+        check_shares(training.train, devices.parts)
+        check_shares(training.val, devices.parts)
+    with FRAMEWORK.arithmetic(training.dtype):
+        _fit(training, weights, run, devices, progress)
+
+
+def _fit(training: Training, weights: Weights, run: Run, devices: Devices, progress: bool) -> None:
+    with devices.scope():
         model = build(training.network, PRECISIONS[training.precision])
         load_weights(model, run.state.model if run.state else weights)
-        kept = training.recipe.average
-        average = _TracedAverage(model, kept) if kept else None
-        if parts > 1:
+        kept, steps = training.recipe.average, training.steps_per_epoch
+        average = MovingAverage(model, kept, steps) if kept else None
+        if devices.parts > 1:
             synchronize(model)
         if average and run.state:
-            average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
+            average.load(run.state.average, run.state.epochs * steps)
     done = run.state.epochs if run.state else 0
     for phase in training.phases:
         if done < phase.epochs.stop:
-            _fit_phase(model, training, phase, run, average, progress, strategy)
+            _fit_phase(model, training, phase, run, average, devices, progress)
             done = phase.epochs.stop
 
 
@@ -86,28 +87,38 @@ def _fit_phase(
     phase: Phase,
     run: Run,
     average: MovingAverage | None,
+    devices: Devices,
     progress: bool,
-    strategy: tf.distribute.Strategy,
 ) -> None:
-    # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
+    # Made outside of a strategy's scope: Keras would draw a batch in vain otherwise.
     task = functional(model.input, model.output, model.name, ClassificationTask)
-    with strategy.scope(), _quiet():
+    done = run.state.epochs if run.state else 0
+    steps, reader = training.steps_per_epoch, Reader(model, run, training.workers)
+    with devices.scope(), _quiet(), FRAMEWORK.reporting(reader):
         freeze(model, phase.frozen)
-        task.prepare(phase.optimization, strategy.num_replicas_in_sync)
-        done = run.state.epochs if run.state else 0
-        steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
+        task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices))
         logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
-        with reader.reporting():
-            task.fit(
-                reader.dataset(training.train, range(done * steps, phase.epochs.stop * steps)),
-                epochs=phase.epochs.stop,
-                initial_epoch=done,
-                steps_per_epoch=steps,
-                validation_data=reader.dataset(training.val, range(len(training.val)), again=True),
-                validation_steps=len(training.val),
-                callbacks=[_Keeping(model, training, phase, run, average), *logs],
+        places = range(done * steps, phase.epochs.stop * steps)
+        task.fit(
+            FRAMEWORK.stream(reader, training.train, places),
+            epochs=phase.epochs.stop,
+            initial_epoch=done,
+            steps_per_epoch=steps,
+            validation_data=FRAMEWORK.stream(
+                reader, training.val, range(len(training.val)), again=True
+            ),
+            validation_steps=len(training.val),
+            callbacks=_Late(
+                [_Keeping(model, training, phase, run, average), *logs],
+                add_history=True,
+                add_progbar=progress,
+                model=task,
                 verbose=1 if progress else 0,
-            )
+                epochs=phase.epochs.stop,
+                steps=steps,
+            ),
+            verbose=1 if progress else 0,
+        )
 
 
 def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
@@ -120,38 +131,33 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     if network_of(model).num_classes is None:
         raise UsageError("the network has no classifier to score; give it classes")
     task = functional(model.input, model.output, model.name, ClassificationTask)
-    task.prepare(None)
-    reader = _Reader(model, run, workers)
-    with _quiet(), reader.reporting():
-        task.evaluate(reader.dataset(batches, range(len(batches))), verbose=0)
-    return task.found_scores()
+    reader = Reader(model, run, workers)
+    numbers = range(len(batches))
+    with FRAMEWORK.arithmetic(model.variable_dtype), _quiet(), FRAMEWORK.reporting(reader):
+        task.prepare(None)
+        task.evaluate(FRAMEWORK.stream(reader, batches, numbers), steps=len(numbers), verbose=0)
+        return task.found_scores()
 
 
-class _TracedAverage(MovingAverage):
-    """One operation at a time would take as long as a step of a small network."""
-
-    def __init__(self, model: keras.Model, decay: float):
-        super().__init__(model, decay)
-        self.traced = tf.function(super().follow)
-
-    def follow(self, taken: KerasTensor) -> None:
-        """Move every average towards its variable by a share of the way."""
-        self.traced(taken)
-
-
-class ClassificationTask(keras.Model):
+class ClassificationTask(FRAMEWORK.Stepping):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
 
-    def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
-        """Get ready to be trained, on so many devices, or to be evaluated only."""
+    def prepare(
+        self,
+        optimization: Optimization | None,
+        average: MovingAverage | None = None,
+        steps: int = 1,
+        compiling: str | bool = "auto",
+    ) -> None:
+        """Get ready to be trained, so many steps an epoch, or to be evaluated only."""
         self.smoothing = optimization.label_smoothing if optimization else 0.0
-        self.replicas = replicas
+        self.average = average
+        self.averages = average.variables if average else []  # on JAX, a part of the state
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
         self.images = metrics.Sum("images")
         self.compile(
-            optimizer=make_optimizer(self, optimization) if optimization else None,
-            # Keras would see to this itself in a model made under a strategy.
-            jit_compile="auto" if replicas == 1 else False,
+            optimizer=make_optimizer(self, optimization, steps) if optimization else None,
+            jit_compile=compiling,
         )
         if optimization:
             self.optimizer.build(self.trainable_variables)
@@ -171,22 +177,23 @@ class ClassificationTask(keras.Model):
             raise RosettaError("no image could be read to validate on")
         return Scores(*(float(score.result()) for score in self.scores))
 
-    def train_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
-        """A step of the optimizer."""
-        images, labels = batch
-        with tf.GradientTape() as tape:
+    def train_on(self, images: KerasTensor, labels: KerasTensor) -> dict[str, KerasTensor]:
+        """A step of the optimizer, and of the average after it."""
+
+        def forward() -> tuple[KerasTensor, tuple[KerasTensor, KerasTensor]]:
             logits = self.logits(images, training=True)
             loss = cross_entropy(logits, labels, self.smoothing)
-            # The optimizer adds up the gradients of all devices.
-            shared = loss / self.replicas
-        trained = self.trainable_variables
-        self.optimizer.apply(tape.gradient(shared, trained), trained)
+            return loss, (loss, logits)
+
+        (loss, logits), _, found = FRAMEWORK.gradients(forward, self)
+        FRAMEWORK.apply(self.optimizer, found, self.trainable_variables)
+        if self.average:
+            FRAMEWORK.everywhere(self.average.update)
         self.update(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
         return self.found(loss)
 
-    def test_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
+    def score(self, images: KerasTensor, labels: KerasTensor) -> dict[str, KerasTensor]:
         """Score a batch, but for the places without an image."""
-        images, labels = batch
         logits = self.logits(images, training=False)
         kept = ops.maximum(labels, 0)
         each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
@@ -195,7 +202,7 @@ class ClassificationTask(keras.Model):
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
-        return ops.cast(self(images, training=training), self.weights[0].dtype)
+        return ops.cast(self(images, training=training), self.variable_dtype)
 
     def update(self, loss: KerasTensor, logits: KerasTensor, labels: KerasTensor) -> None:
         """Count a batch, whose losses are given, but for the places without an image."""
@@ -216,6 +223,31 @@ class ClassificationTask(keras.Model):
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
 
 
+class _Late(callbacks.CallbackList):
+    """Callbacks that are told of a step when the next one is on its way.
+
+    Its loss is computed by then, so that nothing waits for it.
+    """
+
+    waiting: tuple[int, Logs] | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Tell of the step before."""
+        self.tell()
+        self.waiting = (batch, logs or {})
+
+    def tell(self) -> None:
+        """Tell of the step that waits."""
+        if self.waiting:
+            told, self.waiting = self.waiting, None
+            super().on_train_batch_end(*told)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """An epoch's last step is done before its validation."""
+        self.tell()
+        super().on_test_begin(logs)
+
+
 class _Keeping(callbacks.Callback):
     """What happens between the steps, and after an epoch."""
 
@@ -230,7 +262,7 @@ class _Keeping(callbacks.Callback):
         super().__init__()
         self.trained, self.plan, self.phase, self.run = model, training, phase, run
         self.average = average
-        self.images, self.began, self.seconds = 0, 0.0, 0.0
+        self.images, self.began, self.reached = 0, 0.0, 0.0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the state of the run, if it ended amid this phase."""
@@ -242,29 +274,34 @@ class _Keeping(callbacks.Callback):
         _seed(self.trained, self.plan.seed, self.done)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Start counting."""
-        self.images = 0
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Set the rate."""
-        if self.images == 0:
-            self.began = time.perf_counter()
-        self.model.optimizer.begin_step()
+        """Hand over what the steps of the epoch need, and start counting."""
+        self.model.optimizer.begin_steps()
+        if self.average:
+            self.average.begin_steps()
+        self.images, self.began = 0, time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Follow with the average, and note the step."""
-        if self.average:
-            self.average.update()
-        rate = self.phase.optimization.rate(self.model.optimizer.steps - 1)
-        epoch = self.done // self.plan.steps_per_epoch
-        self.run.step(Step(self.done, epoch, rate, logs["loss"]))
+        """Note the step."""
+        rate = self.rate
+        self.run.step(Step(self.done, self.done // self.plan.steps_per_epoch, rate, logs["loss"]))
         self.done += 1
         self.images += self.plan.train.batch
-        self.seconds = time.perf_counter() - self.began
-        logs.update(learning_rate=rate, images_per_second=self.images / self.seconds)
+        logs.update(learning_rate=rate, images_per_second=self.speed)
+
+    @property
+    def rate(self) -> float:
+        """That of the step that is noted next."""
+        first = self.phase.epochs.start * self.plan.steps_per_epoch
+        return self.phase.optimization.rate(self.done - first)
+
+    @property
+    def speed(self) -> float:
+        """Images a second in this epoch."""
+        return self.images / (time.perf_counter() - self.began)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """The average is what is validated."""
+        self.reached = self.speed
         if self.average:
             self.average.swap()
 
@@ -287,7 +324,7 @@ class _Keeping(callbacks.Callback):
             *trained,
             *validated,
             self.phase.optimization.rate(self.model.optimizer.steps - 1),
-            self.images / self.seconds,
+            self.reached,
             len(self.run.skipped),
         )
         # For Keras's own callbacks, which come after this one.
@@ -319,8 +356,8 @@ def freeze(model: keras.Model, sections: frozenset[str]) -> None:
 
 
 def synchronize(model: keras.Model) -> None:
-    """Have every batch norm see the batches of all processes."""
-    for layer in model.layers:
+    """Have every batch norm see the batches of all processes; JAX's do by themselves."""
+    for layer in model.layers if keras.config.backend() == "tensorflow" else ():
         if isinstance(layer, layers.BatchNormalization):
             set_synchronized(layer)
 
@@ -335,92 +372,9 @@ def _seed(model: keras.Model, seed: int, step: int) -> None:
             set_seed(layer, step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step)
 
 
-# ------------------------------------------------------------------ batches
-
-
-class _Reader:
-    """Batches by epoch and number, read in threads of TensorFlow's pipeline."""
-
-    def __init__(self, model: keras.Model, run: Run, workers: int):
-        self.dtype = model.inputs[0].dtype
-        self.run, self.workers = run, workers
-        self.error: RosettaError | None = None
-
-    def dataset(self, batches: Batches, places: range, again: bool = False) -> tf.data.Dataset:
-        """The batches of one epoch after the other, each in as many parts as there are devices."""
-
-        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            parts = context.num_replicas_in_sync
-            mine = parts // context.num_input_pipelines
-            shape = (batches.batch // parts, *batches.size, 3)
-
-            def read(number: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
-                place, part = divmod(int(number), mine)
-                part += context.input_pipeline_id * mine
-                return self.read(batches, places[place], part, parts)
-
-            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                images, labels = tf.numpy_function(read, [number], [self.dtype, tf.int64])
-                return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape[:1])
-
-            numbers = tf.data.Dataset.range(len(places) * mine)
-            numbers = numbers.repeat() if again else numbers
-            return numbers.map(shaped, max(1, self.workers)).prefetch(1 + self.workers)
-
-        return tf.distribute.get_strategy().distribute_datasets_from_function(pipeline)
-
-    def read(
-        self, batches: Batches, place: int, part: int, parts: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """One part of a batch, (N, H, W, C)."""
-        try:
-            found = batches.read(*divmod(place, len(batches)), part, parts)
-        except RosettaError as error:
-            self.error = error  # TensorFlow hands on no more than its text
-            raise
-        self.run.note(found.skipped)
-        images = to_layout(found.images, channels_last=True)
-        return np.ascontiguousarray(images, self.dtype), found.labels
-
-    @contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Raise what made the pipeline fail."""
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self.error is None:
-                raise
-            raise self.error from error
-
-
-# ------------------------------------------------------------------ settings
-
-
-def _strategy(training: Training) -> tf.distribute.Strategy:
-    """The processes that TF_CONFIG names, or the GPUs of this machine."""
-    if process()[1] > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if training.devices == 1:
-        return tf.distribute.get_strategy()
-    gpus = len(tf.config.list_logical_devices("GPU"))
-    if gpus < training.devices:
-        raise UsageError(
-            f"devices is {training.devices}, but TensorFlow sees {gpus} GPUs; "
-            "several machines, or processes without GPUs, are named in TF_CONFIG",
-            argument="devices",
-        )
-    return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(training.devices)])
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without TensorFlow's advice on tracing, and Keras's on shuffling."""
-    logger = tf.get_logger()
-    level = logger.level
-    try:
-        logger.setLevel("ERROR")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
-            yield
-    finally:
-        logger.setLevel(level)
+    """Without Keras's advice on shuffling."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
+        yield
