@@ -7,10 +7,7 @@ differs between them is in `frameworks/`.
 from __future__ import annotations
 
 import time
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -94,30 +91,33 @@ def _fit_phase(
     task = functional(model.input, model.output, model.name, ClassificationTask)
     done = run.state.epochs if run.state else 0
     steps, reader = training.steps_per_epoch, Reader(model, run, training.workers)
-    with devices.scope(), _quiet(), FRAMEWORK.reporting(reader):
+    places, numbers = range(done * steps, phase.epochs.stop * steps), range(len(training.val))
+    with (
+        devices.scope(),
+        FRAMEWORK.reporting(reader),
+        FRAMEWORK.stream(reader, training.train, places) as train,
+        FRAMEWORK.stream(reader, training.val, numbers, again=True) as val,
+    ):
         freeze(model, phase.frozen)
         task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices))
         logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
-        places = range(done * steps, phase.epochs.stop * steps)
+        shown = {"verbose": 1 if progress else 0, "epochs": phase.epochs.stop}
         task.fit(
-            FRAMEWORK.stream(reader, training.train, places),
-            epochs=phase.epochs.stop,
+            train,
             initial_epoch=done,
             steps_per_epoch=steps,
-            validation_data=FRAMEWORK.stream(
-                reader, training.val, range(len(training.val)), again=True
-            ),
-            validation_steps=len(training.val),
+            validation_data=val,
+            validation_steps=len(numbers),
             callbacks=_Late(
                 [_Keeping(model, training, phase, run, average), *logs],
                 add_history=True,
                 add_progbar=progress,
                 model=task,
-                verbose=1 if progress else 0,
-                epochs=phase.epochs.stop,
                 steps=steps,
+                **shown,
             ),
-            verbose=1 if progress else 0,
+            shuffle=False,
+            **shown,
         )
 
 
@@ -133,9 +133,13 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     task = functional(model.input, model.output, model.name, ClassificationTask)
     reader = Reader(model, run, workers)
     numbers = range(len(batches))
-    with FRAMEWORK.arithmetic(model.variable_dtype), _quiet(), FRAMEWORK.reporting(reader):
+    with (
+        FRAMEWORK.arithmetic(model.inputs[0].dtype),
+        FRAMEWORK.reporting(reader),
+        FRAMEWORK.stream(reader, batches, numbers) as images,
+    ):
         task.prepare(None)
-        task.evaluate(FRAMEWORK.stream(reader, batches, numbers), steps=len(numbers), verbose=0)
+        task.evaluate(images, steps=len(numbers), verbose=0)
         return task.found_scores()
 
 
@@ -177,12 +181,17 @@ class ClassificationTask(FRAMEWORK.Stepping):
             raise RosettaError("no image could be read to validate on")
         return Scores(*(float(score.result()) for score in self.scores))
 
-    def train_on(self, images: KerasTensor, labels: KerasTensor) -> dict[str, KerasTensor]:
-        """A step of the optimizer, and of the average after it."""
+    def train_on(self, images: KerasTensor, targets: Any) -> dict[str, KerasTensor]:
+        """A step of the optimizer, and of the average after it.
+
+        The labels (N,) of mixed images come with those of their partners and with their shares;
+        what counts as found of such an image is the class of `labels`.
+        """
+        labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
 
         def forward() -> tuple[KerasTensor, tuple[KerasTensor, KerasTensor]]:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.smoothing)
+            loss = cross_entropy(logits, labels, self.smoothing, mixed)
             return loss, (loss, logits)
 
         (loss, logits), _, found = FRAMEWORK.gradients(forward, self)
@@ -202,7 +211,7 @@ class ClassificationTask(FRAMEWORK.Stepping):
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
-        return ops.cast(self(images, training=training), self.variable_dtype)
+        return ops.cast(self(images, training=training), self.inputs[0].dtype)
 
     def update(self, loss: KerasTensor, logits: KerasTensor, labels: KerasTensor) -> None:
         """Count a batch, whose losses are given, but for the places without an image."""
@@ -370,11 +379,3 @@ def _seed(model: keras.Model, seed: int, step: int) -> None:
     for layer in model.layers:
         if isinstance(layer, layers.Dropout) and layer.rate:
             set_seed(layer, step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Keras's advice on shuffling."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
-        yield

@@ -133,9 +133,7 @@ def devices(training: Training) -> Devices:
 
 
 @contextmanager
-def stream(
-    reader: Reader, batches: Batches, places: range, again: bool = False
-) -> Iterator[Ahead]:
+def stream(reader: Reader, batches: Batches, places: range, again: bool = False) -> Iterator[Ahead]:
     """The batches of one epoch after the other."""
     with closing(Ahead(reader, batches, places, again)) as ahead:
         yield ahead

@@ -12,7 +12,8 @@ from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.run import Run
 
-Read = tuple[np.ndarray, np.ndarray]  # images (N, H, W, C) and labels (N,)
+# Images (N, H, W, C), and labels (N,); where images are mixed, with their partners' and shares.
+Read = tuple[np.ndarray, np.ndarray | tuple[np.ndarray, ...]]
 
 
 class Reader:
@@ -32,7 +33,9 @@ class Reader:
             raise
         self.run.note(found.skipped)
         images = to_layout(found.images, channels_last=True)
-        return np.ascontiguousarray(images, self.dtype), found.labels
+        images = np.ascontiguousarray(images, self.dtype)
+        mixed = (found.labels, found.partners, found.shares)
+        return images, mixed if batches.mixing else found.labels
 
 
 class Ahead(keras.utils.PyDataset):

@@ -116,14 +116,18 @@ def stream(reader: Reader, batches: Batches, places: range, again: bool = False)
         mine = parts // context.num_input_pipelines
         shape = (batches.batch // parts, *batches.size, 3)
 
-        def read(number: tf.Tensor) -> tuple[np.ndarray, ...]:
+        kinds = [reader.dtype, tf.int64, *((tf.int64, tf.float32) if batches.mixing else ())]
+
+        def read(number: tf.Tensor) -> list[np.ndarray]:
             place, part = divmod(int(number), mine)
             part += context.input_pipeline_id * mine
-            return reader.read(batches, places[place], part, parts)
+            return keras.tree.flatten(reader.read(batches, places[place], part, parts))
 
-        def shaped(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            images, labels = tf.numpy_function(read, [number], [reader.dtype, tf.int64])
-            return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape[:1])
+        def shaped(number: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            images, *targets = tf.numpy_function(read, [number], kinds)
+            targets = [tf.ensure_shape(target, shape[:1]) for target in targets]
+            images = tf.ensure_shape(images, shape)
+            return images, tuple(targets) if batches.mixing else targets[0]
 
         numbers = tf.data.Dataset.range(len(places) * mine)
         numbers = numbers.repeat() if again else numbers
