@@ -108,7 +108,10 @@ def _strategy(training: Training) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(training.devices)])
 
 
-def stream(reader: Reader, batches: Batches, places: range, again: bool = False) -> tf.data.Dataset:
+@contextmanager
+def stream(
+    reader: Reader, batches: Batches, places: range, again: bool = False
+) -> Iterator[tf.data.Dataset]:
     """The batches of one epoch after the other, each in as many parts as there are devices."""
 
     def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
