@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops
@@ -38,6 +38,10 @@ from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, mak
 from .weights import dump_weights, load_weights, network_of, role_of
 
 FRAMEWORK = current()
+if TYPE_CHECKING:
+    from .frameworks.tensorflow import Stepping
+else:
+    Stepping = FRAMEWORK.Stepping
 # Keras's names for the arithmetic that a model is built with.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
 Logs = dict[str, Any]  # what Keras hands to its callbacks
@@ -143,7 +147,7 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
         return task.found_scores()
 
 
-class ClassificationTask(FRAMEWORK.Stepping):
+class ClassificationTask(Stepping):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
 
     def prepare(

@@ -21,6 +21,7 @@ from .options import (
     FromOption,
     GivenDialect,
     JsonFlag,
+    KerasBackendOption,
     SizeOption,
     WeightsOption,
     WorkersOption,
@@ -39,6 +40,7 @@ SHOWN = 5  # images that could not be read
 @app.command()
 def train(
     backend: BackendOption = None,
+    keras_backend: KerasBackendOption = None,
     preset: Annotated[
         str | None,
         typer.Option(help=f"Network to train: {', '.join(PRESETS)}. Default: b0."),
@@ -135,6 +137,7 @@ def train(
         done = rosetta.train(
             data,
             backend=backend,
+            keras_backend=keras_backend,
             preset=preset,
             width=width,
             depth=depth,
@@ -208,6 +211,7 @@ def evaluate(
     weights: WeightsOption,
     data: DataOption,
     backend: BackendOption = None,
+    keras_backend: KerasBackendOption = None,
     dialect: GivenDialect = None,
     image_size: SizeOption = None,
     batch: Annotated[int, typer.Option(help="Images at a time.")] = BATCH,
@@ -234,6 +238,7 @@ def evaluate(
         weights,
         data,
         backend=backend,
+        keras_backend=keras_backend,
         dialect=dialect,
         image_size=image_size,
         batch=batch,

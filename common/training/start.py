@@ -15,7 +15,14 @@ from .._util.atomic import written
 from .._util.result import Result
 from ..architectures import resolve
 from ..backends.protocol import Trainer, require
-from ..backends.registry import default_backend, get_backend
+from ..backends.registry import (
+    KERAS,
+    default_backend,
+    get_backend,
+    keras_runs_on,
+    on_keras,
+    prefer_keras_on,
+)
 from ..catalogue.reference import label, parsed
 from ..checkpoints.load import load, with_classes
 from ..checkpoints.named import folder_names, indexed_names
@@ -37,6 +44,7 @@ from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
 CHANNELS = 3  # of images: red, green and blue
 IMAGES = "images"  # of the settings: a checksum of what they are
+KERAS_BACKEND = "keras_backend"  # of the settings, where the backend is Keras
 RECIPE_VERSION = "recipe_version"  # of the settings
 
 
@@ -92,6 +100,7 @@ def train(
     data: str | Path | None = None,
     *,
     backend: str | None = None,
+    keras_backend: str | None = None,
     preset: str | None = None,
     width: float | None = None,
     depth: float | None = None,
@@ -116,11 +125,15 @@ def train(
 ) -> TrainingResult:
     """Train a network by a recipe, on the same batches in either framework.
 
+    `keras_backend` is what Keras is to run on, "tensorflow", "jax" or "torch"; it must be said
+    before Keras is imported, which is bound to one from then on.
+
     `data` is a folder of images for each class, or of TFRecord shards.  `weights` is a checkpoint
     of any layout to start from, `freeze` what of it is not trained: "backbone", or the number of
     stages from the stem on.  `held_out` is the share of each class to validate on, where the folder
     has no split of its own.  The run is written into the folder `out`; `resume` continues the run
-    in a folder, and only `data`, `backend`, `workers` and `devices` may be given with it.
+    in a folder, and only `data`, `backend`, `keras_backend`, `workers` and `devices` may be given
+    with it.
 
     Raises:
         UsageError: an argument is unknown, outside its range, or the run's own.
@@ -129,6 +142,7 @@ def train(
         MissingDependencyError: the framework, or what its loop needs, is not installed.
         KeyboardInterrupt: the run was stopped; it can be resumed.
     """
+    backend = on_keras(backend, keras_backend)
     given = {
         "preset": preset,
         "width": width,
@@ -203,6 +217,8 @@ def _created(
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
     run = Run(folder, watcher.epoch, _seen(training.train.family, class_indices))
     where = {SCHEMA_KEY: SCHEMA, "backend": name, "data": str(Path(data).resolve())}
+    if name == KERAS:
+        where[KERAS_BACKEND] = keras_runs_on()
     images = {IMAGES: _images(training, Path(data))}
     version = {RECIPE_VERSION: training.recipe.version}
     settings = {**where, **asdict(options), **version, **_counts(training), **images}
@@ -233,6 +249,7 @@ def _resumed(
     settings = {**dict.fromkeys(SCALING), RECIPE_VERSION: 1, **settings}
     _check_settings(folder / SETTINGS, settings)
     name = backend or settings["backend"]
+    prefer_keras_on(settings.get(KERAS_BACKEND))
     place = Path(settings["data"] if data is None else data)
     options = Options(**{field.name: settings[field.name] for field in fields(Options)})
     _check_version(folder / SETTINGS, settings)
