@@ -7,6 +7,7 @@ with grey, as there; what Pillow computes otherwise is said on the page of augme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,10 +178,9 @@ def _share(most: float) -> Callable[[float], float]:
     return lambda level: level / MAX_LEVEL * most
 
 
-def _whole(most: float, first: int = 0, within: tuple[int, int] = (0, 256)) -> Callable[..., int]:
+def _whole(most: float, least: int = 0, largest: float = math.inf) -> Callable[[float], float]:
     """A level's share of the largest value, cut to a whole number within limits."""
-    least, largest = within
-    return lambda level: max(least, min(largest, first + int(level / MAX_LEVEL * most)))
+    return lambda level: max(least, min(largest, int(level / MAX_LEVEL * most)))
 
 
 _NONE = Rule(lambda _: 0.0, "-", "it has no value")
@@ -193,9 +193,9 @@ _RELEASED: Mapping[str, Rule] = {
     **_VALUELESS,
     "Rotate": Rule(_share(30.0), "± 3 L degrees", _CODE),
     # Its shift by all 8 bits is one by 7 on a CPU, which leaves 1 bit; Pillow refuses 0.
-    "Posterize": Rule(_whole(4, within=(1, 8)), "int(0.4 L) bits, at least 1", _CODE),
+    "Posterize": Rule(_whole(4, 1, 8), "int(0.4 L) bits, at least 1", _CODE),
     # Above 255 nothing is inverted, as Pillow has it; 256 does not fit into the code's 8 bits.
-    "Solarize": Rule(_whole(256), "from int(25.6 L) on", _CODE),
+    "Solarize": Rule(_whole(256, largest=256), "from int(25.6 L) on", _CODE),
     "SolarizeAdd": Rule(_whole(110), "int(11 L) below 128", _CODE),
     **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), _ENHANCED),
     **dict.fromkeys(("ShearX", "ShearY"), _SHEARED),
@@ -211,7 +211,9 @@ LEVELS: Mapping[str, Mapping[str, Rule]] = {
         **_VALUELESS,
         **{name: _RELEASED[name] for name in ("Rotate", "ShearX", "ShearY", "Solarize")},
         **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), _ENHANCED),
-        "Posterize": Rule(_whole(4, first=4, within=(4, 8)), "4 + int(0.4 L) bits", _PAPER),
+        "Posterize": Rule(
+            lambda level: min(8, 4 + int(level / MAX_LEVEL * 4)), "4 + int(0.4 L) bits", _PAPER
+        ),
     },
     # distort_image_with_randaugment has constants of its own.
     "randaugment": {
