@@ -28,22 +28,10 @@ from efficientnet_rosetta.common.images.policies import (
 )
 from efficientnet_rosetta.common.images.transforms import training_image
 from efficientnet_rosetta.common.images.usual import OFFICIAL
+from parity_tests.given import Given
 
 SIDE = 96
 HIGHEST = np.nextafter(1, 0)  # the largest number that a generator draws
-
-
-class Given:
-    """A generator that draws what it is told, and counts."""
-
-    def __init__(self, *draws):
-        self.draws, self.taken = list(draws), 0
-
-    def random(self, size=None):
-        count = 1 if size is None else int(np.prod(size))
-        found = [self.draws.pop(0) for _ in range(count)]
-        self.taken += count
-        return found[0] if size is None else np.array(found).reshape(size)
 
 
 @pytest.fixture(scope="module")
