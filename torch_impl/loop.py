@@ -166,6 +166,8 @@ class _Evaluation(LightningModule):
 class ClassificationTask(_Evaluation):
     """What Lightning trains: a model in a phase of its training, and what it is scored by."""
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         model: nn.Module,
@@ -178,6 +180,10 @@ class ClassificationTask(_Evaluation):
         self.plan, self.phase, self.average = training, phase, average
         freeze(model, phase.frozen)
         set_dropout(model, phase.dropout)
+        weights = training.class_weights
+        dtype = next(model.parameters()).dtype
+        table = None if weights is None else torch.tensor(weights, dtype=dtype)
+        self.register_buffer("class_weights", table)
         self.optimizer = make_optimizer(model, phase.optimization)
         self.train_metrics = _Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
@@ -222,7 +228,8 @@ class ClassificationTask(_Evaluation):
         images, labels, _, *both = self.readable(batch)
         mixed = (both[0], both[1]) if self.batches.mixing else None
         logits = self.logits(images)
-        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing, mixed)
+        smoothing, weights = self.phase.optimization.label_smoothing, self.class_weights
+        loss = cross_entropy(logits, labels, smoothing, mixed, weights)
         self.loss = loss.detach()
         self.accuracies = self.train_metrics.count(loss, logits, labels)
         return loss
