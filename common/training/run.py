@@ -55,8 +55,10 @@ class Run:
         folder: str | Path,
         report: Callable[[Epoch], None] = lambda epoch: None,
         metadata: Mapping[str, str] | None = None,
+        stepped: Callable[[Step], None] = lambda step: None,
     ):
         self.folder, self.report, self.metadata = Path(folder), report, dict(metadata or {})
+        self.stepped = stepped
         self.first = process()[0] == 0
         self.state: State | None = None
         self.stopping = False  # set by what listens to Ctrl-C
@@ -163,6 +165,7 @@ class Run:
                 f"{step.learning_rate:.3g}) is {step.loss}; lower the rate or warm up longer"
                 + (f"; {kept}" if step.epoch else "")
             )
+        self.stepped(step)
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:

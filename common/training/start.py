@@ -32,7 +32,7 @@ from ..weights.metadata import CLASS_NAMES, FAMILY, NORMALIZATION, SCHEMA, SCHEM
 from .interrupt import interruptible
 from .plan import Training
 from .recipes import get_recipe
-from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run
+from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step
 
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
 CHANNELS = 3  # of images: red, green and blue
@@ -78,13 +78,15 @@ class TrainingResult(Result):
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told how a run goes on: at its start with the epochs that were done, and by epoch."""
+    """Who is told how a run goes on: at its start with the epochs that were done, and by step and
+    epoch.
+    """
 
     started: Callable[[Training, str, Path, int], None] = lambda training, backend, folder, done: (
         None
     )
     epoch: Callable[[Epoch], None] = lambda row: None
-    progress: bool = False  # a bar of the framework's own
+    step: Callable[[Step], None] = lambda row: None
 
 
 def train(
@@ -160,7 +162,7 @@ def train(
             if run.first:
                 watcher.started(training, name, run.folder, run.state.epochs if run.state else 0)
             with needs("training"), interruptible(run), written(run.folder):
-                framework.fit(training, start, run, progress=watcher.progress)
+                framework.fit(training, start, run)
     except Exception:
         if resume is None:
             run.discard()
@@ -200,7 +202,8 @@ def _created(
     folder = Path("runs", f"{of}-{options.recipe}-{name}") if out is None else Path(out)
     training, start, class_indices = _plan(options, Path(data), workers, devices)
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
-    run = Run(folder, watcher.epoch, _seen(training.train.family, class_indices))
+    metadata = _seen(training.train.family, class_indices)
+    run = Run(folder, watcher.epoch, metadata, watcher.step)
     where = {SCHEMA_KEY: SCHEMA, "backend": name, "data": str(Path(data).resolve())}
     images = {IMAGES: _images(training, Path(data))}
     run.create({**where, **asdict(options), **_counts(training), **images}, class_indices)
@@ -218,7 +221,7 @@ def _resumed(
     watcher: Watcher,
 ) -> Started:
     """A run to continue; only where it goes on may be another place."""
-    run = Run(folder, watcher.epoch)
+    run = Run(folder, watcher.epoch, stepped=watcher.step)
     taken = [*given, *([] if out is None else ["out"])]
     if taken:
         raise UsageError(
