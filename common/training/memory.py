@@ -92,7 +92,7 @@ def fitting_batch(
     memory: float = math.inf
     if free is not None and devices == 1:
         left = ROOM * free - weight_bytes(network)
-        memory = max(1.0, left / (image_bytes(network, precision) / recipe.accumulation))
+        memory = max(1.0, left / image_bytes(network, precision))
     most = min(data, memory)
     if recipe.batch <= most and recipe.batch % devices == 0:
         return recipe.batch, ""
