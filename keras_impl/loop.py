@@ -240,9 +240,9 @@ class _Judging(callbacks.Callback):
         self.judge = judge
 
     def on_test_batch_end(self, batch: int, logs: Logs) -> None:
-        """Tell the number of a batch, its logits (N, classes) and its labels (N,)."""
-        found = (ops.convert_to_numpy(logs[name]) for name in ("logits", "labels"))
-        self.judge(batch, *found)
+        """Tell the number of a batch, the logits of what could be read, and all labels."""
+        logits, labels = (ops.convert_to_numpy(logs[name]) for name in ("logits", "labels"))
+        self.judge(batch, logits[labels >= 0], labels)
 
 
 class _Keeping(callbacks.Callback):

@@ -142,11 +142,12 @@ class _Evaluation(LightningModule):
     def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
         images, labels, *_ = self.readable(batch)
-        logits = self.logits(images)
-        if self.judge:
-            self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
-        logits, labels = logits[labels >= 0], labels[labels >= 0]
-        if len(labels):
+        read = labels >= 0
+        if read.any():
+            logits = self.logits(images[read])
+            if self.judge:
+                self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
+            labels = labels[read]
             self.val_metrics.count(cross_entropy(logits, labels, 0.0), logits, labels)
 
     def on_validation_epoch_end(self) -> None:

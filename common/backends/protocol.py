@@ -111,8 +111,9 @@ class Trainer(Backend, Protocol):
     ) -> Scores:
         """Scores of the model on all images that can be read; `RosettaError` if none can.
 
-        `judge` is told of every batch, in their order: its number, its logits (N, classes) and
-        its labels (N,), which are negative where a place has no image.
+        `judge` is told of every batch of which anything can be read, in their order: its number,
+        the logits (read, classes) of that, and its labels (N,), which are negative where a place
+        has no image.
         """
 
 

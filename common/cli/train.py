@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..training.plan import Training
 
 INTERRUPTED = 130  # exit status, as shells have it
+ARITHMETIC = "float32, bfloat16, float16 or float64"
 
 
 @app.command()
@@ -80,13 +81,63 @@ def train(
     ] = None,
     image_size: SizeOption = None,
     batch: Annotated[
-        int | None, typer.Option(help="Images in a step, on all devices together.")
+        int | None,
+        typer.Option(
+            help="Images in a step, on all devices together. Default: the recipe's, or fewer where "
+            "the data or the memory are too small for it."
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Number of epochs. Default: the recipe's.")
+        int | None,
+        typer.Option(
+            help="Number of epochs. Default: the recipe's. With --resume, more of them than before."
+        ),
+    ] = None,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another number than the recipe's; `rosetta recipe NAME` lists them. The option "
+            "can be repeated.",
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate, whatever the batch. Default: the recipe's, scaled to the batch."
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="EPOCHS",
+            help="Stop after so many epochs without a better top-1. Default: the recipe's.",
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PARTS",
+            help="Take each step in so many parts, which need as much less memory. Default: 1.",
+        ),
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="balanced",
+            help="Let the loss of every class count alike. Default: every image.",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="balanced",
+            help="Draw from every class alike often. Default: every image once an epoch.",
+        ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Arithmetic: float32 or bfloat16. Default: float32.")
+        str | None, typer.Option(help=f"Arithmetic: {ARITHMETIC}. Default: float32.")
     ] = None,
     seed: Annotated[
         int | None,
@@ -103,6 +154,16 @@ def train(
     devices: Annotated[
         int, typer.Option(help="Number of GPUs to use; with PyTorch, of processes.")
     ] = 1,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the steps first (PyTorch).")
+    ] = False,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Report the epochs to tensorboard, wandb (Weights & Biases), mlflow, csv or none. "
+            "The option can be repeated. Default: tensorboard."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the run. Default: a name below runs/."),
@@ -117,6 +178,7 @@ def train(
     Writes best.safetensors and last.safetensors (the moving average of the weights where the
     recipe has one), class_indices.json, epochs.csv, steps.csv and TensorBoard's logs.
     """
+    from ..training.options import assigned
     from ..training.processes import process
     from ..training.start import Watcher
 
@@ -129,7 +191,7 @@ def train(
             say(line)
         bar.start(training, done)
 
-    watcher = Watcher(started, bar.epoch, bar.step) if process()[0] == 0 else Watcher()
+    watcher = Watcher(started, bar.epoch, bar.step, say) if process()[0] == 0 else Watcher()
     try:
         with bar:
             done = rosetta.train(
@@ -151,8 +213,16 @@ def train(
                 seed=seed,
                 held_out=held_out,
                 family=family,
+                set=assigned(numbers or ()),
+                lr=lr,
+                patience=patience,
+                accumulate=accumulate,
+                class_weights=class_weights,
+                sampler=sampler,
                 workers=workers,
                 devices=devices,
+                compile=compile,
+                loggers=logger,
                 out=out,
                 resume=resume,
                 watcher=watcher,

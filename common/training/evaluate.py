@@ -18,8 +18,8 @@ from ..errors import FileError, UsageError, needs
 from ..images.batches import Batches
 from ..images.datasets import folder_classes, read_to_evaluate
 from .judging import ClassScore, Judged, Judgement
+from .preparing import CHANNELS, named_family
 from .run import Run
-from .start import CHANNELS, named_family
 
 BATCH = 32  # images at a time
 

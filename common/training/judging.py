@@ -84,12 +84,13 @@ class Judgement:
         self.kept: list[tuple[float, int, int, int, float]] = []
 
     def count(self, first: int, logits: np.ndarray, labels: np.ndarray) -> None:
-        """Count a batch (N, classes) with labels (N,), of which the negative ones are no images.
+        """Count a batch with labels (N,), of which the negative ones are of no image.
 
-        `first` is the place of the first of them among all images.
+        `logits` are (images, classes) of the others, and `first` is the place of the first label
+        among those of all batches.
         """
         places = np.flatnonzero(labels >= 0)
-        found = logits[places].astype(np.float64)
+        found = logits.astype(np.float64)
         true, predicted = labels[places], found.argmax(1)
         np.add.at(self.confusion, (true, predicted), 1)
         if not self.most:

@@ -96,9 +96,22 @@ class Number(NamedTuple):
         return " or ".join([*words, *([NONE] if NoneType in self.kinds else [])])
 
     @property
+    def as_text(self) -> str:
+        """Its value as a command line has it."""
+        return _as_text(self.value)
+
+    @property
     def range(self) -> Range:
         """Of the numbers, where it is one."""
         return RANGES.get(self.name.rpartition(".")[2], NOT_NEGATIVE)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_as_text, value))
+    if value is None or isinstance(value, bool):
+        return NONE if value is None else str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _in_words(kind: Any, range_: Range) -> str:

@@ -23,7 +23,7 @@ from ..network import Network
 from ..weights.canonical import Weights
 from .activation import activation_maps, seen_pixels
 from .evaluate import check_classes, probabilities, two_classes
-from .start import named_family
+from .preparing import named_family
 
 LOGITS = "logits"  # an endpoint
 TOP = 5  # classes
