@@ -222,6 +222,7 @@ def _created(
             "there is no data; name a folder of images, or of TFRecord shards", argument="data"
         )
     name = place.backend or default_backend()
+    check_compiled(place.compile, name)
     preset = given.get("preset") or (None if "weights" in given else "b0")
     options = Options(**{**given, "preset": preset})
     options = replace(options, set=read_numbers(get_recipe(options.recipe), options.set))
@@ -230,7 +231,6 @@ def _created(
     plan = planned(options, place.data, place, new=True)
     training, class_indices = plan.training, plan.class_indices
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
-    check_compiled(place.compile, name)
     metadata = seen(training.train.family, class_indices)
     run = Run(folder, watcher.epoch, metadata, watcher.step)
     run.loggers = DEFAULT_LOGGERS if place.loggers is None else place.loggers
