@@ -61,7 +61,7 @@ def recipe(
         str | None, typer.Argument(help="The recipe to print. Without it, all are listed.")
     ] = None,
 ) -> None:
-    """Print a training recipe: every number, and the source it comes from."""
+    """Print a training recipe: every number, the source it comes from, and what can be set."""
     from ..training.recipes import RECIPES, get_recipe
 
     if name is None:
@@ -75,6 +75,9 @@ def recipe(
     for row in tables.recipe_rows(found):
         grid.add_row(*row)
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
+    say("rosetta train --set NAME=VALUE takes:")
+    for number, allowed in tables.number_rows(found):
+        say(f"  {number:<40}{allowed}")
 
 
 @app.command()

@@ -106,6 +106,14 @@ def _stage_words(recipe: Recipe, number: int) -> Iterator[str]:
         yield f"dropout {stage.dropout:.3g}"
 
 
+def number_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """All that can be set of a recipe: name and value as an option has them, and what it may be."""
+    from ..training.numbers import numbers
+
+    for number in numbers(recipe).values():
+        yield f"{number.name}={number.as_text}", number.allowed
+
+
 def _network_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """What training needs beside a recipe: numbers that are the network's own, by default."""
     from ..training.recipes import NETWORK_SOURCES

@@ -55,13 +55,11 @@ class Training:
     precision: str = "float32"
     workers: int = 0  # processes, or threads, that read images ahead
     devices: int = 1
+    compile: bool = False  # PyTorch's steps
     minival: Batches | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise RosettaError(
-                f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}"
-            )
+        check_precision(self.precision)
         if self.network.classifier is None:
             raise RosettaError("the network has no classifier to train; give it classes")
         if self.network.classifier.num_classes < 2:
@@ -158,6 +156,16 @@ class Training:
         stage = self._stage(epoch)
         given = None if stage is None else stage.dropout
         return self.network.dropout if given is None else given
+
+
+def check_precision(precision: str) -> None:
+    """Refuse an arithmetic that there is not.
+
+    Raises:
+        RosettaError: it is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise RosettaError(f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
 
 
 def frozen_sections(network: Network, freeze: str | int) -> frozenset[str]:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from ..errors import UsageError
 from ..images.augment import INCEPTION_CROP, Augmentation
 from ..images.policies import AUTOAUGMENT_PAPER, AUTOAUGMENT_V0
-from ..network import Network
-from ..v2 import V2Spec
 from .recipe import Recipe, RecipePhase, RecipeStage
 from .schedules import BATCH_PER_RATE
 from .v2_recipes import MINIVAL, V2_RECIPES
@@ -187,35 +185,38 @@ NETWORK_SOURCES: dict[str, dict[str, str]] = {
 }
 
 
-def get_recipe(name: str, network: Network | None = None) -> Recipe:
-    """A recipe by its name; one of several sizes is that of the network.
-
-    Raises:
-        UsageError: there is none, or none for the network.
-    """
-    check_recipe(name)
-    if name in RECIPES:
-        return RECIPES[name]
-    sizes = [known for known in RECIPES if known.rpartition("-")[0] == name]
-    found = None if network is None else f"{name}-{_size(network)}"
-    if found in RECIPES:
-        return RECIPES[found]
-    what = "differs by size" if network is None else f"has nothing for {network.title}"
-    raise UsageError(f"recipe {name} {what}; choose from {', '.join(sizes)}")
-
-
-def check_recipe(name: str) -> None:
-    """Refuse a name that no recipe has.
+def get_recipe(name: str) -> Recipe:
+    """A recipe by its name.
 
     Raises:
         UsageError: there is none.
     """
-    if name not in RECIPES and name not in BY_SIZE:
+    if name in BY_SIZE:
+        raise UsageError(f"recipe {name} differs by size; choose from {_listed(name)}")
+    if name not in RECIPES:
         raise UsageError(f"unknown recipe {name!r}; choose from {', '.join((*RECIPES, *BY_SIZE))}")
+    return RECIPES[name]
 
 
-def _size(network: Network) -> str | None:
-    """Which of the published sizes of V2 a network is, or of whose table it is; None of others."""
-    if not isinstance(network, V2Spec):
-        return None
-    return network.table if network.name == "custom" else network.name.removeprefix("v2-")
+def sized(name: str, preset: str | None) -> str:
+    """The name of the recipe for a preset, where there is one for each size; any other as it is.
+
+    Raises:
+        UsageError: there is none for the preset.
+    """
+    if name not in BY_SIZE or preset is None:
+        return name
+    for known in _sizes(name):
+        if RECIPES[known].preset == preset:
+            return known
+    raise UsageError(
+        f"recipe {name} has nothing for {preset}; choose from {_listed(name)}", argument="recipe"
+    )
+
+
+def _sizes(name: str) -> list[str]:
+    return [known for known in RECIPES if known.rpartition("-")[0] == name]
+
+
+def _listed(name: str) -> str:
+    return ", ".join(_sizes(name))
