@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 import zlib
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import KerasTensor, callbacks, layers, losses, metrics, ops
+from keras import KerasTensor, callbacks, layers, losses, metrics, ops, optimizers, tree
 
+from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
@@ -33,6 +35,7 @@ from . import build
 from ._compat import set_rate, set_seed, set_synchronized
 from .frameworks import Devices, current
 from .frameworks.reading import Reader
+from .frameworks.telling import Judging, Late, Logs
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of, role_of
@@ -43,8 +46,15 @@ if TYPE_CHECKING:
 else:
     Stepping = FRAMEWORK.Stepping
 # Keras's names for the arithmetic that a model is built with.
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
-Logs = dict[str, Any]  # what Keras hands to its callbacks
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+    "float64": "float64",
+}
+# Of the loss in float16, to begin with: that of PyTorch's GradScaler.  It is halved where a
+# gradient is infinite, in which case the step is left out, and doubled after 2,000 steps.
+SCALE = 2.0**16
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -75,11 +85,15 @@ def _fit(training: Training, weights: Weights, run: Run, devices: Devices, progr
             synchronize(model)
         if average and run.state:
             average.load(run.state.average, run.state.epochs * steps)
-    done = run.state.epochs if run.state else 0
     for phase in training.phases:
-        if done < phase.epochs.stop:
+        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+        if done < phase.epochs.stop and not training.is_over(done, best):
             _fit_phase(model, training, phase, run, average, devices, progress)
-            done = phase.epochs.stop
+    if training.minival is not None:
+        with devices.scope():
+            load_weights(model, run.best_weights())
+            scores = evaluate(model, training.val, run, training.workers)
+        run.end(scores, len(training.val.samples))
 
 
 def _fit_phase(
@@ -95,15 +109,20 @@ def _fit_phase(
     task = functional(model.input, model.output, model.name, ClassificationTask)
     done = run.state.epochs if run.state else 0
     steps, reader = training.steps_per_epoch, Reader(model, run, training.workers)
-    places, numbers = range(done * steps, phase.epochs.stop * steps), range(len(training.val))
+    batches, selection = training.batches(done), training.selection
+    places, numbers = range(done * steps, phase.epochs.stop * steps), range(len(selection))
     with (
         devices.scope(),
         FRAMEWORK.reporting(reader),
-        FRAMEWORK.stream(reader, training.train, places) as train,
-        FRAMEWORK.stream(reader, training.val, numbers, again=True) as val,
+        FRAMEWORK.stream(reader, batches, places) as train,
+        FRAMEWORK.stream(reader, selection, numbers, again=True) as val,
     ):
         freeze(model, phase.frozen)
-        task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices))
+        set_dropout(model, phase.dropout)
+        task.class_weights = training.class_weights
+        task.accumulation = training.recipe.accumulation
+        scaling = training.precision == "float16"
+        task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices), scaling)
         logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
         shown = {"verbose": 1 if progress else 0, "epochs": phase.epochs.stop}
         task.fit(
@@ -112,7 +131,7 @@ def _fit_phase(
             steps_per_epoch=steps,
             validation_data=val,
             validation_steps=len(numbers),
-            callbacks=_Late(
+            callbacks=Late(
                 [_Keeping(model, training, phase, run, average), *logs],
                 add_history=True,
                 add_progbar=progress,
@@ -125,8 +144,14 @@ def _fit_phase(
         )
 
 
-def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
-    """Scores of the model on all images that can be read.
+def evaluate(
+    model: keras.Model,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
+    """Scores of the model on all images that can be read; `judge` is told of every batch.
 
     Raises:
         UsageError: the network has no classifier.
@@ -143,12 +168,18 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
         FRAMEWORK.stream(reader, batches, numbers) as images,
     ):
         task.prepare(None)
-        task.evaluate(images, steps=len(numbers), verbose=0)
+        task.judging = judge is not None
+        told = [Judging(judge)] if judge else []
+        task.evaluate(images, steps=len(numbers), callbacks=told, verbose=0)
         return task.found_scores()
 
 
 class ClassificationTask(Stepping):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
+
+    class_weights: tuple[float, ...] | None = None
+    accumulation = 1  # parts that a batch is gone through in
+    judging = False  # whether a step of evaluation hands on its logits
 
     def prepare(
         self,
@@ -156,17 +187,20 @@ class ClassificationTask(Stepping):
         average: MovingAverage | None = None,
         steps: int = 1,
         compiling: str | bool = "auto",
+        scaling: bool = False,
     ) -> None:
-        """Get ready to be trained, so many steps an epoch, or to be evaluated only."""
+        """Get ready to be trained, so many steps an epoch, or to be evaluated only.
+
+        With `scaling`, the gradients are those of the loss times a scale.
+        """
         self.smoothing = optimization.label_smoothing if optimization else 0.0
         self.average = average
         self.averages = average.variables if average else []  # on JAX, a part of the state
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
         self.images = metrics.Sum("images")
-        self.compile(
-            optimizer=make_optimizer(self, optimization, steps) if optimization else None,
-            jit_compile=compiling,
-        )
+        self.rule = make_optimizer(self, optimization, steps) if optimization else None
+        optimizer = optimizers.LossScaleOptimizer(self.rule, SCALE) if scaling else self.rule
+        self.compile(optimizer=optimizer, jit_compile=compiling, auto_scale_loss=False)
         if optimization:
             self.optimizer.build(self.trainable_variables)
 
@@ -191,19 +225,46 @@ class ClassificationTask(Stepping):
         The labels (N,) of mixed images come with those of their partners and with their shares;
         what counts as found of such an image is the class of `labels`.
         """
+        loss, gradients = self.accumulated(images, targets)
+        FRAMEWORK.apply(self.optimizer, gradients, self.trainable_variables)
+        if self.average:
+            FRAMEWORK.everywhere(self.average.update)
+        return self.found(loss)
+
+    def accumulated(
+        self, images: KerasTensor, targets: Any
+    ) -> tuple[KerasTensor, list[KerasTensor]]:
+        """The loss of a batch and its gradients, which are means over the parts of it."""
+        if self.accumulation == 1:
+            return self.differentiated(images, targets)
+        size = images.shape[0] // self.accumulation
+        parts = [slice(first, first + size) for first in range(0, images.shape[0], size)]
+        found = [
+            self.differentiated(images[part], tree.map_structure(itemgetter(part), targets))
+            for part in parts
+        ]
+        losses, gradients = zip(*found, strict=True)
+        return sum(losses) / len(parts), [
+            sum(each) / len(parts) for each in zip(*gradients, strict=True)
+        ]
+
+    def differentiated(
+        self, images: KerasTensor, targets: Any
+    ) -> tuple[KerasTensor, list[KerasTensor]]:
+        """The loss of images that batch norm sees together, and its gradients."""
         labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
 
         def forward() -> tuple[KerasTensor, tuple[KerasTensor, KerasTensor]]:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.smoothing, mixed)
-            return loss, (loss, logits)
+            weights = self.class_weights
+            if weights is not None:
+                weights = ops.convert_to_tensor(weights, dtype=logits.dtype)
+            loss = cross_entropy(logits, labels, self.smoothing, mixed, weights)
+            return self.optimizer.scale_loss(loss), (loss, logits)
 
-        (loss, logits), _, found = FRAMEWORK.gradients(forward, self)
-        FRAMEWORK.apply(self.optimizer, found, self.trainable_variables)
-        if self.average:
-            FRAMEWORK.everywhere(self.average.update)
+        (loss, logits), _, gradients = FRAMEWORK.gradients(forward, self)
         self.update(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
-        return self.found(loss)
+        return loss, gradients
 
     def score(self, images: KerasTensor, labels: KerasTensor) -> dict[str, KerasTensor]:
         """Score a batch, but for the places without an image."""
@@ -211,7 +272,8 @@ class ClassificationTask(Stepping):
         kept = ops.maximum(labels, 0)
         each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
         self.update(each, logits, labels)
-        return self.found(self.scores[0].result())
+        found = self.found(self.scores[0].result())
+        return {**found, "logits": logits, "labels": labels} if self.judging else found
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
@@ -236,31 +298,6 @@ class ClassificationTask(Stepping):
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
 
 
-class _Late(callbacks.CallbackList):
-    """Callbacks that are told of a step when the next one is on its way.
-
-    Its loss is computed by then, so that nothing waits for it.
-    """
-
-    waiting: tuple[int, Logs] | None = None
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Tell of the step before."""
-        self.tell()
-        self.waiting = (batch, logs or {})
-
-    def tell(self) -> None:
-        """Tell of the step that waits."""
-        if self.waiting:
-            told, self.waiting = self.waiting, None
-            super().on_train_batch_end(*told)
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """An epoch's last step is done before its validation."""
-        self.tell()
-        super().on_test_begin(logs)
-
-
 class _Keeping(callbacks.Callback):
     """What happens between the steps, and after an epoch."""
 
@@ -281,14 +318,14 @@ class _Keeping(callbacks.Callback):
         """Go on from the state of the run, if it ended amid this phase."""
         state, steps = self.run.state, self.plan.steps_per_epoch
         self.done = (state.epochs if state else 0) * steps
-        first = self.phase.epochs.start
+        first = self.phase.began
         if state and state.epochs > first:
-            load_slots(self.trained, self.model.optimizer, state.slots, self.done - first * steps)
-        _seed(self.trained, self.plan.seed, self.done)
+            load_slots(self.trained, self.model.rule, state.slots, self.done - first * steps)
+        _seed(self.trained, self.plan.seed, self.done * self.plan.recipe.accumulation)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Hand over what the steps of the epoch need, and start counting."""
-        self.model.optimizer.begin_steps()
+        self.model.rule.begin_steps()
         if self.average:
             self.average.begin_steps()
         self.images, self.began = 0, time.perf_counter()
@@ -304,7 +341,7 @@ class _Keeping(callbacks.Callback):
     @property
     def rate(self) -> float:
         """That of the step that is noted next."""
-        first = self.phase.epochs.start * self.plan.steps_per_epoch
+        first = self.phase.began * self.plan.steps_per_epoch
         return self.phase.optimization.rate(self.done - first)
 
     @property
@@ -336,7 +373,7 @@ class _Keeping(callbacks.Callback):
             self.done,
             *trained,
             *validated,
-            self.phase.optimization.rate(self.model.optimizer.steps - 1),
+            self.phase.optimization.rate(self.model.rule.steps - 1),
             self.reached,
             len(self.run.skipped),
         )
@@ -344,6 +381,8 @@ class _Keeping(callbacks.Callback):
         logs.update({name: value for name, value in vars(row).items() if name != "epoch"})
         use = self.average.dump() if self.average else dump_weights(self.trained)
         self.run.end_epoch(row, self.plan.network, use, self.state)
+        if self.run.state and self.plan.is_over(epoch + 1, self.run.state.best_epoch):
+            self.model.stop_training = True
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -352,7 +391,7 @@ class _Keeping(callbacks.Callback):
             best,
             dump_weights(self.trained),
             self.average.dump() if self.average else {},
-            dump_slots(self.trained, self.model.optimizer),
+            dump_slots(self.trained, self.model.rule),
         )
 
 
@@ -366,6 +405,11 @@ def freeze(model: keras.Model, sections: frozenset[str]) -> None:
         role = role.removesuffix(".drop_path")
         if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
             set_rate(layer, 0.0 if role in sections else network.drop_path_rates[role])
+
+
+def set_dropout(model: keras.Model, rate: float) -> None:
+    """Have so large a share of the features before the classifier dropped in training."""
+    set_rate(model.get_layer("dropout"), rate)
 
 
 def synchronize(model: keras.Model) -> None:
