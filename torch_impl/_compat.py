@@ -15,12 +15,20 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import fx
 
 if TYPE_CHECKING:  # to export takes no Lightning
     from lightning.pytorch import Trainer
 
 CHECKED = {"lightning": "2.6.6", "tensorboard": "2.21.0", "torch": "2.13.0"}
+
+# What PyTorch's own optimizers are made of with `foreach=True`: an operation on every tensor of a
+# list, which on a GPU is a few launches for hundreds of tensors.  There are no other names for it.
+foreach_add, foreach_add_ = torch._foreach_add, torch._foreach_add_
+foreach_addcdiv_, foreach_addcmul_ = torch._foreach_addcdiv_, torch._foreach_addcmul_
+foreach_lerp_, foreach_mul_ = torch._foreach_lerp_, torch._foreach_mul_
+foreach_sqrt_ = torch._foreach_sqrt_
 
 
 def begin_at(trainer: Trainer, epochs: int) -> None:
