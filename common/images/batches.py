@@ -20,12 +20,14 @@ from .augment import Augmentation
 from .datasets import Sample
 from .decode import decode
 from .family import Family
+from .mixing import Mixing, mixed
 from .tfrecord import Record
 from .transforms import evaluation_image, training_image
 from .usual import OFFICIAL
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
 NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
+MIXED = 1  # tells the seed of what is mixed in a batch from that of a place
 EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs at once
 
 
@@ -35,12 +37,16 @@ EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs a
 class Batch(NamedTuple):
     """Images (N, 3, H, W) of float32, labels (N,), and what could not be read: names and reasons.
 
-    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.
+    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.  An image that two
+    were mixed into is of class `labels` by its share (N,) of float32, and of class `partners` (N,)
+    by the rest of it; where nothing is mixed, the partner is the label and the share is 1.
     """
 
     images: np.ndarray
     labels: np.ndarray
     skipped: dict[str, str]
+    partners: np.ndarray
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Batches:
     """Batches of samples in the random order of an epoch, or in their own for evaluation.
 
     All of them are of the same size.  Training leaves out the last images of an epoch that do not
-    fill a batch; evaluation fills the last one up with `NO_IMAGE`.
+    fill a batch; evaluation fills the last one up with `NO_IMAGE`.  `mixing` is for training only.
     """
 
     samples: Sequence[Sample | Record]
@@ -58,6 +64,7 @@ class Batches:
     seed: int = 0
     family: Family = OFFICIAL
     classes: int | None = None  # labels at or above are refused
+    mixing: Mixing | None = None
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -69,6 +76,8 @@ class Batches:
                 f"the batch is {self.batch}, but there are {len(self.samples)} images to train on; "
                 "choose a smaller batch"
             )
+        if self.augmentation is None and self.mixing is not None:
+            raise RosettaError("images are mixed in training only; give an augmentation too")
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -91,13 +100,25 @@ class Batches:
         Raises:
             RosettaError: in training, no image can be read; or a label is none of the classes.
         """
+        count = self.batch // parts
+        first = number * self.batch + part * count
+        if self.mixing is None:
+            return self._read_places(epoch, range(first, first + count))
+        # Partners may be in other parts: the whole batch is mixed, whoever asks for which of it.
+        whole = range(number * self.batch, (number + 1) * self.batch)
+        images, labels, skipped, *_ = self._read_places(epoch, whole)
+        random = np.random.default_rng([self.seed, epoch, number, MIXED])
+        images, partners, shares = mixed(images, labels, self.mixing, random)
+        own = slice(part * count, (part + 1) * count)
+        return Batch(images[own], labels[own], skipped, partners[own], shares[own])
+
+    def _read_places(self, epoch: int, places: range) -> Batch:
+        """What is at some places of an epoch, unmixed."""
         skipped: dict[str, str] = {}
-        share = self.batch // parts
-        first = number * self.batch + part * share
-        places = range(first, first + share)
         found = [self._at(epoch, place, skipped) for place in places]
-        images, labels = zip(*found, strict=True)
-        return Batch(np.stack(images), np.array(labels, np.int64), skipped)
+        images, numbers = zip(*found, strict=True)
+        labels = np.array(numbers, np.int64)
+        return Batch(np.stack(images), labels, skipped, labels, np.ones(len(labels), np.float32))
 
     def _at(self, epoch: int, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
         if self.augmentation is None:
