@@ -74,3 +74,26 @@ def no_tensorflow() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+def synchronized_batch_norm(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    epsilon: float,
+    momentum: float,
+    processes: int,
+) -> torch.Tensor:
+    """Batch norm of maps (N, C, H, W) on GPUs, by statistics (C,) of the batches of all processes.
+
+    `nn.SyncBatchNorm` is a module around this function, with names and a counter of its own among
+    its tensors.  The running `mean` and `variance` are updated as `F.batch_norm` would.
+    """
+    from torch.nn.modules._functions import SyncBatchNorm
+
+    group = torch.distributed.group.WORLD
+    running = (mean, variance, epsilon, momentum)
+    found: torch.Tensor = SyncBatchNorm.apply(x, scale, bias, *running, group, processes)
+    return found

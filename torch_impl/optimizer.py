@@ -18,6 +18,7 @@ from efficientnet_rosetta.common.training.schedules import (
     average_decay,
     is_decayed,
 )
+from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from ._compat import (
@@ -87,9 +88,9 @@ class _Optimizer(torch.optim.Optimizer):
         """Change all parameters, many at once."""
         for group in self.param_groups:
             for parameters in _together(group):
-                gradients = [parameter.grad for parameter in parameters]
+                gradients = [p.grad for p in parameters if p.grad is not None]
                 if l2 := group["weight_decay"]:
-                    gradients = foreach_add(gradients, parameters, alpha=l2)
+                    gradients = list(foreach_add(gradients, parameters, alpha=l2))
                 self.update_all(gradients, parameters, rate)
 
     def regularised(self, gradient: Tensor, parameter: nn.Parameter, l2: float) -> Tensor:
@@ -113,9 +114,9 @@ class _Optimizer(torch.optim.Optimizer):
         return state
 
 
-def _together(group: dict[str, Any]) -> Iterator[list[nn.Parameter]]:
+def _together(group: dict[str, Any]) -> Iterator[list[Tensor]]:
     """What has a gradient, in lists to be changed at once: on a CPU as much as its cache holds."""
-    together: list[nn.Parameter] = []
+    together: list[Tensor] = []
     values = 0
     for parameter in group["params"]:
         if parameter.grad is None:
@@ -242,6 +243,7 @@ def load_slots(
         optimizer.state[parameter] = {
             slot: torch.empty_like(parameter).copy_(torch.tensor(weights[name]))
             for slot, weights in slots.items()
+            if slot != LOSS_SCALE
         }
 
 

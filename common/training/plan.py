@@ -12,7 +12,7 @@ from ..network import Network
 from .recipes import Recipe
 from .schedules import Optimization
 
-PRECISIONS = ("float32", "bfloat16", "float64")
+PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 BACKBONE = "backbone"  # everything but the classifier
 
 
@@ -45,6 +45,7 @@ class Training:
     precision: str = "float32"
     workers: int = 0  # processes, or threads, that read images ahead
     devices: int = 1
+    compile: bool = False  # PyTorch's steps
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

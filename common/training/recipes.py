@@ -52,6 +52,7 @@ class Recipe:
     warmup_epochs: float = 0
     warmup_steps: int = 0
     average: float | None = None
+    accumulation: int = 1  # equal parts of a batch, one after the other, whose gradients add up
     architecture: str = "efficientnet"  # that it was published for
     phases: tuple[RecipePhase, ...] = (RecipePhase(1.0),)
 
