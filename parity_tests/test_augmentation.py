@@ -127,14 +127,14 @@ def test_what_moves_an_image_fills_with_grey_and_takes_the_nearest_pixel(photogr
     np.testing.assert_array_equal(once(photograph, "TranslateY", -20), down)
     np.testing.assert_array_equal(once(photograph, "Rotate", 90), np.rot90(photograph))
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
-    sheared = once(photograph, "ShearX", 0.25)
-    source = np.floor(columns + 0.25 * rows).astype(int)
+    sheared = once(photograph, "ShearX", 0.27)
+    source = np.floor(columns + 0.27 * rows).astype(int)
     expected = np.where(
         (source < SIDE)[..., None], photograph[rows.astype(int), source % SIDE], grey
     )
     np.testing.assert_array_equal(sheared, expected)
     np.testing.assert_array_equal(
-        once(photograph.swapaxes(0, 1), "ShearY", 0.25).swapaxes(0, 1), sheared
+        once(photograph.swapaxes(0, 1), "ShearY", 0.27).swapaxes(0, 1), sheared
     )
 
 
@@ -187,6 +187,8 @@ def test_the_two_lists_have_no_sub_policy_in_common():
     assert not paper & released
     assert len(AUTOAUGMENT_PAPER.subpolicies) == len(AUTOAUGMENT_V0.subpolicies) == 25
     assert (len(paper), len(released)) == (20, 25)  # the paper prints five of them twice
+    first = Given(0.0, *[0.0] * 8)
+    assert AUTOAUGMENT_PAPER.chosen(first)[0].value == 7  # bits of level 8, by the paper's range
 
 
 def test_a_sub_policy_is_drawn_uniformly_and_each_step_by_its_probability():
@@ -310,7 +312,10 @@ def test_erasing_tries_again_and_then_leaves_an_image_as_it_is():
     too_high, fits = (1, 1, 0, 0), (0, 0, 0, 0)
     found = erased(image, erasing, Given(0, *too_high, *fits, *too_high * 8))
     assert (found == 0).sum() == 3 * 13 * 13  # the root of 160 is 12.65
-    assert erased(image, erasing, Given(0, *too_high * 10)) is image
+    never = Erasing(probability=1.0, area=(0.25, 0.25), aspect=(4.0, 4.0))  # 40 x 10
+    for erasing, draws in ((erasing, too_high), (never, (0.5, 0.5, 0, 0))):
+        image = np.ones((3, 40, 40), np.float32)
+        assert erased(image, erasing, Given(0, *draws * 10)).all()
 
 
 def test_erasing_comes_in_by_its_probability_and_noise_is_of_every_pixel():
