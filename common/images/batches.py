@@ -17,11 +17,18 @@ import numpy as np
 from ..errors import FileError, RosettaError, UnreadableImageError
 from ..network import Size
 from .augment import Augmentation
+from .colours import changes_colours
 from .datasets import Sample
-from .decode import decode
+from .decode import Encoded
 from .family import Family
+from .normalization import level_table
 from .tfrecord import Record
-from .transforms import evaluation_image, training_image
+from .transforms import (
+    evaluation_image,
+    evaluation_pixels,
+    training_image,
+    training_pixels,
+)
 from .usual import OFFICIAL
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
@@ -82,60 +89,103 @@ class Batches:
             return np.arange(len(self.samples))
         return _order(self.seed, epoch, len(self.samples))
 
-    def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
+    @property
+    def table(self) -> np.ndarray:
+        """What the levels of `read` with `raw` are to be looked up in: (3, 256) of float32."""
+        return level_table(self.family.normalization)
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether images are whole levels from 0 to 255 until they are normalised."""
+        colours = self.augmentation is not None and changes_colours(self.augmentation)
+        turned = self.augmentation is not None and self.augmentation.rotation is not None
+        return not colours and (turned or self.family.interpolation.rounds)
+
+    def read(
+        self, epoch: int, number: int, part: int = 0, parts: int = 1, raw: bool = False
+    ) -> Batch:
         """A batch, or one of equal parts of it for one of several processes: a pure function.
 
         What cannot be read is replaced by the next image that can be in training, and by
         `NO_IMAGE` in evaluation.
 
+        If `raw`, images are levels of uint8, a quarter of the bytes: level v of channel c becomes
+        `table[c, v]`, wherever that is looked up, and is what is read otherwise, bit for bit.
+
         Raises:
-            RosettaError: in training, no image can be read; or a label is none of the classes.
+            RosettaError: in training, no image can be read; or a label is none of the classes; or
+                `raw` is asked for and there are other things than levels (`has_levels`).
         """
-        skipped: dict[str, str] = {}
+        if raw and not self.has_levels:
+            raise RosettaError("these images are no whole levels; read them normalised")
         share = self.batch // parts
         first = number * self.batch + part * share
-        places = range(first, first + share)
-        found = [self._at(epoch, place, skipped) for place in places]
-        images, labels = zip(*found, strict=True)
-        return Batch(np.stack(images), np.array(labels, np.int64), skipped)
+        return self._read_places(epoch, range(first, first + share), raw)
 
-    def _at(self, epoch: int, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
+    def _read_places(self, epoch: int, places: range, raw: bool = False) -> Batch:
+        skipped: dict[str, str] = {}
+        images = np.empty((len(places), 3, *self.size), np.uint8 if raw else np.float32)
+        labels = [
+            self._put(image, epoch, place, skipped)
+            for image, place in zip(images, places, strict=True)
+        ]
+        return Batch(images, np.array(labels, np.int64), skipped)
+
+    def _put(self, out: np.ndarray, epoch: int, place: int, skipped: dict[str, str]) -> int:
+        """Put the image at a place of an epoch into `out`; its label."""
         if self.augmentation is None:
-            return self._evaluated(place, skipped)
+            label = None
+            if place < len(self.samples):
+                label = self._put_sample(out, self.samples[place], None, skipped)
+            if label is None:
+                out[:] = 0
+            return NO_IMAGE if label is None else label
         order = self.order(epoch)
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
-            if (read := self._read(sample, skipped)) is not None:
-                random = np.random.default_rng([self.seed, epoch, place])
-                pixels, label = read
-                image = training_image(pixels, self.size, self.augmentation, random, self.family)
-                return image, label
+            random = np.random.default_rng([self.seed, epoch, place])
+            if (label := self._put_sample(out, sample, random, skipped)) is not None:
+                return label
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
-    def _evaluated(self, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
-        read = None
-        if place < len(self.samples):
-            read = self._read(self.samples[place], skipped)
-        if read is None:
-            return np.zeros((3, *self.size), np.float32), NO_IMAGE
-        return evaluation_image(read[0], self.size, self.family), read[1]
-
-    def _read(
-        self, sample: Sample | Record, skipped: dict[str, str]
-    ) -> tuple[np.ndarray, int] | None:
+    def _put_sample(
+        self,
+        out: np.ndarray,
+        sample: Sample | Record,
+        random: np.random.Generator | None,
+        skipped: dict[str, str],
+    ) -> int | None:
+        """Put an image into `out`; its label, or nothing where it cannot be read."""
         try:
             content, label = sample.read()
-            pixels = decode(content, str(sample))
+            self._check_label(sample, label)
+            self._prepare(Encoded(content, str(sample)), random, out)
         except UnreadableImageError as error:
             skipped[str(sample)] = str(error)
             return None
+        return label
+
+    def _prepare(self, image: Encoded, random: np.random.Generator | None, out: np.ndarray) -> None:
+        """Put an image into `out`: normalised, or levels where it holds such."""
+        if out.dtype == np.uint8:
+            out[:] = self._pixels(image, random).transpose(2, 0, 1)
+        elif self.augmentation is None or random is None:
+            evaluation_image(image.decoded(), self.size, self.family, out)
+        else:
+            training_image(image, self.size, self.augmentation, random, self.family, out)
+
+    def _pixels(self, image: Encoded, random: np.random.Generator | None) -> np.ndarray:
+        if self.augmentation is None or random is None:
+            return evaluation_pixels(image.decoded(), self.size, self.family)
+        return training_pixels(image, self.size, self.augmentation, random, self.family)
+
+    def _check_label(self, sample: Sample | Record, label: int) -> None:
         if self.classes is not None and label >= self.classes:
             raise FileError(
                 str(sample),
                 f"is of class {label}, counted from 0, but there are {self.classes}",
                 argument="classes",
             )
-        return pixels, label
 
 
 @lru_cache(maxsize=EPOCHS_KEPT)
