@@ -171,12 +171,16 @@ class ClassificationTask(keras.Model):
             raise RosettaError("no image could be read to validate on")
         return Scores(*(float(score.result()) for score in self.scores))
 
-    def train_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
-        """A step of the optimizer."""
-        images, labels = batch
+    def train_step(self, batch: tuple[KerasTensor, Any]) -> dict[str, KerasTensor]:
+        """A step of the optimizer; what counts as found of a mixed image is the class of `labels`.
+
+        The labels (N,) of mixed images come with those of their partners and with their shares.
+        """
+        images, targets = batch
+        labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
         with tf.GradientTape() as tape:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.smoothing)
+            loss = cross_entropy(logits, labels, self.smoothing, mixed)
             # The optimizer adds up the gradients of all devices.
             shared = loss / self.replicas
         trained = self.trainable_variables
@@ -353,15 +357,18 @@ class _Reader:
             parts = context.num_replicas_in_sync
             mine = parts // context.num_input_pipelines
             shape = (batches.batch // parts, *batches.size, 3)
+            kinds = [self.dtype, tf.int64, *((tf.int64, tf.float32) if batches.mixing else ())]
 
-            def read(number: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+            def read(number: tf.Tensor) -> tuple[np.ndarray, ...]:
                 place, part = divmod(int(number), mine)
                 part += context.input_pipeline_id * mine
-                return self.read(batches, places[place], part, parts)
+                return self.read(batches, places[place], part, parts)[: len(kinds)]
 
-            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                images, labels = tf.numpy_function(read, [number], [self.dtype, tf.int64])
-                return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape[:1])
+            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, Any]:
+                images, *targets = tf.numpy_function(read, [number], kinds)
+                targets = [tf.ensure_shape(target, shape[:1]) for target in targets]
+                images = tf.ensure_shape(images, shape)
+                return images, tuple(targets) if batches.mixing else targets[0]
 
             numbers = tf.data.Dataset.range(len(places) * mine)
             numbers = numbers.repeat() if again else numbers
@@ -371,8 +378,8 @@ class _Reader:
 
     def read(
         self, batches: Batches, place: int, part: int, parts: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """One part of a batch, (N, H, W, C)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One part of a batch: images (N, H, W, C), labels, those of partners, and shares."""
         try:
             found = batches.read(*divmod(place, len(batches)), part, parts)
         except RosettaError as error:
@@ -380,7 +387,8 @@ class _Reader:
             raise
         self.run.note(found.skipped)
         images = to_layout(found.images, channels_last=True)
-        return np.ascontiguousarray(images, self.dtype), found.labels
+        images = np.ascontiguousarray(images, self.dtype)
+        return images, found.labels, found.partners, found.shares
 
     @contextmanager
     def reporting(self) -> Iterator[None]:

@@ -173,8 +173,19 @@ def load_slots(
             optimizer.slots(variable)[slot].assign(kept)
 
 
-def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) -> KerasTensor:
-    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
+def cross_entropy(
+    logits: KerasTensor,
+    labels: KerasTensor,
+    smoothing: float,
+    mixed: tuple[KerasTensor, KerasTensor] | None = None,
+) -> KerasTensor:
+    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly.
+
+    Images that two were `mixed` into have another class as well, their partners' (N,), and shares
+    (N,) of their own one.
+    """
+    if mixed is not None:
+        return _mixed_cross_entropy(logits, labels, smoothing, *mixed)
     # step: loss
     classes, dtype = logits.shape[-1], logits.dtype
     given = ops.one_hot(labels, classes, dtype=dtype)
@@ -186,6 +197,23 @@ def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) ->
     )
     # Not ops.mean, which turns float64 into float32
     # on JAX and PyTorch.
+    return ops.sum(each) / ops.cast(ops.shape(each)[0], dtype)
+
+
+def _mixed_cross_entropy(
+    logits: KerasTensor,
+    labels: KerasTensor,
+    smoothing: float,
+    partners: KerasTensor,
+    shares: KerasTensor,
+) -> KerasTensor:
+    """The mean of both classes' cross-entropies, each by its share of the image."""
+    classes, dtype = logits.shape[-1], logits.dtype
+    kept = ops.cast(shares, dtype)[:, None]
+    own, other = (ops.one_hot(given, classes, dtype=dtype) for given in (labels, partners))
+    given = kept * own + (1 - kept) * other
+    smoothed = given * (1 - smoothing) + smoothing / classes
+    each = losses.categorical_crossentropy(smoothed, logits, from_logits=True)
     return ops.sum(each) / ops.cast(ops.shape(each)[0], dtype)
 
 

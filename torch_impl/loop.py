@@ -64,7 +64,8 @@ PRECISIONS: dict[str, Precision] = {
     "bfloat16": "bf16-mixed",
     "float64": "32-true",
 }
-Batch = tuple[Tensor, Tensor, dict[str, str]]  # images, labels, and what could not be read
+# Images, labels, what could not be read, and the other classes of images and the shares of labels.
+Batch = tuple[Tensor, Tensor, dict[str, str], Tensor, Tensor]
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -132,7 +133,7 @@ class _Evaluation(LightningModule):
 
     def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
-        images, labels, _ = self.readable(batch)
+        images, labels, *_ = self.readable(batch)
         images, labels = images[labels >= 0], labels[labels >= 0]
         if len(labels):
             logits = self.logits(images)
@@ -208,10 +209,11 @@ class ClassificationTask(_Evaluation):
         torch.manual_seed(step_seed(self.plan.seed, self.done, self.trainer.global_rank))
 
     def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:
-        """The loss of a batch."""
-        images, labels, _ = self.readable(batch)
+        """The loss of a batch; what counts as found of a mixed image is the class of `labels`."""
+        images, labels, _, *both = self.readable(batch)
+        mixed = (both[0], both[1]) if self.plan.train.mixing else None
         logits = self.logits(images)
-        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing)
+        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing, mixed)
         self.loss = loss.detach()
         self.accuracies = self.train_metrics.count(loss, logits, labels)
         return loss
@@ -346,10 +348,13 @@ class _Read(Dataset[Any]):
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | RosettaError:
         try:
-            images, labels, skipped = self.batches.read(*place, self.part, self.parts)
+            found = self.batches.read(*place, self.part, self.parts)
         except RosettaError as error:
             return error  # what is raised in a worker arrives as its whole traceback
-        return torch.from_numpy(images), torch.from_numpy(labels), skipped
+        images, labels, partners, shares = map(
+            torch.from_numpy, (found.images, found.labels, found.partners, found.shares)
+        )
+        return images, labels, found.skipped, partners, shares
 
 
 class _Places(Sampler[tuple[int, int]]):

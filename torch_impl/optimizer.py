@@ -155,14 +155,34 @@ def load_slots(
         }
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
+def cross_entropy(
+    logits: Tensor, labels: Tensor, smoothing: float, mixed: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly.
+
+    Images that two were `mixed` into have another class as well, their partners' (N,), and shares
+    (N,) of their own one.
+    """
+    if mixed is not None:
+        return _mixed_cross_entropy(logits, labels, smoothing, *mixed)
     # step: loss
     return F.cross_entropy(
         logits,
         labels,
         label_smoothing=smoothing,
     )
+
+
+def _mixed_cross_entropy(
+    logits: Tensor, labels: Tensor, smoothing: float, partners: Tensor, shares: Tensor
+) -> Tensor:
+    """The mean of both classes' cross-entropies, each by its share of the image."""
+    own, other = (
+        F.cross_entropy(logits, classes, label_smoothing=smoothing, reduction="none")
+        for classes in (labels, partners)
+    )
+    kept = shares.to(logits.dtype)
+    return (kept * own + (1 - kept) * other).mean()
 
 
 class MovingAverage:

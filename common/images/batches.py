@@ -21,6 +21,7 @@ from .colours import changes_colours
 from .datasets import Sample
 from .decode import Encoded
 from .family import Family
+from .mixing import Mixing, mixed
 from .normalization import level_table
 from .tfrecord import Record
 from .transforms import (
@@ -33,6 +34,7 @@ from .usual import OFFICIAL
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
 NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
+MIXED = 1  # tells the seed of what is mixed in a batch from that of a place
 EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs at once
 
 
@@ -42,12 +44,16 @@ EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs a
 class Batch(NamedTuple):
     """Images (N, 3, H, W) of float32, labels (N,), and what could not be read: names and reasons.
 
-    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.
+    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.  An image that two
+    were mixed into is of class `labels` by its share (N,) of float32, and of class `partners` (N,)
+    by the rest of it; where nothing is mixed, the partner is the label and the share is 1.
     """
 
     images: np.ndarray
     labels: np.ndarray
     skipped: dict[str, str]
+    partners: np.ndarray
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Batches:
     """Batches of samples in the random order of an epoch, or in their own for evaluation.
 
     All of them are of the same size.  Training leaves out the last images of an epoch that do not
-    fill a batch; evaluation fills the last one up with `NO_IMAGE`.
+    fill a batch; evaluation fills the last one up with `NO_IMAGE`.  `mixing` is for training only.
     """
 
     samples: Sequence[Sample | Record]
@@ -65,6 +71,7 @@ class Batches:
     seed: int = 0
     family: Family = OFFICIAL
     classes: int | None = None  # labels at or above are refused
+    mixing: Mixing | None = None
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -76,6 +83,8 @@ class Batches:
                 f"the batch is {self.batch}, but there are {len(self.samples)} images to train on; "
                 "choose a smaller batch"
             )
+        if self.augmentation is None and self.mixing is not None:
+            raise RosettaError("images are mixed in training only; give an augmentation too")
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -96,10 +105,12 @@ class Batches:
 
     @property
     def has_levels(self) -> bool:
-        """Whether images are whole levels from 0 to 255 until they are normalised."""
-        colours = self.augmentation is not None and changes_colours(self.augmentation)
-        turned = self.augmentation is not None and self.augmentation.rotation is not None
-        return not colours and (turned or self.family.interpolation.rounds)
+        """Whether images are whole levels from 0 to 255, and nothing is done once normalised."""
+        rounded, augmentation = self.family.interpolation.rounds, self.augmentation
+        if augmentation is None:
+            return rounded
+        rounded = rounded or augmentation.rotation is not None
+        return rounded and not changes_colours(augmentation) and self.mixing is None
 
     def read(
         self, epoch: int, number: int, part: int = 0, parts: int = 1, raw: bool = False
@@ -118,33 +129,41 @@ class Batches:
         """
         if raw and not self.has_levels:
             raise RosettaError("these images are no whole levels; read them normalised")
-        share = self.batch // parts
-        first = number * self.batch + part * share
-        return self._read_places(epoch, range(first, first + share), raw)
+        count = self.batch // parts
+        first = number * self.batch + part * count
+        if self.mixing is None:
+            return self._read_places(epoch, range(first, first + count), raw)
+        # Partners may be in other parts: the whole batch is mixed, whoever asks for which of it.
+        whole = range(number * self.batch, (number + 1) * self.batch)
+        images, labels, skipped, *_ = self._read_places(epoch, whole)
+        random = np.random.default_rng([self.seed, epoch, number, MIXED])
+        images, partners, shares = mixed(images, labels, self.mixing, random)
+        own = slice(part * count, (part + 1) * count)
+        return Batch(images[own], labels[own], skipped, partners[own], shares[own])
 
-    def _read_places(self, epoch: int, places: range, raw: bool = False) -> Batch:
+    def _read_places(self, epoch: int, places: Sequence[int], raw: bool = False) -> Batch:
+        """What is at some places of an epoch, unmixed."""
         skipped: dict[str, str] = {}
         images = np.empty((len(places), 3, *self.size), np.uint8 if raw else np.float32)
-        labels = [
-            self._put(image, epoch, place, skipped)
-            for image, place in zip(images, places, strict=True)
-        ]
-        return Batch(images, np.array(labels, np.int64), skipped)
+        labels = np.empty(len(places), np.int64)
+        for row, place in enumerate(places):
+            labels[row] = self._put(images[row], epoch, place, skipped)
+        return Batch(images, labels, skipped, labels, np.ones(len(labels), np.float32))
 
     def _put(self, out: np.ndarray, epoch: int, place: int, skipped: dict[str, str]) -> int:
         """Put the image at a place of an epoch into `out`; its label."""
         if self.augmentation is None:
             label = None
             if place < len(self.samples):
-                label = self._put_sample(out, self.samples[place], None, skipped)
+                label = self._put_sample(out, self.samples[place], epoch, place, skipped)
             if label is None:
                 out[:] = 0
             return NO_IMAGE if label is None else label
         order = self.order(epoch)
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
-            random = np.random.default_rng([self.seed, epoch, place])
-            if (label := self._put_sample(out, sample, random, skipped)) is not None:
+            label = self._put_sample(out, sample, epoch, place, skipped)
+            if label is not None:
                 return label
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
@@ -152,32 +171,36 @@ class Batches:
         self,
         out: np.ndarray,
         sample: Sample | Record,
-        random: np.random.Generator | None,
+        epoch: int,
+        place: int,
         skipped: dict[str, str],
     ) -> int | None:
         """Put an image into `out`; its label, or nothing where it cannot be read."""
         try:
             content, label = sample.read()
             self._check_label(sample, label)
-            self._prepare(Encoded(content, str(sample)), random, out)
+            self._prepare(Encoded(content, str(sample)), epoch, place, out)
         except UnreadableImageError as error:
             skipped[str(sample)] = str(error)
             return None
         return label
 
-    def _prepare(self, image: Encoded, random: np.random.Generator | None, out: np.ndarray) -> None:
-        """Put an image into `out`: normalised, or levels where it holds such."""
-        if out.dtype == np.uint8:
-            out[:] = self._pixels(image, random).transpose(2, 0, 1)
-        elif self.augmentation is None or random is None:
-            evaluation_image(image.decoded(), self.size, self.family, out)
+    def _prepare(self, image: Encoded, epoch: int, place: int, out: np.ndarray) -> None:
+        """Put an image into `out`: normalised, or levels where that holds them."""
+        raw = out.dtype == np.uint8
+        if self.augmentation is None:
+            evaluated = image.decoded(), self.size, self.family
+            if raw:
+                out[:] = evaluation_pixels(*evaluated).transpose(2, 0, 1)
+            else:
+                evaluation_image(*evaluated, out)
+            return
+        random = np.random.default_rng([self.seed, epoch, place])
+        trained = image, self.size, self.augmentation, random, self.family
+        if raw:
+            out[:] = training_pixels(*trained).transpose(2, 0, 1)
         else:
-            training_image(image, self.size, self.augmentation, random, self.family, out)
-
-    def _pixels(self, image: Encoded, random: np.random.Generator | None) -> np.ndarray:
-        if self.augmentation is None or random is None:
-            return evaluation_pixels(image.decoded(), self.size, self.family)
-        return training_pixels(image, self.size, self.augmentation, random, self.family)
+            training_image(*trained, out)
 
     def _check_label(self, sample: Sample | Record, label: int) -> None:
         if self.classes is not None and label >= self.classes:

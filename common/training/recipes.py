@@ -25,6 +25,9 @@ class RecipePhase:
 class Recipe:
     """How to train, in all its numbers; `sources` says of each where it comes from.
 
+    A `version` counts up whenever the same name comes to other batches or steps than before: a run
+    is not continued by another version of its recipe.
+
     `rate` is that of a batch of `rate_images`, or of any batch where this is None.  The schedule
     either falls by `factor` every `every` epochs, or is half a cosine where these are None.
     """
@@ -41,6 +44,7 @@ class Recipe:
     label_smoothing: float
     augmentation: Augmentation
     sources: Mapping[str, str]
+    version: int = 1
     decay: float | None = None
     epsilon: float | None = None
     factor: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
 CHANNELS = 3  # of images: red, green and blue
 IMAGES = "images"  # of the settings: a checksum of what they are
+RECIPE_VERSION = "recipe_version"  # of the settings
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,9 @@ def _created(
     run = Run(folder, watcher.epoch, _seen(training.train.family, class_indices))
     where = {SCHEMA_KEY: SCHEMA, "backend": name, "data": str(Path(data).resolve())}
     images = {IMAGES: _images(training, Path(data))}
-    run.create({**where, **asdict(options), **_counts(training), **images}, class_indices)
+    version = {RECIPE_VERSION: training.recipe.version}
+    settings = {**where, **asdict(options), **version, **_counts(training), **images}
+    run.create(settings, class_indices)
     return run, name, training, start
 
 
@@ -225,12 +228,14 @@ def _resumed(
             f"{taken[0]} is that of the run in {folder}; leave it out", argument=taken[0]
         )
     settings = run.settings()
-    # A run from before there was Xception lacks what scales that.
-    settings = {**dict.fromkeys(SCALING), **settings}
+    # A run from before there was Xception lacks what scales that; one from before recipes had
+    # versions follows the first.
+    settings = {**dict.fromkeys(SCALING), RECIPE_VERSION: 1, **settings}
     _check_settings(folder / SETTINGS, settings)
     name = backend or settings["backend"]
     place = Path(settings["data"] if data is None else data)
     options = Options(**{field.name: settings[field.name] for field in fields(Options)})
+    _check_version(folder / SETTINGS, settings)
     training, start, class_indices = _plan(options, place, workers, devices)
     _check_data(run, settings, place, training, class_indices)
     run.metadata = _seen(training.train.family, class_indices)
@@ -243,11 +248,28 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
     Raises:
         DamagedFileError: they do.
     """
-    hints = {"backend": str, "data": str, "train": int, "val": int, **get_type_hints(Options)}
+    counts = dict.fromkeys(("train", "val", RECIPE_VERSION), int)
+    hints = {"backend": str, "data": str, **counts, **get_type_hints(Options)}
     for name, hint in hints.items():
         if name not in settings or not _is(settings[name], get_args(hint) or (hint,)):
             said = f"is {settings[name]!r}" if name in settings else "is missing"
             raise DamagedFileError(path, f"{name} {said}; correct it, or start the run again")
+
+
+def _check_version(path: Path, settings: Mapping[str, Any]) -> None:
+    """A run goes on by the recipe that it began with, or its batches and steps were others.
+
+    Raises:
+        FileError: the recipe is another version of itself by now.
+    """
+    recipe, began = get_recipe(settings["recipe"]), settings[RECIPE_VERSION]
+    if recipe.version != began:
+        raise FileError(
+            path,
+            f"began with version {began} of recipe {recipe.name}, which is version "
+            f"{recipe.version} here; start another run, or continue it with the release of this "
+            "program that it began with",
+        )
 
 
 def _is(value: object, kinds: tuple[type, ...]) -> bool:
