@@ -146,56 +146,69 @@ class Batches:
         skipped: dict[str, str] = {}
         images = np.empty((len(places), 3, *self.size), np.uint8 if raw else np.float32)
         labels = np.empty(len(places), np.int64)
+        # All at once: after an image there is nothing of NumPy's seeding left in the cache.
+        randoms = [self._random(epoch, place) for place in places]
         for row, place in enumerate(places):
-            labels[row] = self._put(images[row], epoch, place, skipped)
+            labels[row] = self._put(images[row], epoch, place, randoms[row], skipped)
         return Batch(images, labels, skipped, labels, np.ones(len(labels), np.float32))
 
-    def _put(self, out: np.ndarray, epoch: int, place: int, skipped: dict[str, str]) -> int:
-        """Put the image at a place of an epoch into `out`; its label."""
+    def _random(self, epoch: int, place: int) -> np.random.Generator | None:
+        """The random numbers of a place of an epoch, of which evaluation has none."""
         if self.augmentation is None:
+            return None
+        return np.random.default_rng([self.seed, epoch, place])
+
+    def _put(
+        self,
+        out: np.ndarray,
+        epoch: int,
+        place: int,
+        random: np.random.Generator | None,
+        skipped: dict[str, str],
+    ) -> int:
+        """Put the image at a place of an epoch into `out`; its label."""
+        if random is None:
             label = None
             if place < len(self.samples):
-                label = self._put_sample(out, self.samples[place], epoch, place, skipped)
+                label = self._put_sample(out, self.samples[place], random, skipped)
             if label is None:
                 out[:] = 0
             return NO_IMAGE if label is None else label
         order = self.order(epoch)
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
-            label = self._put_sample(out, sample, epoch, place, skipped)
-            if label is not None:
+            if (label := self._put_sample(out, sample, random, skipped)) is not None:
                 return label
+            random = self._random(epoch, place)  # some of whose numbers may have been used
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
     def _put_sample(
         self,
         out: np.ndarray,
         sample: Sample | Record,
-        epoch: int,
-        place: int,
+        random: np.random.Generator | None,
         skipped: dict[str, str],
     ) -> int | None:
         """Put an image into `out`; its label, or nothing where it cannot be read."""
         try:
             content, label = sample.read()
             self._check_label(sample, label)
-            self._prepare(Encoded(content, str(sample)), epoch, place, out)
+            self._prepare(Encoded(content, str(sample)), random, out)
         except UnreadableImageError as error:
             skipped[str(sample)] = str(error)
             return None
         return label
 
-    def _prepare(self, image: Encoded, epoch: int, place: int, out: np.ndarray) -> None:
+    def _prepare(self, image: Encoded, random: np.random.Generator | None, out: np.ndarray) -> None:
         """Put an image into `out`: normalised, or levels where that holds them."""
         raw = out.dtype == np.uint8
-        if self.augmentation is None:
+        if self.augmentation is None or random is None:
             evaluated = image.decoded(), self.size, self.family
             if raw:
                 out[:] = evaluation_pixels(*evaluated).transpose(2, 0, 1)
             else:
                 evaluation_image(*evaluated, out)
             return
-        random = np.random.default_rng([self.seed, epoch, place])
         trained = image, self.size, self.augmentation, random, self.family
         if raw:
             out[:] = training_pixels(*trained).transpose(2, 0, 1)

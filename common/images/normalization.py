@@ -68,16 +68,12 @@ def normalised(
     return out
 
 
+@lru_cache(maxsize=64)
 def level_table(normalization: Normalization) -> np.ndarray:
     """What becomes of each level of red, green and blue: (3, 256) of float32, to be read only.
 
-    A look-up is the same, bit for bit, as the division in float64 of which it holds all results.
+    A look-up is the same, bit for bit, as the arithmetic in float64 of which it holds all results.
     """
-    return _level_table(Normalization(tuple(normalization.mean), tuple(normalization.std)))
-
-
-@lru_cache(maxsize=64)
-def _level_table(normalization: Normalization) -> np.ndarray:
     levels = np.broadcast_to(np.arange(LEVELS)[:, None], (LEVELS, 3))
     table = np.ascontiguousarray(_normalised(levels, normalization).T.astype(np.float32))
     table.setflags(write=False)  # whoever asks next is given the same array
