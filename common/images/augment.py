@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ..network import Size
+from .erasing import Erasing
 from .fitting import Box
+from .policies import Policy
 from .resize import levels
 
 CROP_ATTEMPTS = 10  # preprocessing.py of the released code
@@ -22,12 +24,13 @@ class Augmentation:
     `crop_area` is a share of the image, `crop_aspect` width over height; `rotation` is in degrees
     and `hue` a share of the colour circle, both either way; `saturation` is a range of factors and
     `brightness` how far its factor may be from 1; `pca_noise` is the standard deviation of the
-    coefficients of ImageNet's principal colours (AlexNet, section 4.1).
+    coefficients of ImageNet's principal colours (AlexNet, section 4.1); `policy` chooses
+    operations, and `erasing` a part that shows nothing.
 
     `scaled_decoding` is no change, but faster: a JPEG is decoded at a half, a quarter or an eighth
     of its sides where what is cut out still has twice the pixels that are wanted then.  The same
     parts are cut out, and their pixels are a little different; photographs of a camera are read
-    about three times as fast, and images of ImageNet's usual size are not reduced.
+    twice as fast, and images of ImageNet's usual size are not reduced.
     """
 
     crop_area: tuple[float, float] | None = None
@@ -38,6 +41,8 @@ class Augmentation:
     saturation: tuple[float, float] | None = None
     brightness: float | None = None
     pca_noise: float | None = None
+    policy: Policy | None = None
+    erasing: Erasing | None = None
     scaled_decoding: bool = False
 
 

@@ -10,9 +10,11 @@ from ..network import Size
 from .augment import Augmentation, random_box, rotated
 from .colours import changes_colours, colour_change, coloured
 from .decode import Encoded
+from .erasing import erased
 from .family import Family
 from .fitting import Box, whole_image
 from .normalization import normalised
+from .policies import changed
 from .resize import Pixels, resized, shape_of
 from .usual import OFFICIAL
 
@@ -56,10 +58,16 @@ def training_image(
         RosettaError: these are no pixels of red, green and blue in uint8.
         UnreadableImageError: the image is damaged.
     """
+    if out is None:
+        out = np.empty((3, *size), np.float32)
     image = training_pixels(pixels, size, augmentation, random, family)
-    if not changes_colours(augmentation):  # what overshoots the range in resizing is left then
-        return normalised(image, family.normalization, out)
-    return coloured(image, colour_change(augmentation, random), family.normalization, out)
+    if changes_colours(augmentation):
+        coloured(image, colour_change(augmentation, random), family.normalization, out)
+    else:  # what overshoots the range in resizing is left as it is
+        normalised(image, family.normalization, out)
+    if augmentation.erasing is not None:
+        out[:] = erased(out, augmentation.erasing, random)
+    return out
 
 
 def training_pixels(
@@ -78,6 +86,8 @@ def training_pixels(
     image = resized(image, box, size, family.interpolation)
     if augmentation.flip and random.random() < 0.5:
         image = image[:, ::-1]
+    if augmentation.policy is not None:
+        image = changed(image, augmentation.policy.chosen(random))
     if augmentation.rotation is not None:
         image = rotated(image, random.uniform(-augmentation.rotation, augmentation.rotation))
     return image
