@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode  # noqa: E402
-from efficientnet_rosetta.common.images.erasing import Erasing, erased  # noqa: E402
+from efficientnet_rosetta.common.images.erasing import Erasing, erase  # noqa: E402
 from efficientnet_rosetta.common.images.mixing import Mixing, mixed  # noqa: E402
 from efficientnet_rosetta.common.images.operations import LEVELS, OPERATIONS  # noqa: E402
 from efficientnet_rosetta.common.images.policies import Change, changed  # noqa: E402
@@ -90,7 +90,9 @@ def tiles() -> Iterator[tuple[str, np.ndarray]]:
         yield name, changed(image, [Change(name, value, (0.5, 0.5))])
     normalised = np.stack([image, other]).transpose(0, 3, 1, 2).astype(np.float32) / 255 - 0.5
     random = np.random.default_rng(4)
-    yield "random erasing", _levels(erased(normalised[0].copy(), Erasing(1.0), random))
+    part = normalised[0].copy()
+    erase(part, Erasing(1.0), random)
+    yield "random erasing", _levels(part)
     for name, mixing in (("mixup", Mixing(mixup=1.0)), ("CutMix", Mixing(cutmix=1.0))):
         images, _, shares = mixed(normalised, np.arange(2), mixing, random)
         yield f"{name}, share {shares[0]:.2f}", _levels(images[0])

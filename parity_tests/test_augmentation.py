@@ -13,7 +13,7 @@ from PIL import Image
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.images.augment import Augmentation
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
-from efficientnet_rosetta.common.images.erasing import Erasing, erased
+from efficientnet_rosetta.common.images.erasing import Erasing, erase
 from efficientnet_rosetta.common.images.operations import FILL, LEVELS, OPERATIONS
 from efficientnet_rosetta.common.images.policies import (
     AUTOAUGMENT_PAPER,
@@ -38,6 +38,13 @@ HIGHEST = np.nextafter(1, 0)  # the largest number that a generator draws
 def photograph():
     picture = Image.fromarray(decode(PHOTOGRAPH.read_bytes(), PHOTOGRAPH.name))
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def erased(image, erasing, random):
+    """A copy of an image, with a part of it erased."""
+    found = image.copy()
+    erase(found, erasing, random)
+    return found
 
 
 def once(image, operation, value, place=(0.5, 0.5)):
@@ -168,6 +175,7 @@ def test_an_image_is_not_changed_in_place_and_an_unchanged_one_is_given_back(pho
         once(photograph, name, LEVELS["randaugment"][name].value(7))
     np.testing.assert_array_equal(photograph, kept)
     assert changed(photograph, ()) is photograph
+    assert changed(np.array([[[0.9, 7.9, 260.0]]]), ()).tolist() == [[[0, 7, 255]]]
 
 
 def test_levels_that_are_not_whole_are_cut_as_the_released_code_casts_them():
@@ -257,10 +265,11 @@ def test_a_seed_chooses_what_it_chose():
 def test_policies_have_names():
     for name, policy in POLICIES.items():
         assert get_policy(name) is policy
-        assert policy.name == name
+        assert policy.name == str(policy) == name
     assert get_policy("randaugment-2-6.67") == RandAugment(2, 6.67)
     assert get_policy(RandAugment(3, 15).name) == RandAugment(3, 15)
-    assert replace(RandAugment(), magnitude=5).name == "randaugment-2-5"
+    assert str(replace(RandAugment(), magnitude=5)) == "randaugment-2-5"
+    assert str(Erasing(0.25)) == "0.25, 0.02 to 0.333 by the mean"
     for policy in (AUTOAUGMENT_V0, RandAugment(1, 9)):
         assert loads(dumps(policy)) == policy  # as processes that read images are sent it
 
@@ -314,15 +323,14 @@ def test_erasing_tries_again_and_then_leaves_an_image_as_it_is():
     assert (found == 0).sum() == 3 * 13 * 13  # the root of 160 is 12.65
     never = Erasing(probability=1.0, area=(0.25, 0.25), aspect=(4.0, 4.0))  # 40 x 10
     for erasing, draws in ((erasing, too_high), (never, (0.5, 0.5, 0, 0))):
-        image = np.ones((3, 40, 40), np.float32)
         assert erased(image, erasing, Given(0, *draws * 10)).all()
 
 
 def test_erasing_comes_in_by_its_probability_and_noise_is_of_every_pixel():
     image = np.full((3, 32, 32), 9, np.float32)
     tries = [0.5] * 40
-    assert erased(image, Erasing(0.25), Given(0.25, *tries)) is image
-    assert erased(image, Erasing(0.25), Given(0.2499, *tries)) is not image
+    assert erased(image, Erasing(0.25), Given(0.25, *tries)).all()
+    assert not erased(image, Erasing(0.25), Given(0.2499, *tries)).all()
     noisy = erased(image, Erasing(1.0, noise=True), np.random.default_rng(1))
     values = noisy[noisy != 9]
     assert len(np.unique(values)) == len(values) > 100

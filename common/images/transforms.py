@@ -10,7 +10,7 @@ from ..network import Size
 from .augment import Augmentation, random_box, rotated
 from .colours import changes_colours, colour_change, coloured
 from .decode import Encoded
-from .erasing import erased
+from .erasing import erase
 from .family import Family
 from .fitting import Box, whole_image
 from .normalization import normalised
@@ -66,7 +66,7 @@ def training_image(
     else:  # what overshoots the range in resizing is left as it is
         normalised(image, family.normalization, out)
     if augmentation.erasing is not None:
-        out[:] = erased(out, augmentation.erasing, random)
+        erase(out, augmentation.erasing, random)
     return out
 
 

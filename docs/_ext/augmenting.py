@@ -145,10 +145,7 @@ DIFFERENCES = (
         "Contrast",
         "towards the mean grey, as in Pillow, timm and torchvision",
         "the released code blends towards the number of pixels divided by 256, and white at most",
-        (
-            f"{PEERS}::"
-            "test_contrast_of_the_released_code_blends_towards_another_grey",
-        ),
+        (f"{PEERS}::test_contrast_of_the_released_code_blends_towards_another_grey",),
     ),
     Difference(
         "Rounding of Color",
