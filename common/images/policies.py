@@ -143,12 +143,20 @@ def changed(image: np.ndarray, changes: Iterable[Change]) -> np.ndarray:
         image = np.clip(image, 0, 255).astype(np.uint8)
     if not (changes := tuple(changes)):
         return image
-    picture = Image.fromarray(np.ascontiguousarray(image))
+    picture = _picture(image)
     for name, value, place in changes:
         operation = OPERATIONS[name]
         where = (place,) if operation.placed else ()
         picture = operation.apply(picture, value, *where)
     return np.asarray(picture)
+
+
+def _picture(image: np.ndarray) -> Image.Image:
+    """An image as Pillow's; one that is mirrored is a view, which NumPy is slow to copy."""
+    if image.strides[1] < 0:
+        mirrored = Image.fromarray(np.ascontiguousarray(image[:, ::-1]))
+        return mirrored.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return Image.fromarray(np.ascontiguousarray(image))
 
 
 # ------------------------------------------------------------------ the two lists
