@@ -23,8 +23,8 @@ PHOTOGRAPH = Path(__file__).with_name("photograph.jpg")  # see README.md beside 
 PIXELS_LIMIT = 2**26  # of an image, some 8,000 x 8,000: with its copies it takes half a GiB
 ROWS = 256  # that are converted at once
 
-ORIENTATION = 0x0112  # a tag of EXIF
-WAYS = {  # its values, but for 1, which is upright
+ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF: the tag, and its value where there is nothing to do
+WAYS = {  # of its other values
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -33,7 +33,10 @@ WAYS = {  # its values, but for 1, which is upright
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-ASIDE = tuple(WAYS[value] for value in (5, 6, 7, 8))  # these exchange height and width
+# What exchanges height and width, and what begins at another side than the file.
+ASIDE, FROM_RIGHT, FROM_BOTTOM = (
+    tuple(WAYS[value] for value in values) for values in ((5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8))
+)
 
 SCALES = (2, 4, 8)  # by which libjpeg divides the sides of an image
 SPARE = 2.0  # pixels for each that is wanted, which bicubic needs two of; Pillow's thumbnails too
@@ -58,7 +61,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 def _way(image: Image.Image) -> Transpose | None:
     """What makes an image upright, if anything."""
-    return WAYS.get(image.getexif().get(ORIENTATION))
+    return WAYS.get(image.getexif().get(ORIENTATION, UPRIGHT))
 
 
 def _check_size(image: Image.Image) -> None:
@@ -136,19 +139,24 @@ class Encoded:
         """Decoded, and where a box of it is then, which is to be resized to a size.
 
         A JPEG is decoded at a half, a quarter or an eighth of its sides if the box then still has
-        `SPARE` times the pixels that are wanted.  Its last column or row may stand for less than a
-        whole one: what is in the box is stretched by less than 1 in 400 by that.
+        `SPARE` times the pixels that are wanted.
         """
-        height, width = self.shape
         left, top, right, bottom = box
         spare = min((bottom - top) / size[0], (right - left) / size[1]) / SPARE
         scale = max((scale for scale in SCALES if scale <= spare), default=1)
-        if scale > 1 and self.is_scalable:
-            with _decoding(self.name):
-                self._opened.draft("RGB", tuple(side // scale for side in self._opened.size))
+        if scale == 1 or not self.is_scalable:
+            return self.decoded(), box
+        height, width = self.shape
+        with _decoding(self.name):
+            stored, way = self._opened.size, _way(self._opened)
+            drafted = self._opened.draft("RGB", (stored[0] // scale, stored[1] // scale))
+        if drafted is None:
+            return self.decoded(), box
         image = self.decoded()
-        across, down = image.width / width, image.height / height
-        return image, (left * across, top * down, right * across, bottom * down)
+        # The last column and row as they are stored may stand for less than whole ones.
+        x = image.width - width / scale if way in FROM_RIGHT else 0.0
+        y = image.height - height / scale if way in FROM_BOTTOM else 0.0
+        return image, (left / scale + x, top / scale + y, right / scale + x, bottom / scale + y)
 
 
 def decode(content: bytes, name: str) -> np.ndarray:

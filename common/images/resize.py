@@ -43,8 +43,8 @@ def resized(pixels: Pixels, box: Box, size: Size, how: Interpolation) -> np.ndar
     """
     if how.rules == "pillow":
         kernel = Image.Resampling[how.kernel.upper()]
-        image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-        return np.asarray(image.resize(size[::-1], kernel, box))
+        picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+        return np.asarray(picture.resize(size[::-1], kernel, box))
     part = _cut(pixels, box)
     height, width = size
     rows = _resampled(part.astype(np.float64), height, how).swapaxes(0, 1)
