@@ -324,8 +324,8 @@ def test_erasing_tries_again_and_then_leaves_an_image_as_it_is():
     found = erased(image, erasing, Given(0, *too_high, *fits, *too_high * 8))
     assert (found == 0).sum() == 3 * 13 * 13  # the root of 160 is 12.65
     never = Erasing(probability=1.0, area=(0.25, 0.25), aspect=(4.0, 4.0))  # 40 x 10
-    for erasing, draws in ((erasing, too_high), (never, (0.5, 0.5, 0, 0))):
-        assert erased(image, erasing, Given(0, *draws * 10)).all()
+    for one, draws in ((erasing, too_high), (never, (0.5, 0.5, 0, 0))):
+        assert erased(image, one, Given(0, *draws * 10)).all()
 
 
 def test_erasing_comes_in_by_its_probability_and_noise_is_of_every_pixel():

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import FileError, RosettaError, UnreadableImageError
 from ..network import Size
 from .augment import Augmentation
+from .balance import Balance
 from .colours import changes_colours
 from .datasets import Sample
 from .decode import Encoded
@@ -72,6 +73,7 @@ class Batches:
     family: Family = OFFICIAL
     classes: int | None = None  # labels at or above are refused
     mixing: Mixing | None = None
+    balance: Balance | None = None  # has all classes come equally often in training
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -96,6 +98,8 @@ class Batches:
         """Which sample comes at which place of an epoch: indices, to be read only."""
         if self.augmentation is None:
             return np.arange(len(self.samples))
+        if self.balance is not None:
+            return _balanced_order(self.seed, epoch, self.balance)
         return _order(self.seed, epoch, len(self.samples))
 
     @property
@@ -111,7 +115,7 @@ class Batches:
             return rounded
         if changes_colours(augmentation) or augmentation.erasing or self.mixing:
             return False
-        return rounded or augmentation.rotation is not None
+        return rounded or augmentation.rotation is not None or augmentation.policy is not None
 
     def read(
         self, epoch: int, number: int, part: int = 0, parts: int = 1, raw: bool = False
@@ -232,4 +236,11 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Beside the batches, and not in them, so that it is not sent to processes that read them."""
     order = np.random.default_rng([seed, epoch]).permutation(count)
     order.setflags(write=False)  # whoever asks next is given the same array
+    return order
+
+
+@lru_cache(maxsize=EPOCHS_KEPT)
+def _balanced_order(seed: int, epoch: int, balance: Balance) -> np.ndarray:
+    order = balance.order(seed, epoch)
+    order.setflags(write=False)
     return order
