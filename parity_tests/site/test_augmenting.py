@@ -7,6 +7,7 @@ import pytest
 import facts
 from augmenting import DIFFERENCES, LEVEL_ROWS, rows_of_levels, rows_of_policies
 from efficientnet_rosetta.common.images.operations import LEVELS
+from efficientnet_rosetta.common.training.recipes import RECIPES
 from parity_tests.site.conftest import ROOT
 
 VALUELESS = {"AutoContrast", "Equalize", "Invert"}
@@ -34,6 +35,15 @@ def test_both_lists_are_side_by_side():
     rows = rows_of_policies()
     assert len(rows) == 25
     assert rows[0] == ("1", "Posterize 0.4 8", "Rotate 0.6 9", "Equalize 0.8 1", "ShearY 0.8 4")
+
+
+def test_recipes_train_with_the_policies_that_the_page_names():
+    used = {name: str(recipe.augmentation.policy) for name, recipe in RECIPES.items()}
+    assert used["paper"] == "autoaugment-paper"
+    assert {used[name] for name in ("official", "v2-b0", "v2-b3")} == {"autoaugment-v0"}
+    for name in ("v2-s", "v2-m", "v2-l", "v2-xl"):
+        assert used[name].startswith("randaugment-2-")
+        assert any(stage.mixing for stage in RECIPES[name].stages) == (name != "v2-s")
 
 
 def test_every_difference_names_tests_that_are_there():
