@@ -12,8 +12,11 @@ from PIL import Image
 
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.images.datasets import Sample
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
 from efficientnet_rosetta.common.images.erasing import Erasing, erase
+from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.images.operations import FILL, LEVELS, OPERATIONS
 from efficientnet_rosetta.common.images.policies import (
     AUTOAUGMENT_PAPER,
@@ -354,6 +357,20 @@ def test_a_policy_comes_after_the_flip_and_erasing_after_the_normalization(photo
     expected = erased(expected, Erasing(1.0), random)
     np.testing.assert_array_equal(found, expected)
     assert (found == 0).all(0).any()  # the mean, which is 0 after the normalization only
+
+
+def test_a_policy_leaves_whole_levels_and_erasing_does_not():
+    """Of a family that resizes to fractions of levels too: what a device can look up itself."""
+    family = next(family for family in FAMILIES.values() if not family.interpolation.rounds)
+    samples = [Sample(PHOTOGRAPH, label) for label in range(4)]
+    plain, policy = Augmentation(flip=True), Augmentation(flip=True, policy=AUTOAUGMENT_PAPER)
+    batches = Batches(samples, (16, 16), 4, policy, family=family)
+    assert batches.has_levels
+    raw, whole = (batches.read(0, 0, raw=raw).images for raw in (True, False))
+    looked_up = np.stack([batches.table[c][raw[:, c]] for c in range(3)], 1)
+    np.testing.assert_array_equal(looked_up, whole)
+    for other in (plain, replace(policy, erasing=Erasing())):
+        assert not replace(batches, augmentation=other).has_levels
 
 
 def test_without_a_policy_an_image_is_what_it_was(photograph):
