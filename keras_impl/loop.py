@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops
 
+from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.backends.values import to_layout
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
@@ -98,6 +99,7 @@ def _fit_phase(
     with strategy.scope(), _quiet():
         freeze(model, phase.frozen)
         set_dropout(model, phase.dropout)
+        task.class_weights = training.class_weights
         task.prepare(phase.optimization, strategy.num_replicas_in_sync)
         done = run.state.epochs if run.state else 0
         selection = training.selection
@@ -118,8 +120,14 @@ def _fit_phase(
             )
 
 
-def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
-    """Scores of the model on all images that can be read.
+def evaluate(
+    model: keras.Model,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
+    """Scores of the model on all images that can be read; `judge` is told of every batch.
 
     Raises:
         UsageError: the network has no classifier.
@@ -129,9 +137,11 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
         raise UsageError("the network has no classifier to score; give it classes")
     task = functional(model.input, model.output, model.name, ClassificationTask)
     task.prepare(None)
+    task.judging = judge is not None
+    told = [_Judging(judge)] if judge else []
     reader = _Reader(model, run, workers)
     with _quiet(), reader.reporting():
-        task.evaluate(reader.dataset(batches, range(len(batches))), verbose=0)
+        task.evaluate(reader.dataset(batches, range(len(batches))), callbacks=told, verbose=0)
     return task.found_scores()
 
 
@@ -149,6 +159,9 @@ class _TracedAverage(MovingAverage):
 
 class ClassificationTask(keras.Model):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
+
+    class_weights: tuple[float, ...] | None = None
+    judging = False  # whether a step of evaluation hands on its logits
 
     def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
         """Get ready to be trained, on so many devices, or to be evaluated only."""
@@ -188,7 +201,10 @@ class ClassificationTask(keras.Model):
         labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
         with tf.GradientTape() as tape:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.smoothing, mixed)
+            weights = self.class_weights
+            if weights is not None:
+                weights = ops.convert_to_tensor(weights, dtype=logits.dtype)
+            loss = cross_entropy(logits, labels, self.smoothing, mixed, weights)
             # The optimizer adds up the gradients of all devices.
             shared = loss / self.replicas
         trained = self.trainable_variables
@@ -203,7 +219,8 @@ class ClassificationTask(keras.Model):
         kept = ops.maximum(labels, 0)
         each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
         self.update(each, logits, labels)
-        return self.found(self.scores[0].result())
+        found = self.found(self.scores[0].result())
+        return {**found, "logits": logits, "labels": labels} if self.judging else found
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
@@ -226,6 +243,19 @@ class ClassificationTask(keras.Model):
             return values
         # Keras takes the mean over processes along the first axis, which a number has not.
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
+
+
+class _Judging(callbacks.Callback):
+    """Hands on the logits of every batch."""
+
+    def __init__(self, judge: Judge):
+        super().__init__()
+        self.judge = judge
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Tell the number of a batch, the logits of what could be read, and all labels."""
+        logits, labels = (ops.convert_to_numpy(logs[name]) for name in ("logits", "labels"))
+        self.judge(batch, logits[labels >= 0], labels)
 
 
 class _Keeping(callbacks.Callback):

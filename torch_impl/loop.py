@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
+from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.network import Network
@@ -108,14 +109,20 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
         run.end(evaluation.scores, len(training.val.samples))
 
 
-def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
-    """Scores of the model on all images that can be read.
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
+    """Scores of the model on all images that can be read; `judge` is told of every batch.
 
     Raises:
         UsageError: the network has no classifier.
         RosettaError: none can.
     """
-    evaluation = _Evaluation(model, run)
+    evaluation = _Evaluation(model, run, judge)
     with _quiet(), _interruptible():
         trainer = Trainer(
             logger=False,
@@ -133,17 +140,21 @@ class _Evaluation(LightningModule):
 
     scores: Scores
 
-    def __init__(self, model: nn.Module, run: Run):
+    def __init__(self, model: nn.Module, run: Run, judge: Judge | None = None):
         super().__init__()
         self.model, self.run, self.network = model, run, network_of(model)
+        self.judge = judge
         self.val_metrics = _Metrics(self.network)
 
     def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
         images, labels, *_ = self.readable(batch)
-        images, labels = images[labels >= 0], labels[labels >= 0]
-        if len(labels):
-            logits = self.logits(images)
+        read = labels >= 0
+        if read.any():
+            logits = self.logits(images[read])
+            if self.judge:
+                self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
+            labels = labels[read]
             self.val_metrics.count(cross_entropy(logits, labels, 0.0), logits, labels)
 
     def on_validation_epoch_end(self) -> None:
@@ -166,6 +177,8 @@ class _Evaluation(LightningModule):
 class ClassificationTask(_Evaluation):
     """What Lightning trains: a model in a phase of its training, and what it is scored by."""
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         model: nn.Module,
@@ -178,6 +191,10 @@ class ClassificationTask(_Evaluation):
         self.plan, self.phase, self.average = training, phase, average
         freeze(model, phase.frozen)
         set_dropout(model, phase.dropout)
+        weights = training.class_weights
+        dtype = next(model.parameters()).dtype
+        table = None if weights is None else torch.tensor(weights, dtype=dtype)
+        self.register_buffer("class_weights", table)
         self.optimizer = make_optimizer(model, phase.optimization)
         self.train_metrics = _Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
@@ -222,7 +239,8 @@ class ClassificationTask(_Evaluation):
         images, labels, _, *both = self.readable(batch)
         mixed = (both[0], both[1]) if self.batches.mixing else None
         logits = self.logits(images)
-        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing, mixed)
+        smoothing, weights = self.phase.optimization.label_smoothing, self.class_weights
+        loss = cross_entropy(logits, labels, smoothing, mixed, weights)
         self.loss = loss.detach()
         self.accuracies = self.train_metrics.count(loss, logits, labels)
         return loss

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import FileError, RosettaError, UnreadableImageError
 from ..network import Size
 from .augment import Augmentation
+from .balance import Balance
 from .colours import changes_colours
 from .datasets import Sample
 from .decode import Encoded
@@ -72,6 +73,7 @@ class Batches:
     family: Family = OFFICIAL
     classes: int | None = None  # labels at or above are refused
     mixing: Mixing | None = None
+    balance: Balance | None = None  # has all classes come equally often in training
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -96,6 +98,8 @@ class Batches:
         """Which sample comes at which place of an epoch: indices, to be read only."""
         if self.augmentation is None:
             return np.arange(len(self.samples))
+        if self.balance is not None:
+            return _balanced_order(self.seed, epoch, self.balance)
         return _order(self.seed, epoch, len(self.samples))
 
     @property
@@ -150,9 +154,9 @@ class Batches:
         images = np.empty((len(places), 3, *self.size), np.uint8 if raw else np.float32)
         labels = np.empty(len(places), np.int64)
         # All at once: after an image there is nothing of NumPy's seeding left in the cache.
-        randoms = [self._random(epoch, place) for place in places]
+        order, randoms = self.order(epoch), [self._random(epoch, place) for place in places]
         for row, place in enumerate(places):
-            labels[row] = self._put(images[row], epoch, place, randoms[row], skipped)
+            labels[row] = self._put(images[row], order, place, randoms[row], skipped)
         return Batch(images, labels, skipped, labels, np.ones(len(labels), np.float32))
 
     def _random(self, epoch: int, place: int) -> np.random.Generator | None:
@@ -164,25 +168,25 @@ class Batches:
     def _put(
         self,
         out: np.ndarray,
-        epoch: int,
+        order: np.ndarray,
         place: int,
         random: np.random.Generator | None,
         skipped: dict[str, str],
     ) -> int:
-        """Put the image at a place of an epoch into `out`; its label."""
+        """Put the image at a place of an order into `out`; its label."""
         if random is None:
             label = None
-            if place < len(self.samples):
-                label = self._put_sample(out, self.samples[place], random, skipped)
+            if place < len(order):
+                label = self._put_sample(out, self.samples[order[place]], random, skipped)
             if label is None:
                 out[:] = 0
             return NO_IMAGE if label is None else label
-        order = self.order(epoch)
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
             if (label := self._put_sample(out, sample, random, skipped)) is not None:
                 return label
-            random = self._random(epoch, place)  # some of whose numbers may have been used
+            # The next one has the same numbers, of which some may have been used.
+            random = np.random.default_rng(random.bit_generator.seed_seq)
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
     def _put_sample(
@@ -232,4 +236,11 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Beside the batches, and not in them, so that it is not sent to processes that read them."""
     order = np.random.default_rng([seed, epoch]).permutation(count)
     order.setflags(write=False)  # whoever asks next is given the same array
+    return order
+
+
+@lru_cache(maxsize=EPOCHS_KEPT)
+def _balanced_order(seed: int, epoch: int, balance: Balance) -> np.ndarray:
+    order = balance.order(seed, epoch)
+    order.setflags(write=False)
     return order

@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from ..errors import RosettaError, UsageError
+from ..images.balance import class_weights
 from ..images.batches import Batches
 from ..network import Network, Size
 from .recipe import Recipe, RecipeStage
@@ -54,13 +55,11 @@ class Training:
     precision: str = "float32"
     workers: int = 0  # processes, or threads, that read images ahead
     devices: int = 1
+    compile: bool = False  # PyTorch's steps
     minival: Batches | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise RosettaError(
-                f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}"
-            )
+        check_precision(self.precision)
         if self.network.classifier is None:
             raise RosettaError("the network has no classifier to train; give it classes")
         if self.network.classifier.num_classes < 2:
@@ -72,6 +71,17 @@ class Training:
                 f"{self.recipe.accumulation} equal parts; choose another number of them",
                 argument="accumulation",
             )
+
+    @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """The weight of each class in the loss of training; None weighs all alike.
+
+        Raises:
+            UsageError: the recipe has them balanced, but the data do not say how large classes are.
+        """
+        if self.recipe.class_weights is None:
+            return None
+        return class_weights(self.train.samples, self.network.num_classes or 0, "class_weights")
 
     @property
     def selection(self) -> Batches:
@@ -146,6 +156,16 @@ class Training:
         stage = self._stage(epoch)
         given = None if stage is None else stage.dropout
         return self.network.dropout if given is None else given
+
+
+def check_precision(precision: str) -> None:
+    """Refuse an arithmetic that there is not.
+
+    Raises:
+        RosettaError: it is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise RosettaError(f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
 
 
 def frozen_sections(network: Network, freeze: str | int) -> frozenset[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from .._util.atomic import replacing
+from .._util.atomic import replacing, unwritable
 from .._util.files import content, is_folder, is_there
 from ..checkpoints.named import CLASSES
 from ..errors import FileError, RosettaError, reason
@@ -23,6 +23,7 @@ from ..network import Network
 from ..weights.canonical import Weights, load, save
 from ..weights.metadata import check_schema
 from .lock import locked
+from .loggers import DEFAULT_LOGGERS
 from .processes import process
 from .rows import Epoch, Step, append, read_table, truncate
 from .state import State, read_state, write_state
@@ -67,8 +68,11 @@ class Run:
         folder: str | Path,
         report: Callable[[Epoch], None] = lambda epoch: None,
         metadata: Mapping[str, str] | None = None,
+        stepped: Callable[[Step], None] = lambda step: None,
     ):
         self.folder, self.report, self.metadata = Path(folder), report, dict(metadata or {})
+        self.stepped = stepped
+        self.loggers: tuple[str, ...] = DEFAULT_LOGGERS
         self.first = process()[0] == 0
         self.state: State | None = None
         self.val: Val | None = None
@@ -99,8 +103,7 @@ class Run:
             raise FileError(self.folder, f"cannot be made ({error.strerror})") from error
         for name, table in ((CLASSES, class_indices), (SETTINGS, settings)):
             with replacing(self.folder / name) as temporary:
-                text = json.dumps(table, indent=1, ensure_ascii=False)
-                temporary.write_text(text + "\n", encoding="utf-8")
+                temporary.write_bytes(_as_text(table))
 
     def discard(self) -> None:
         """Take back what `create` wrote, unless a step was made since."""
@@ -129,6 +132,22 @@ class Run:
             ) from error
         check_schema(path, found)
         return found
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Keep other settings from now on.
+
+        In one piece and in the same file, which is what this process has locked; what was longer
+        before is filled up with blanks.
+
+        Raises:
+            RosettaError: the file cannot be written to.
+        """
+        path = self.folder / SETTINGS
+        try:
+            with path.open("r+b", buffering=0) as file:
+                file.write(_as_text(settings).ljust(path.stat().st_size))
+        except OSError as error:
+            raise unwritable(path, error.errno) from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -176,6 +195,7 @@ class Run:
                 f"{step.learning_rate:.3g}) is {step.loss}; lower the rate or warm up longer"
                 + (f"; {kept}" if step.epoch else "")
             )
+        self.stepped(step)
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
@@ -223,3 +243,7 @@ class Run:
             with replacing(self.folder / VAL) as temporary:
                 text = json.dumps(self.val._asdict(), indent=1)
                 temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _as_text(table: Mapping[str, Any]) -> bytes:
+    return (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode()
