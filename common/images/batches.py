@@ -154,9 +154,9 @@ class Batches:
         images = np.empty((len(places), 3, *self.size), np.uint8 if raw else np.float32)
         labels = np.empty(len(places), np.int64)
         # All at once: after an image there is nothing of NumPy's seeding left in the cache.
-        randoms = [self._random(epoch, place) for place in places]
+        order, randoms = self.order(epoch), [self._random(epoch, place) for place in places]
         for row, place in enumerate(places):
-            labels[row] = self._put(images[row], epoch, place, randoms[row], skipped)
+            labels[row] = self._put(images[row], order, place, randoms[row], skipped)
         return Batch(images, labels, skipped, labels, np.ones(len(labels), np.float32))
 
     def _random(self, epoch: int, place: int) -> np.random.Generator | None:
@@ -168,25 +168,25 @@ class Batches:
     def _put(
         self,
         out: np.ndarray,
-        epoch: int,
+        order: np.ndarray,
         place: int,
         random: np.random.Generator | None,
         skipped: dict[str, str],
     ) -> int:
-        """Put the image at a place of an epoch into `out`; its label."""
+        """Put the image at a place of an order into `out`; its label."""
         if random is None:
             label = None
-            if place < len(self.samples):
-                label = self._put_sample(out, self.samples[place], random, skipped)
+            if place < len(order):
+                label = self._put_sample(out, self.samples[order[place]], random, skipped)
             if label is None:
                 out[:] = 0
             return NO_IMAGE if label is None else label
-        order = self.order(epoch)
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
             if (label := self._put_sample(out, sample, random, skipped)) is not None:
                 return label
-            random = self._random(epoch, place)  # some of whose numbers may have been used
+            # The next one has the same numbers, of which some may have been used.
+            random = np.random.default_rng(random.bit_generator.seed_seq)
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
     def _put_sample(
