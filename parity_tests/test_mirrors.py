@@ -63,7 +63,6 @@ ONE_SIDED = {
     "Value",  # a Keras tensor in ONNX, with its channels first or last
     "layer_variables",  # a Keras layer's variables; PyTorch's are in its state dict by name
     "functional",  # a graph of Keras, however deep
-    "SynchronizedBatchNorm",  # a setting of Keras's own layer
     "in_phase",  # Keras is told with every call whether it trains
 }
 
