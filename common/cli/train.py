@@ -18,6 +18,7 @@ from .options import (
     FamilyOption,
     FromOption,
     GivenDialect,
+    KerasBackendOption,
     SizeOption,
     WorkersOption,
     pixels,
@@ -35,6 +36,7 @@ ARITHMETIC = "float32, bfloat16, float16 or float64"
 @app.command()
 def train(
     backend: BackendOption = None,
+    keras_backend: KerasBackendOption = None,
     preset: Annotated[
         str | None,
         typer.Option(help=f"Network to train: {', '.join(PRESETS)}. Default: b0."),
@@ -197,6 +199,7 @@ def train(
             done = rosetta.train(
                 data,
                 backend=backend,
+                keras_backend=keras_backend,
                 preset=preset,
                 width=width,
                 depth=depth,
