@@ -38,8 +38,8 @@ def test_a_mistake_is_caught(mistake):
 
 
 @pytest.mark.parametrize("framework", ["torch", "keras"])
-def test_the_loss_of_mixed_images_is_shared_out_between_both_classes(framework):
-    """Each class's cross-entropy, with its smoothing, by its share: by hand, in float64."""
+def test_losses_are_weighed_by_shares_and_by_classes(framework):
+    """Each class's cross-entropy, with its smoothing, by its share and weight: by hand, float64."""
     module = import_module(f"efficientnet_rosetta.{framework}_impl.optimizer")
     tensor = torch.tensor if framework == "torch" else keras.ops.convert_to_tensor
     random = np.random.default_rng(0)
@@ -52,13 +52,20 @@ def test_the_loss_of_mixed_images_is_shared_out_between_both_classes(framework):
         for classes in (labels, partners)
     )
 
-    def loss(*mixed):
+    def loss(*mixed, weights=None):
         given = tuple(map(tensor, mixed)) or None
-        return float(module.cross_entropy(tensor(logits), tensor(labels), smoothing, given))
+        weights = None if weights is None else tensor(weights)
+        found = module.cross_entropy(tensor(logits), tensor(labels), smoothing, given, weights)
+        return float(found)
 
-    expected = np.mean(shares.astype(float) * own + (1 - shares.astype(float)) * other)
-    assert loss(partners, shares) == pytest.approx(expected, rel=1e-12)
-    assert loss(partners, np.ones(6, np.float32)) == pytest.approx(loss(), rel=1e-12)
+    weights, kept = random.uniform(0.5, 2, 5), shares.astype(float)
+    assert loss() == pytest.approx(own.mean(), rel=1e-12)
+    assert loss(weights=weights) == pytest.approx((weights[labels] * own).mean(), rel=1e-12)
+    own, other = (weights[labels] * own, weights[partners] * other)
+    expected = np.mean(kept * own + (1 - kept) * other)
+    assert loss(partners, shares, weights=weights) == pytest.approx(expected, rel=1e-12)
+    ones = np.ones(6, np.float32)
+    assert loss(partners, ones) == pytest.approx(loss(), rel=1e-12)
 
 
 def test_the_official_schedule_falls_where_the_warm_up_ends():

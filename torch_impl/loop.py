@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
+from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.errors import RosettaError, needs
 from efficientnet_rosetta.common.images.batches import NO_IMAGE, Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
@@ -108,18 +109,31 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
         tell(training, device, parts)
     with fast_arithmetic(training, device):
         for phase in training.phases:
-            if trainer.current_epoch < phase.epochs.stop:
+            done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+            if done < phase.epochs.stop and not training.is_over(done, best):
                 trainer.fit(ClassificationTask(model, training, phase, run, average))
+        if training.minival is not None:
+            load_weights(model, run.best_weights())
+            evaluation = _Evaluation(model, run)
+            val = loader(training.val, training.workers, trainer.global_rank, parts)
+            trainer.validate(evaluation, val, verbose=False)
+            run.end(evaluation.scores, len(training.val.samples))
 
 
-def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
-    """Scores of the model on all images that can be read.
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
+    """Scores of the model on all images that can be read; `judge` is told of every batch.
 
     Raises:
         UsageError: the network has no classifier.
         RosettaError: none can.
     """
-    evaluation = _Evaluation(model, run)
+    evaluation = _Evaluation(model, run, judge)
     with _quiet(), _interruptible():
         trainer = Trainer(
             logger=False,
@@ -138,15 +152,18 @@ class _Evaluation(LightningModule):
     scores: Scores
     layout = torch.preserve_format  # of images in memory
 
-    def __init__(self, model: nn.Module, run: Run):
+    def __init__(self, model: nn.Module, run: Run, judge: Judge | None = None):
         super().__init__()
         self.model, self.run, self.network = model, run, network_of(model)
+        self.judge = judge
         self.val_metrics, self.losses = Metrics(self.network), Losses(run.step)
 
     def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
         images, labels, *_ = self.readable(batch)
         logits = self.logits(images)
+        if self.judge:
+            self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
         # To leave those places out of the batch, the device would have to say first which they are.
         loss = F.cross_entropy(logits, labels, ignore_index=NO_IMAGE, reduction="sum")
         self.val_metrics.count(loss, logits, labels)
@@ -172,6 +189,8 @@ class _Evaluation(LightningModule):
 class ClassificationTask(_Evaluation):
     """What Lightning trains: a model in a phase of its training, and what it is scored by."""
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         model: nn.Module,
@@ -183,13 +202,19 @@ class ClassificationTask(_Evaluation):
         super().__init__(model, run)
         self.plan, self.phase, self.average = training, phase, average
         freeze(model, phase.frozen)
+        set_dropout(model, phase.dropout)
+        weights = training.class_weights
+        dtype = next(model.parameters()).dtype
+        table = None if weights is None else torch.tensor(weights, dtype=dtype)
+        self.register_buffer("class_weights", table)
         self.optimizer = make_optimizer(model, phase.optimization)
         self.layout = layout(training, next(model.parameters()).device)
         self.train_metrics = Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
         self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
-        self.first = phase.epochs.start * training.steps_per_epoch
-        if run.state and run.state.epochs > phase.epochs.start:
+        self.batches = training.batches(phase.epochs.start)
+        self.first = phase.began * training.steps_per_epoch
+        if run.state and run.state.epochs > phase.began:
             load_slots(model, self.optimizer, run.state.slots, self.done - self.first)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -198,12 +223,12 @@ class ClassificationTask(_Evaluation):
 
     def train_dataloader(self) -> DataLoader[Any] | Pieces:
         """Batches to train on, other ones in every epoch."""
-        whole = loader(self.plan.train, self.plan.workers, *self.share)
+        whole = loader(self.batches, self.plan.workers, *self.share)
         return whole if self.pieces == 1 else Pieces(whole, self.pieces)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
-        return loader(self.plan.val, self.plan.workers, *self.share)
+        return loader(self.plan.selection, self.plan.workers, *self.share)
 
     @property
     def pieces(self) -> int:
@@ -242,9 +267,10 @@ class ClassificationTask(_Evaluation):
     def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:
         """The loss of a batch; what counts as found of a mixed image is the class of `labels`."""
         images, labels, _, *both = self.readable(batch)
-        mixed = (both[0], both[1]) if self.plan.train.mixing else None
+        mixed = (both[0], both[1]) if self.batches.mixing else None
         logits = self.logits(images)
-        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing, mixed)
+        smoothing, weights = self.phase.optimization.label_smoothing, self.class_weights
+        loss = cross_entropy(logits, labels, smoothing, mixed, weights)
         self.loss = self.loss + loss.detach() / self.pieces
         self.train_metrics.count(loss * len(labels), logits, labels)
         return loss
@@ -303,6 +329,8 @@ class ClassificationTask(_Evaluation):
         self.log_dict(logged, rank_zero_only=True)
         use = self.average.dump() if self.average else dump_weights(self.model)
         self.run.end_epoch(row, self.network, use, self.state)
+        if self.run.state and self.plan.is_over(self.current_epoch + 1, self.run.state.best_epoch):
+            self.trainer.should_stop = True
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -319,6 +347,12 @@ def freeze(model: nn.Module, sections: frozenset[str]) -> None:
     """Train all sections but these, which `ClassificationTask` has run as in inference."""
     for section in network_of(model).sections:
         model.get_submodule(section.role).requires_grad_(section.role not in sections)
+
+
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Have so large a share of the features before the classifier dropped in training."""
+    dropout: Any = model.dropout
+    dropout.p = rate
 
 
 def synchronize(model: nn.Module) -> None:

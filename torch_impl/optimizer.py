@@ -202,9 +202,10 @@ def make_optimizer(
     model: nn.Module, optimization: Optimization, foreach: bool = True
 ) -> RMSProp | SGD:
     """The optimizer of a model, with L2 regularisation for what it covers."""
+    covered = {name: is_decayed(name) and optimization.decays(name) for name in trained(model)}
     groups = [
         {
-            "params": [p for name, p in trained(model).items() if is_decayed(name) is decayed],
+            "params": [p for name, p in trained(model).items() if covered[name] is decayed],
             "weight_decay": optimization.weight_decay if decayed else 0.0,
         }
         for decayed in (True, False)
@@ -248,15 +249,19 @@ def load_slots(
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, smoothing: float, mixed: tuple[Tensor, Tensor] | None = None
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float,
+    mixed: tuple[Tensor, Tensor] | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly.
 
     Images that two were `mixed` into have another class as well, their partners' (N,), and shares
-    (N,) of their own one.
+    (N,) of their own one.  Losses of a class are multiplied by its one of the `weights` (classes,).
     """
-    if mixed is not None:
-        return _mixed_cross_entropy(logits, labels, smoothing, *mixed)
+    if mixed is not None or weights is not None:
+        return _weighed_cross_entropy(logits, labels, smoothing, mixed, weights)
     # step: loss
     return F.cross_entropy(
         logits,
@@ -265,16 +270,23 @@ def cross_entropy(
     )
 
 
-def _mixed_cross_entropy(
-    logits: Tensor, labels: Tensor, smoothing: float, partners: Tensor, shares: Tensor
+def _weighed_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float,
+    mixed: tuple[Tensor, Tensor] | None,
+    weights: Tensor | None,
 ) -> Tensor:
-    """The mean of both classes' cross-entropies, each by its share of the image."""
-    own, other = (
-        F.cross_entropy(logits, classes, label_smoothing=smoothing, reduction="none")
-        for classes in (labels, partners)
-    )
-    kept = shares.to(logits.dtype)
-    return (kept * own + (1 - kept) * other).mean()
+    """The mean of the cross-entropies of an image's classes, by their shares and weights."""
+
+    def each(classes: Tensor) -> Tensor:
+        found = F.cross_entropy(logits, classes, label_smoothing=smoothing, reduction="none")
+        return found if weights is None else found * weights[classes]
+
+    if mixed is None:
+        return each(labels).mean()
+    partners, kept = mixed[0], mixed[1].to(logits.dtype)
+    return (kept * each(labels) + (1 - kept) * each(partners)).mean()
 
 
 class MovingAverage:
