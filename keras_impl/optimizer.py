@@ -18,6 +18,7 @@ from efficientnet_rosetta.common.training.schedules import (
     average_decay,
     is_decayed,
 )
+from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from ._compat import variable_index
@@ -194,8 +195,8 @@ def load_slots(
     """Have an optimizer go on after so many steps with what it remembered."""
     optimizer.iterations.assign(steps)
     for name, (variable, axes) in trained(model).items():
-        for slot, weights in slots.items():
-            kept = weights[name].transpose(np.argsort(axes))
+        for slot in slots.keys() - {LOSS_SCALE}:
+            kept = slots[slot][name].transpose(np.argsort(axes))
             optimizer.slots(variable)[slot].assign(kept)
 
 

@@ -20,6 +20,7 @@ from .recipes import Recipe
 ARGUMENT = "set"  # what errors name
 NONE = "none"  # how a number that may be left out is left out
 FIXED = ("name", "summary", "sources", "architecture", "version")  # what a recipe is, not how it is
+OF_STAGES = ("augmentation", "mixing")  # each stage has its own of these, where there are stages
 TRUTH = {"true": True, "false": False}
 SIMILAR = 0.5  # of difflib's measure: a slip of a finger, and not another word
 SHOWN = 3  # names that may have been meant
@@ -62,6 +63,9 @@ RANGES = {
     **dict.fromkeys(("rate", "epsilon", "every"), POSITIVE),
     **dict.fromkeys(("momentum", "decay", "label_smoothing", "average"), ALL_BUT_ONE),
     **dict.fromkeys(("batch", "epochs", "rate_images", "accumulation", "patience"), COUNT),
+    **dict.fromkeys(("batch_norm", "dropout"), ALL_BUT_ONE),
+    **dict.fromkeys(("image_size", "resolution"), Range(32.0)),
+    "minival": Range(0.0, 1.0, "both"),
     "factor": Range(0.0, 1.0, "least"),
     "share": SHARE,
     "crop_area": Range(0.0, 1.0, "least"),
@@ -126,8 +130,9 @@ def _in_words(kind: Any, range_: Range) -> str:
 
 def numbers(recipe: Recipe) -> dict[str, Number]:
     """All that can be set of a recipe, by name."""
+    fixed = (*FIXED, *(OF_STAGES if recipe.stages else ()))
     found = _numbers(recipe, "")
-    return {number.name: number for number in found if number.name not in FIXED}
+    return {number.name: number for number in found if number.name.partition(".")[0] not in fixed}
 
 
 def _numbers(part: Any, prefix: str) -> Iterator[Number]:
