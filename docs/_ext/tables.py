@@ -455,6 +455,16 @@ def cost_of_training() -> str:
     return table(("Framework", "Pixels", "Batch", "Beside", "Ratio"), rows, "numbers")
 
 
+@generated("cost of reading")
+def cost_of_reading() -> str:
+    """What torchvision takes to read images, over what we take."""
+    rows = [
+        (row["work"], row["photograph"], row["by"], f"{row['ratio']:.2f}")
+        for row in result("read")["rows"]
+    ]
+    return table(("Work", "Photograph", "By", "Ratio"), rows, "numbers")
+
+
 @generated("error by depth")
 def error_by_depth() -> str:
     """How the error grows through the largest network of the run."""
