@@ -74,11 +74,15 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
             synchronize(model)
         if average and run.state:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
-    done = run.state.epochs if run.state else 0
     for phase in training.phases:
-        if done < phase.epochs.stop:
+        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+        if done < phase.epochs.stop and not training.is_over(done, best):
             _fit_phase(model, training, phase, run, average, progress, strategy)
-            done = phase.epochs.stop
+    if training.minival is not None:
+        with strategy.scope():
+            load_weights(model, run.best_weights())
+            scores = evaluate(model, training.val, run, training.workers)
+        run.end(scores, len(training.val.samples))
 
 
 def _fit_phase(
@@ -94,18 +98,22 @@ def _fit_phase(
     task = functional(model.input, model.output, model.name, ClassificationTask)
     with strategy.scope(), _quiet():
         freeze(model, phase.frozen)
+        set_dropout(model, phase.dropout)
         task.prepare(phase.optimization, strategy.num_replicas_in_sync)
         done = run.state.epochs if run.state else 0
+        selection = training.selection
         steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
         logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
         with reader.reporting():
             task.fit(
-                reader.dataset(training.train, range(done * steps, phase.epochs.stop * steps)),
+                reader.dataset(
+                    training.batches(done), range(done * steps, phase.epochs.stop * steps)
+                ),
                 epochs=phase.epochs.stop,
                 initial_epoch=done,
                 steps_per_epoch=steps,
-                validation_data=reader.dataset(training.val, range(len(training.val)), again=True),
-                validation_steps=len(training.val),
+                validation_data=reader.dataset(selection, range(len(selection)), again=True),
+                validation_steps=len(selection),
                 callbacks=[_Keeping(model, training, phase, run, average), *logs],
                 verbose=1 if progress else 0,
             )
@@ -265,7 +273,7 @@ class _Keeping(callbacks.Callback):
         """Go on from the state of the run, if it ended amid this phase."""
         state, steps = self.run.state, self.plan.steps_per_epoch
         self.done = (state.epochs if state else 0) * steps
-        first = self.phase.epochs.start
+        first = self.phase.began
         if state and state.epochs > first:
             load_slots(self.trained, self.model.optimizer, state.slots, self.done - first * steps)
         _seed(self.trained, self.plan.seed, self.done)
@@ -323,6 +331,8 @@ class _Keeping(callbacks.Callback):
         logs.update({name: value for name, value in vars(row).items() if name != "epoch"})
         use = self.average.dump() if self.average else dump_weights(self.trained)
         self.run.end_epoch(row, self.plan.network, use, self.state)
+        if self.run.state and self.plan.is_over(epoch + 1, self.run.state.best_epoch):
+            self.model.stop_training = True
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -345,6 +355,11 @@ def freeze(model: keras.Model, sections: frozenset[str]) -> None:
         role = role.removesuffix(".drop_path")
         if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
             set_rate(layer, 0.0 if role in sections else network.drop_path_rates[role])
+
+
+def set_dropout(model: keras.Model, rate: float) -> None:
+    """Have so large a share of the features before the classifier dropped in training."""
+    set_rate(model.get_layer("dropout"), rate)
 
 
 def synchronize(model: keras.Model) -> None:

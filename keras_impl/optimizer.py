@@ -130,7 +130,11 @@ class SGD(_Optimizer):
 
 def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | SGD:
     """The optimizer of a model, with L2 regularisation for what it covers."""
-    decayed = [variable.path for name, variable, _ in variables(model) if is_decayed(name)]
+    decayed = [
+        variable.path
+        for name, variable, _ in variables(model)
+        if is_decayed(name) and optimization.decays(name)
+    ]
     rate, momentum = optimization.rate, optimization.momentum
     if optimization.rule == "sgd":
         return SGD(decayed, optimization.weight_decay, rate, momentum)

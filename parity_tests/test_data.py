@@ -323,11 +323,9 @@ def test_the_order_of_an_epoch_is_computed_once(folder, monkeypatch):
         found.order(1)[0] = 0
 
 
-@pytest.mark.parametrize(
-    ("augmentation", "mixing"), [(None, None), (EVERYTHING, None), (EVERYTHING, Mixing(0.5))]
-)
-def test_the_parts_of_a_batch_are_the_batch(folder, augmentation, mixing):
-    found = batches(folder, augmentation, mixing=mixing)
+@pytest.mark.parametrize("augmentation", [None, EVERYTHING])
+def test_the_parts_of_a_batch_are_the_batch(folder, augmentation):
+    found = batches(folder, augmentation)
     for number in (0, len(found) - 1):
         whole = found.read(3, number)
         parts = [found.read(3, number, part, 4) for part in range(4)]

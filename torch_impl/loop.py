@@ -98,8 +98,15 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
         if average:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
     for phase in training.phases:
-        if trainer.current_epoch < phase.epochs.stop:
+        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+        if done < phase.epochs.stop and not training.is_over(done, best):
             trainer.fit(ClassificationTask(model, training, phase, run, average))
+    if training.minival is not None:
+        load_weights(model, run.best_weights())
+        evaluation = _Evaluation(model, run)
+        share = trainer.global_rank, parts
+        trainer.validate(evaluation, _loader(training.val, training.workers, *share), verbose=False)
+        run.end(evaluation.scores, len(training.val.samples))
 
 
 def evaluate(
@@ -181,12 +188,14 @@ class ClassificationTask(_Evaluation):
         super().__init__(model, run)
         self.plan, self.phase, self.average = training, phase, average
         freeze(model, phase.frozen)
+        set_dropout(model, phase.dropout)
         self.optimizer = make_optimizer(model, phase.optimization)
         self.train_metrics = _Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
         self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
-        if run.state and run.state.epochs > phase.epochs.start:
-            first = phase.epochs.start * training.steps_per_epoch
+        self.batches = training.batches(phase.epochs.start)
+        if run.state and run.state.epochs > phase.began:
+            first = phase.began * training.steps_per_epoch
             load_slots(model, self.optimizer, run.state.slots, self.done - first)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -195,11 +204,11 @@ class ClassificationTask(_Evaluation):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches to train on, other ones in every epoch."""
-        return _loader(self.plan.train, self.plan.workers, *self.share)
+        return _loader(self.batches, self.plan.workers, *self.share)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
-        return _loader(self.plan.val, self.plan.workers, *self.share)
+        return _loader(self.plan.selection, self.plan.workers, *self.share)
 
     @property
     def share(self) -> tuple[int, int]:
@@ -222,7 +231,7 @@ class ClassificationTask(_Evaluation):
     def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:
         """The loss of a batch; what counts as found of a mixed image is the class of `labels`."""
         images, labels, _, *both = self.readable(batch)
-        mixed = (both[0], both[1]) if self.plan.train.mixing else None
+        mixed = (both[0], both[1]) if self.batches.mixing else None
         logits = self.logits(images)
         loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing, mixed)
         self.loss = loss.detach()
@@ -234,7 +243,7 @@ class ClassificationTask(_Evaluation):
         if self.average:
             self.average.update()
         loss = self.trainer.strategy.reduce(self.loss, reduce_op="mean").item()
-        first = self.phase.epochs.start * self.plan.steps_per_epoch
+        first = self.phase.began * self.plan.steps_per_epoch
         rate = self.phase.optimization.rate(self.done - first)
         self.run.step(Step(self.done, self.current_epoch, rate, loss))
         self.done += 1
@@ -283,6 +292,8 @@ class ClassificationTask(_Evaluation):
         self.log_dict(logged, rank_zero_only=True)
         use = self.average.dump() if self.average else dump_weights(self.model)
         self.run.end_epoch(row, self.network, use, self.state)
+        if self.run.state and self.plan.is_over(self.current_epoch + 1, self.run.state.best_epoch):
+            self.trainer.should_stop = True
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -299,6 +310,12 @@ def freeze(model: nn.Module, sections: frozenset[str]) -> None:
     """Train all sections but these, which `ClassificationTask` has run as in inference."""
     for section in network_of(model).sections:
         model.get_submodule(section.role).requires_grad_(section.role not in sections)
+
+
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Have so large a share of the features before the classifier dropped in training."""
+    dropout: Any = model.dropout
+    dropout.p = rate
 
 
 class SynchronizedBatchNorm(BatchNorm):

@@ -114,9 +114,10 @@ class SGD(_Optimizer):
 
 def make_optimizer(model: nn.Module, optimization: Optimization) -> RMSProp | SGD:
     """The optimizer of a model, with L2 regularisation for what it covers."""
+    covered = {name: is_decayed(name) and optimization.decays(name) for name in trained(model)}
     groups = [
         {
-            "params": [p for name, p in trained(model).items() if is_decayed(name) is decayed],
+            "params": [p for name, p in trained(model).items() if covered[name] is decayed],
             "weight_decay": optimization.weight_decay if decayed else 0.0,
         }
         for decayed in (True, False)

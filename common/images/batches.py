@@ -20,7 +20,7 @@ from .augment import Augmentation
 from .datasets import Sample
 from .decode import decode
 from .family import Family
-from .mixing import Mixing, mixed
+from .mixing import Mixing, blended, drawn
 from .tfrecord import Record
 from .transforms import evaluation_image, training_image
 from .usual import OFFICIAL
@@ -94,25 +94,27 @@ class Batches:
     def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
         """A batch, or one of equal parts of it for one of several processes: a pure function.
 
+        Where images are mixed, a part has pairs of them, and not one stretch of the batch.
         What cannot be read is replaced by the next image that can be in training, and by
         `NO_IMAGE` in evaluation.
 
         Raises:
             RosettaError: in training, no image can be read; or a label is none of the classes.
         """
-        count = self.batch // parts
-        first = number * self.batch + part * count
+        first = number * self.batch
         if self.mixing is None:
-            return self._read_places(epoch, range(first, first + count))
-        # Partners may be in other parts: the whole batch is mixed, whoever asks for which of it.
-        whole = range(number * self.batch, (number + 1) * self.batch)
-        images, labels, skipped, *_ = self._read_places(epoch, whole)
+            share = self.batch // parts
+            start = first + part * share
+            return self._read_places(epoch, range(start, start + share))
         random = np.random.default_rng([self.seed, epoch, number, MIXED])
-        images, partners, shares = mixed(images, labels, self.mixing, random)
-        own = slice(part * count, (part + 1) * count)
-        return Batch(images[own], labels[own], skipped, partners[own], shares[own])
+        pairs = drawn(self.mixing, self.batch, self.size, random)
+        wanted = pairs.part(part, parts)
+        places = np.union1d(wanted, pairs.partners[wanted])
+        images, labels, skipped, *_ = self._read_places(epoch, (first + places).tolist())
+        images, labels, partners, shares = blended(images, labels, places, pairs, wanted)
+        return Batch(images, labels, skipped, partners, shares)
 
-    def _read_places(self, epoch: int, places: range) -> Batch:
+    def _read_places(self, epoch: int, places: Sequence[int]) -> Batch:
         """What is at some places of an epoch, unmixed."""
         skipped: dict[str, str] = {}
         found = [self._at(epoch, place, skipped) for place in places]

@@ -1,91 +1,13 @@
-"""Training recipes as data, with the source of every number."""
+"""The training recipes as data, with the source of every number."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
-
 from ..errors import UsageError
 from ..images.augment import INCEPTION_CROP, Augmentation
-from .schedules import BATCH_PER_RATE, Cosine, Exponential, Optimization, Schedule, scaled_rate
+from .recipe import Recipe, RecipePhase, RecipeStage
+from .schedules import BATCH_PER_RATE
 
-
-@dataclass(frozen=True)
-class RecipePhase:
-    """A part of the training: its share of the epochs, what is trained, and at which rate."""
-
-    share: float
-    trains: Literal["all", "head"] = "all"
-    rate: float = 1.0  # times the recipe's
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train, in all its numbers; `sources` says of each where it comes from.
-
-    A `version` counts up whenever the same name comes to other batches or steps than before: a run
-    is not continued by another version of its recipe.
-
-    `rate` is that of a batch of `rate_images`, or of any batch where this is None.  The schedule
-    either falls by `factor` every `every` epochs, or is half a cosine where these are None.
-    """
-
-    name: str
-    summary: str
-    rule: Literal["rmsprop", "sgd"]
-    momentum: float
-    rate: float
-    rate_images: int | None
-    batch: int
-    epochs: int
-    weight_decay: float
-    label_smoothing: float
-    augmentation: Augmentation
-    sources: Mapping[str, str]
-    version: int = 1
-    decay: float | None = None
-    epsilon: float | None = None
-    factor: float | None = None
-    every: float | None = None
-    warmup_epochs: float = 0
-    warmup_steps: int = 0
-    average: float | None = None
-    architecture: str = "efficientnet"  # that it was published for
-    phases: tuple[RecipePhase, ...] = (RecipePhase(1.0),)
-
-    def epochs_of(self, phase: int) -> range:
-        """The epochs of a phase, from 0; none where its share comes to less than half a one."""
-        ends = [0, *itertools.accumulate(part.share for part in self.phases)]
-        first, end = (round(self.epochs * ends[phase + further]) for further in (0, 1))
-        return range(first, end)
-
-    def optimization(self, batch: int, steps_per_epoch: float, phase: int = 0) -> Optimization:
-        """Optimizer and schedule for a batch size and an epoch of so many steps."""
-        part = self.phases[phase]
-        rate = self.rate * part.rate
-        if self.rate_images is not None:
-            rate = scaled_rate(rate, batch, self.rate_images)
-        warmup = self.warmup_steps + self.warmup_epochs * steps_per_epoch
-        steps = round(len(self.epochs_of(phase)) * steps_per_epoch)
-        schedule: Schedule
-        if self.factor is None or self.every is None:
-            schedule = Cosine(rate, steps, min(round(warmup), steps // 2))
-        else:
-            schedule = Exponential(rate, self.factor, self.every * steps_per_epoch, warmup)
-        optimization = Optimization(
-            schedule,
-            rule=self.rule,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            average=self.average,
-        )
-        if self.decay is None or self.epsilon is None:  # of RMSProp only
-            return optimization
-        return replace(optimization, decay=self.decay, epsilon=self.epsilon)
-
+__all__ = ["NETWORK_SOURCES", "RECIPES", "Recipe", "RecipePhase", "RecipeStage", "get_recipe"]
 
 _PAPER = "arXiv 1905.11946, section 5.2"
 _CODE = "tensorflow/tpu, efficientnet/main.py"

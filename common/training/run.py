@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from .._util.files import content, is_folder, is_there
 from ..checkpoints.named import CLASSES
 from ..errors import FileError, RosettaError, reason
 from ..network import Network
-from ..weights.canonical import Weights, save
+from ..weights.canonical import Weights, load, save
 from ..weights.metadata import check_schema
 from .lock import locked
 from .loggers import DEFAULT_LOGGERS
@@ -34,6 +35,7 @@ TOP = 5
 SETTINGS = "run.json"
 SETTINGS_LIMIT = 2**20  # bytes
 BEST, LAST, STATE = "best.safetensors", "last.safetensors", "state.safetensors"
+VAL = "val.json"  # how the best weights do on what they were not chosen by
 STEPS, EPOCHS, TENSORBOARD = "steps.csv", "epochs.csv", "tensorboard"
 
 
@@ -43,6 +45,16 @@ STEPS, EPOCHS, TENSORBOARD = "steps.csv", "epochs.csv", "tensorboard"
 class Scores(NamedTuple):
     """Means over images: cross-entropy, and the share whose class is the first, or among five."""
 
+    loss: float
+    top1: float
+    top5: float
+
+
+class Val(NamedTuple):
+    """Scores of the best weights on images that they were not chosen by, so many of them."""
+
+    epoch: int  # of the weights, from 1
+    images: int
     loss: float
     top1: float
     top5: float
@@ -63,6 +75,7 @@ class Run:
         self.loggers: tuple[str, ...] = DEFAULT_LOGGERS
         self.first = process()[0] == 0
         self.state: State | None = None
+        self.val: Val | None = None
         self.stopping = False  # set by what listens to Ctrl-C
         self.skipped: dict[str, str] = {}
         self.made: list[Path] = []  # folders that were not there before, the innermost first
@@ -202,16 +215,33 @@ class Run:
         self, row: Epoch, network: Network, weights: Weights, state: Callable[[float], State]
     ) -> None:
         """Keep an epoch: its row, the weights to use, and what it takes to go on from here."""
-        best = self.state.best if self.state else -math.inf
+        best, epoch = (self.state.best, self.state.best_epoch) if self.state else (-math.inf, 0)
+        if is_better := row.val_top1 > best:
+            best, epoch = row.val_top1, row.epoch
         if self.first:
             append(self.folder / EPOCHS, row)
             save(self.folder / LAST, network, weights, self.metadata)
-            if row.val_top1 > best:
+            if is_better:
                 save(self.folder / BEST, network, weights, self.metadata)
-        self.state = state(max(best, row.val_top1))
+        self.state = replace(state(best), best_epoch=epoch)
         if self.first:
             write_state(self.folder / STATE, self.state)
         self.report(row)
+
+    def best_weights(self) -> Weights:
+        """Those of the best epoch, which every process reads from the folder.
+
+        Raises:
+            RosettaError: they are gone, or damaged.
+        """
+        return load(self.folder / BEST)[1]
+
+    def end(self, scores: Scores, images: int) -> None:
+        """Keep how the best weights do on so many images that they were not chosen by."""
+        self.val = Val(self.state.best_epoch if self.state else 0, images, *scores)
+        if self.first:
+            with replacing(self.folder / VAL) as temporary:
+                temporary.write_bytes(_as_text(self.val._asdict()))
 
 
 def _as_text(table: Mapping[str, Any]) -> bytes:

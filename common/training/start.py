@@ -32,7 +32,8 @@ from .options import (
 )
 from .plan import Training
 from .preparing import check_compiled, in_order, planned, seen
-from .recipes import Recipe, get_recipe
+from .recipe import Recipe
+from .recipes import get_recipe
 from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step
 
 IMAGES = "images"  # of the settings: a checksum of what they are

@@ -28,6 +28,7 @@ from parity_tests.loops.support import (
     BACKENDS,
     BATCH,
     IMAGES,
+    Interrupting,
     fitted,
     losses,
     network,
@@ -166,19 +167,6 @@ def test_phases_are_the_same_in_both_whole_or_in_parts(folder, tmp_path):
             get_backend("torch").fit(plan, calibrated(plan.network), interrupted)
         fitted("torch", plan, parts)
         np.testing.assert_array_equal(losses(parts), losses(tmp_path / "torch"))
-
-
-class Interrupting(Run):
-    """A run that is interrupted after some epochs."""
-
-    def __init__(self, folder, epochs):
-        super().__init__(folder, self.interrupt)
-        self.epochs = epochs
-        self.restore()
-
-    def interrupt(self, row):
-        if row.epoch == self.epochs:
-            raise KeyboardInterrupt
 
 
 def without_gradient(net):
