@@ -23,7 +23,6 @@ from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.run import (
-    TENSORBOARD,
     TOP,
     Epoch,
     Run,
@@ -37,6 +36,7 @@ from efficientnet_rosetta.common.weights.canonical import Weights
 from . import build
 from ._compat import set_rate, set_seed, set_synchronized
 from .layers import functional
+from .loggers import loggers
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of, role_of
 
@@ -51,16 +51,14 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "fl
 Logs = dict[str, Any]  # what Keras hands to its callbacks
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from the given weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
-        MissingDependencyError: TensorBoard is not installed.
+        MissingDependencyError: what a logger needs is not installed.
         KeyboardInterrupt: the run is to stop.
     """
-    with needs("training in Keras"):
-        import tensorboard  # noqa: F401 - or Keras's callback would say so after an epoch
     strategy = _strategy(training)
     if (parts := strategy.num_replicas_in_sync) > 1:
         check_shares(training.train, parts)
@@ -74,10 +72,11 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
             synchronize(model)
         if average and run.state:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
-    for phase in training.phases:
-        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
-        if done < phase.epochs.stop and not training.is_over(done, best):
-            _fit_phase(model, training, phase, run, average, progress, strategy)
+    with loggers(run) as reported:
+        for phase in training.phases:
+            done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+            if done < phase.epochs.stop and not training.is_over(done, best):
+                _fit_phase(model, training, phase, run, average, reported, strategy)
     if training.minival is not None:
         with strategy.scope():
             load_weights(model, run.best_weights())
@@ -91,7 +90,7 @@ def _fit_phase(
     phase: Phase,
     run: Run,
     average: MovingAverage | None,
-    progress: bool,
+    reported: list[callbacks.Callback],
     strategy: tf.distribute.Strategy,
 ) -> None:
     # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
@@ -103,7 +102,6 @@ def _fit_phase(
         done = run.state.epochs if run.state else 0
         selection = training.selection
         steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
-        logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
         with reader.reporting():
             task.fit(
                 reader.dataset(
@@ -114,8 +112,8 @@ def _fit_phase(
                 steps_per_epoch=steps,
                 validation_data=reader.dataset(selection, range(len(selection)), again=True),
                 validation_steps=len(selection),
-                callbacks=[_Keeping(model, training, phase, run, average), *logs],
-                verbose=1 if progress else 0,
+                callbacks=[_Keeping(model, training, phase, run, average), *reported],
+                verbose=0,
             )
 
 

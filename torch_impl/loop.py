@@ -25,7 +25,6 @@ from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.run import (
-    TENSORBOARD,
     TOP,
     Epoch,
     Run,
@@ -44,11 +43,13 @@ from .weights import dump_weights, load_weights, network_of
 try:
     with needs("training in PyTorch"), no_tensorflow(), quiet_stderr():
         from lightning.pytorch import LightningModule, Trainer
-        from lightning.pytorch.loggers import TensorBoardLogger
+        from lightning.pytorch.loggers import Logger
         from lightning.pytorch.strategies import DDPStrategy
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - or the logger would, later
         from torchmetrics import MeanMetric, SumMetric
         from torchmetrics.classification import MulticlassAccuracy
+
+        from .loggers import loggers
 except RuntimeError as error:
     if "torchvision" not in str(error):
         raise
@@ -69,19 +70,19 @@ PRECISIONS: dict[str, Precision] = {
 Batch = tuple[Tensor, Tensor, dict[str, str], Tensor, Tensor]
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from the given weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
         KeyboardInterrupt: the run is to stop.
     """
-    with _quiet(), _interruptible():
-        _fit(training, weights, run, progress)
+    with _quiet(), _interruptible(), loggers(run) as reported:
+        _fit(training, weights, run, reported)
 
 
-def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
-    trainer = _trainer(training, run, progress)
+def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger]) -> None:
+    trainer = _trainer(training, reported)
     if (parts := trainer.world_size) > 1:
         check_shares(training.train, parts)
         check_shares(training.val, parts)
@@ -453,7 +454,7 @@ class _Metrics(nn.Module):
         return Scores(loss, top1, top5)
 
 
-def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
+def _trainer(training: Training, reported: list[Logger]) -> Trainer:
     """Lightning's loop; torchrun says how many processes there are, or Lightning starts them."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", training.devices))
     nodes = max(1, process()[1] // local) if "LOCAL_WORLD_SIZE" in os.environ else 1
@@ -465,11 +466,11 @@ def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
         num_nodes=nodes,
         strategy=strategy,
         precision=PRECISIONS[training.precision],
-        logger=TensorBoardLogger(run.folder, name=None, version=TENSORBOARD),
+        logger=reported or False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
 
