@@ -98,6 +98,7 @@ def _fit_phase(
     with strategy.scope(), _quiet():
         freeze(model, phase.frozen)
         set_dropout(model, phase.dropout)
+        task.class_weights = training.class_weights
         task.prepare(phase.optimization, strategy.num_replicas_in_sync)
         done = run.state.epochs if run.state else 0
         selection = training.selection
@@ -157,6 +158,7 @@ class _TracedAverage(MovingAverage):
 class ClassificationTask(keras.Model):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
 
+    class_weights: tuple[float, ...] | None = None
     judging = False  # whether a step of evaluation hands on its logits
 
     def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
@@ -197,7 +199,10 @@ class ClassificationTask(keras.Model):
         labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
         with tf.GradientTape() as tape:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.smoothing, mixed)
+            weights = self.class_weights
+            if weights is not None:
+                weights = ops.convert_to_tensor(weights, dtype=logits.dtype)
+            loss = cross_entropy(logits, labels, self.smoothing, mixed, weights)
             # The optimizer adds up the gradients of all devices.
             shared = loss / self.replicas
         trained = self.trainable_variables

@@ -18,6 +18,7 @@ from efficientnet_rosetta.common.training.schedules import (
     average_decay,
     is_decayed,
 )
+from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from ._compat import variable_index
@@ -172,8 +173,8 @@ def load_slots(
     """Have an optimizer go on after so many steps with what it remembered."""
     optimizer.steps = steps
     for name, (variable, axes) in trained(model).items():
-        for slot, weights in slots.items():
-            kept = weights[name].transpose(np.argsort(axes))
+        for slot in slots.keys() - {LOSS_SCALE}:
+            kept = slots[slot][name].transpose(np.argsort(axes))
             optimizer.slots(variable)[slot].assign(kept)
 
 
@@ -182,14 +183,15 @@ def cross_entropy(
     labels: KerasTensor,
     smoothing: float,
     mixed: tuple[KerasTensor, KerasTensor] | None = None,
+    weights: KerasTensor | None = None,
 ) -> KerasTensor:
     """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly.
 
     Images that two were `mixed` into have another class as well, their partners' (N,), and shares
-    (N,) of their own one.
+    (N,) of their own one.  Losses of a class are multiplied by its one of the `weights` (classes,).
     """
-    if mixed is not None:
-        return _mixed_cross_entropy(logits, labels, smoothing, *mixed)
+    if mixed is not None or weights is not None:
+        return _weighed_cross_entropy(logits, labels, smoothing, mixed, weights)
     # step: loss
     classes, dtype = logits.shape[-1], logits.dtype
     given = ops.one_hot(labels, classes, dtype=dtype)
@@ -204,21 +206,27 @@ def cross_entropy(
     return ops.sum(each) / ops.cast(ops.shape(each)[0], dtype)
 
 
-def _mixed_cross_entropy(
+def _weighed_cross_entropy(
     logits: KerasTensor,
     labels: KerasTensor,
     smoothing: float,
-    partners: KerasTensor,
-    shares: KerasTensor,
+    mixed: tuple[KerasTensor, KerasTensor] | None,
+    weights: KerasTensor | None,
 ) -> KerasTensor:
-    """The mean of both classes' cross-entropies, each by its share of the image."""
+    """The mean of the cross-entropies of an image's classes, by their shares and weights."""
     classes, dtype = logits.shape[-1], logits.dtype
-    kept = ops.cast(shares, dtype)[:, None]
-    own, other = (ops.one_hot(given, classes, dtype=dtype) for given in (labels, partners))
-    given = kept * own + (1 - kept) * other
-    smoothed = given * (1 - smoothing) + smoothing / classes
-    each = losses.categorical_crossentropy(smoothed, logits, from_logits=True)
-    return ops.sum(each) / ops.cast(ops.shape(each)[0], dtype)
+
+    def each(labels: KerasTensor) -> KerasTensor:
+        given = ops.one_hot(labels, classes, dtype=dtype)
+        shares = given * (1 - smoothing) + smoothing / classes
+        found = losses.categorical_crossentropy(shares, logits, from_logits=True)
+        return found if weights is None else found * ops.take(weights, labels)
+
+    found = each(labels)
+    if mixed is not None:
+        partners, kept = mixed[0], ops.cast(mixed[1], dtype)
+        found = kept * found + (1 - kept) * each(partners)
+    return ops.sum(found) / ops.cast(ops.shape(found)[0], dtype)
 
 
 class MovingAverage:

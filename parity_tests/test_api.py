@@ -33,7 +33,8 @@ SIGNATURES = {
     "export": "(preset, output, backend=None, *, weights=None, endpoints=False, opset=18, "
     "width=None, depth=None, middle_blocks=None, dialect=None, resolution=None)",
     "parity": "(presets, *, image=None, width=None, depth=None, middle_blocks=None, "
-    "dialect=None, dtype='float32', resolution=None, batch=1, seed=0, variants=(), full=False, watcher, command='')",
+    "dialect=None, dtype='float32', resolution=None, batch=1, seed=0, variants=(), full=False, "
+    "watcher, command='')",
     "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
     "train": "(data=None, *, backend=None, preset=None, width=None, depth=None, "
     "middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, classes=None, "

@@ -79,7 +79,7 @@ def recipe(
 
     if name is None:
         for known in RECIPES.values():
-            say(f"{known.name:<10}{known.summary}")
+            say(f"{known.name:<12}{known.summary}")
         return
     found = get_recipe(name)
     grid = Table(title=found.summary, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

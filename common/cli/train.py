@@ -231,6 +231,11 @@ def train(
         for line in skipped_lines(done.skipped):
             say(line)
         say(f"best: {done.best_top1:.2%} top-1, {done.weights}")
+        if (val := done.val) is not None:
+            say(
+                f"val: {val.top1:.2%} top-1, {val.top5:.2%} top-5 of {val.images:,} images that "
+                f"it was not chosen by"
+            )
 
 
 def _start_lines(training: Training, backend: str, folder: Path, done: int) -> Iterator[str]:
@@ -238,9 +243,15 @@ def _start_lines(training: Training, backend: str, folder: Path, done: int) -> I
     yield (
         f"{folder}: {network.title} with {network.num_classes} classes at "
         f"{pixels(network.resolution)} pixels in {backend}, recipe {recipe.name}, "
-        f"{len(training.train.samples):,} images to train on and {len(training.val.samples):,} to "
-        f"validate on, {training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
+        f"{len(training.train.samples):,} images to train on and "
+        f"{len(training.selection.samples):,} to validate on, "
+        f"{training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
     )
+    if training.minival is not None:
+        yield (
+            "the images to validate on are held out of train and choose the best epoch, which is "
+            f"scored at the end on the {len(training.val.samples):,} images of val"
+        )
     if done:
         yield f"continuing after epoch {done}"
     yield HEADINGS

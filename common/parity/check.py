@@ -127,8 +127,8 @@ def parity(
     `resolution` a side in pixels other than the presets', and `dialect` one other than that of
     their own code; `width`, `depth` and `middle_blocks` are another scaling.  `batch` is how many
     variants of the photograph are run, and how many images of noise.  `variants` are other ways
-    to run a backend, such as ("keras", "jax").  `full` also checks gradients, batch norm, dropping, optimizers and
-    initialisation.  `command` is what the report says was run.
+    to run a backend, such as ("keras", "jax").  `full` also checks gradients, batch norm, dropping,
+    optimizers and initialisation.  `command` is what the report says was run.
 
     Raises:
         UsageError: an argument is unknown or outside its range.

@@ -22,6 +22,7 @@ ARGUMENT = "set"  # what errors name
 NONE = "none"  # how a number that may be left out is left out
 # What a recipe is, and not how.
 FIXED = ("name", "summary", "sources", "architecture", "version", "resolution", "begun_with")
+OF_STAGES = ("augmentation", "mixing")  # each stage has its own of these, where there are stages
 TRUTH = {"true": True, "false": False}
 SIMILAR = 0.5  # of difflib's measure: a slip of a finger, and not another word
 SHOWN = 3  # names that may have been meant
@@ -64,6 +65,9 @@ RANGES = {
     **dict.fromkeys(("rate", "epsilon", "every"), POSITIVE),
     **dict.fromkeys(("momentum", "decay", "label_smoothing", "average"), ALL_BUT_ONE),
     **dict.fromkeys(("batch", "epochs", "rate_images", "accumulation", "patience"), COUNT),
+    **dict.fromkeys(("batch_norm", "dropout"), ALL_BUT_ONE),
+    **dict.fromkeys(("image_size", "resolution"), Range(32.0)),
+    "minival": Range(0.0, 1.0, "both"),
     "factor": Range(0.0, 1.0, "least"),
     "share": SHARE,
     "crop_area": Range(0.0, 1.0, "least"),
@@ -72,7 +76,6 @@ RANGES = {
     "hue": Range(0.0, 0.5),
     "brightness": SHARE,
     "probability": SHARE,
-    "minival": Range(0.0, 1.0, "both"),
     "image_size": Range(32.0),
     **dict.fromkeys(("batch_norm", "dropout"), ALL_BUT_ONE),
     **dict.fromkeys(("area", "aspect"), POSITIVE),
@@ -134,10 +137,9 @@ def _in_words(kind: Any, range_: Range) -> str:
 
 def numbers(recipe: Recipe) -> dict[str, Number]:
     """All that can be set of a recipe, by name."""
-    # Stages have these for themselves, and nothing would follow from the recipe's.
-    fixed = (*FIXED, "augmentation", "mixing") if recipe.stages else FIXED
+    fixed = (*FIXED, *(OF_STAGES if recipe.stages else ()))
     found = _numbers(recipe, "")
-    return {number.name: number for number in found if number.name.split(".")[0] not in fixed}
+    return {number.name: number for number in found if number.name.partition(".")[0] not in fixed}
 
 
 def _numbers(part: Any, prefix: str) -> Iterator[Number]:

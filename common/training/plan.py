@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from ..errors import RosettaError, UsageError
+from ..images.balance import class_weights
 from ..images.batches import Batches
 from ..network import Network, Size
 from .recipe import Recipe, RecipeStage
@@ -70,6 +71,17 @@ class Training:
                 f"{self.recipe.accumulation} equal parts; choose another number of them",
                 argument="accumulate",
             )
+
+    @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """The weight of each class in the loss of training; None weighs all alike.
+
+        Raises:
+            UsageError: the recipe has them balanced, but the data do not say how large classes are.
+        """
+        if self.recipe.class_weights is None:
+            return None
+        return class_weights(self.train.samples, self.network.num_classes or 0, "class_weights")
 
     @property
     def selection(self) -> Batches:

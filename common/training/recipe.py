@@ -85,6 +85,7 @@ class Recipe:
     average: float | None = None
     batch_norm: float | None = None
     architecture: str = "efficientnet"  # that it was published for
+    preset: str | None = None  # the one that it was published for; None for all of them
     phases: tuple[RecipePhase, ...] = (RecipePhase(1.0),)
     mixing: Mixing | None = None
     resolution: int | None = None

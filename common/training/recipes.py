@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import UsageError
 from ..images.augment import INCEPTION_CROP, Augmentation
+from ..images.policies import AUTOAUGMENT_PAPER, AUTOAUGMENT_V0
 from .recipe import Recipe, RecipePhase, RecipeStage
 from .schedules import BATCH_PER_RATE
+from .v2_recipes import MINIVAL, V2_RECIPES
 
 __all__ = ["NETWORK_SOURCES", "RECIPES", "Recipe", "RecipePhase", "RecipeStage", "get_recipe"]
+
+# Recipes with a name for all sizes of an architecture, of which each has its own.
+BY_SIZE = ("v2", "v2-paper")
 
 _PAPER = "arXiv 1905.11946, section 5.2"
 _CODE = "tensorflow/tpu, efficientnet/main.py"
@@ -20,6 +27,7 @@ RECIPES = {
     for recipe in (
         Recipe(
             name="paper",
+            version=2,  # AutoAugment, and a minival
             summary="As the paper states it.",
             rule="rmsprop",
             momentum=0.9,
@@ -33,7 +41,8 @@ RECIPES = {
             epochs=350,
             weight_decay=1e-5,
             label_smoothing=0.0,
-            augmentation=INCEPTION_CROP,
+            augmentation=replace(INCEPTION_CROP, policy=AUTOAUGMENT_PAPER),
+            minival=MINIVAL,
             sources={
                 **dict.fromkeys(("rule", "momentum", "decay", "weight_decay"), _PAPER),
                 **dict.fromkeys(("rate", "factor", "every"), _PAPER),
@@ -42,12 +51,14 @@ RECIPES = {
                 "batch": "follows from the rate, as above",
                 "epochs": _SILENT,
                 "label_smoothing": "the paper has none",
-                "augmentation": f"{_SILENT}; its AutoAugment is not applied",
+                "augmentation": f"{_PAPER}: the policy of arXiv 1805.09501; crop: {_CODE}",
+                "minival": f"{_PAPER}, 25,000 images; 20 of 1,024 shards, the released code",
             },
         ),
         Recipe(
             name="official",
-            summary="As the released code has it by default.",
+            version=2,  # AutoAugment, and a minival
+            summary="As the released code has it, with its option for AutoAugment.",
             rule="rmsprop",
             momentum=0.9,
             decay=0.9,
@@ -62,18 +73,22 @@ RECIPES = {
             weight_decay=1e-5,
             label_smoothing=0.1,
             average=0.9999,
-            augmentation=INCEPTION_CROP,
+            augmentation=replace(INCEPTION_CROP, policy=AUTOAUGMENT_V0),
+            minival=MINIVAL,
             sources={
                 **dict.fromkeys(("rule", "momentum", "decay", "epsilon"), "utils.py there"),
                 **dict.fromkeys(("rate", "rate_images", "batch", "weight_decay"), _CODE),
                 **dict.fromkeys(("factor", "every", "warmup_epochs", "average"), _CODE),
                 "label_smoothing": _CODE,
                 "epochs": "218,949 steps of 2,048 images, main.py there",
-                "augmentation": "preprocessing.py there",
+                "augmentation": "preprocessing.py there; policy_v0, autoaugment.py there, an "
+                "option there, with which README.md gives accuracies",
+                "minival": "20 of 1,024 shards, README.md there",
             },
         ),
         Recipe(
             name="cosine",
+            version=2,  # since 2, colours are changed in float32, all at once
             summary="SGD with the usual tricks, as in many notes on these networks.",
             rule="sgd",
             momentum=0.9,
@@ -147,6 +162,7 @@ RECIPES = {
                 **dict.fromkeys(("weight_decay", "label_smoothing"), "as the official recipe"),
             },
         ),
+        *V2_RECIPES,
     )
 }
 
@@ -156,6 +172,12 @@ NETWORK_SOURCES: dict[str, dict[str, str]] = {
     "efficientnet": dict.fromkeys(
         ("batch norm", "activation", "stochastic depth", "dropout"), _PAPER
     ),
+    "v2": {
+        "batch norm": "google/automl, efficientnetv2/hparams.py",
+        "activation": "google/automl, efficientnetv2/hparams.py",
+        "stochastic depth": "arXiv 2104.00298, section 5.1",
+        "dropout": "google/automl, efficientnetv2/effnetv2_configs.py",
+    },
     "xception": {
         "batch norm": "the paper does not say; keras.applications",
         "activation": "arXiv 1610.02357, figure 5",
@@ -170,6 +192,32 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         UsageError: there is none.
     """
+    if name in BY_SIZE:
+        raise UsageError(f"recipe {name} differs by size; choose from {_listed(name)}")
     if name not in RECIPES:
-        raise UsageError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
+        raise UsageError(f"unknown recipe {name!r}; choose from {', '.join((*RECIPES, *BY_SIZE))}")
     return RECIPES[name]
+
+
+def sized(name: str, preset: str | None) -> str:
+    """The name of the recipe for a preset, where there is one for each size; any other as it is.
+
+    Raises:
+        UsageError: there is none for the preset.
+    """
+    if name not in BY_SIZE or preset is None:
+        return name
+    for known in _sizes(name):
+        if RECIPES[known].preset == preset:
+            return known
+    raise UsageError(
+        f"recipe {name} has nothing for {preset}; choose from {_listed(name)}", argument="recipe"
+    )
+
+
+def _sizes(name: str) -> list[str]:
+    return [known for known in RECIPES if known.rpartition("-")[0] == name]
+
+
+def _listed(name: str) -> str:
+    return ", ".join(_sizes(name))

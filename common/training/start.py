@@ -33,8 +33,8 @@ from .options import (
 from .plan import Training
 from .preparing import check_compiled, in_order, planned, seen
 from .recipe import Recipe
-from .recipes import get_recipe
-from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step
+from .recipes import get_recipe, sized
+from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step, Val
 
 IMAGES = "images"  # of the settings: a checksum of what they are
 
@@ -47,6 +47,7 @@ class TrainingResult(Result):
     best_top1: float  # the share of validation images whose class was found, of the best epoch
     epochs: int
     weights: Path  # of the best epoch
+    val: Val | None  # its scores on images that it was not chosen by, where there were such
     skipped: dict[str, str]  # images that were left out, and why
 
 
@@ -133,7 +134,7 @@ def train(
         depth=depth,
         middle_blocks=middle_blocks,
         dialect=dialect,
-        recipe=recipe,
+        recipe=recipe if recipe is None else sized(recipe, preset),
         weights=None if weights is None else _kept(weights),
         freeze=None if freeze is None else str(freeze),
         classes=classes,
@@ -175,7 +176,8 @@ def train(
             run.discard()
         raise
     best, done = (run.state.best, run.state.epochs) if run.state else (math.nan, 0)
-    return TrainingResult(run.folder, best, done, run.folder / BEST, dict(run.skipped))
+    weights_file = run.folder / BEST
+    return TrainingResult(run.folder, best, done, weights_file, run.val, dict(run.skipped))
 
 
 def _tell(started: Started, watcher: Watcher) -> None:
@@ -297,7 +299,12 @@ def _check_state(run: Run, training: Training) -> None:
 
 
 def _counts(training: Training) -> dict[str, int]:
-    return {"train": len(training.train.samples), "val": len(training.val.samples)}
+    minival = training.minival
+    return {
+        "train": len(training.train.samples),
+        "val": len(training.val.samples),
+        "minival": 0 if minival is None else len(minival.samples),
+    }
 
 
 def _check_data(
@@ -311,11 +318,16 @@ def _check_data(
     if indexed_names(run.folder / LAST) != in_order(class_indices):
         raise FileError(data, "has other classes than the run began with", argument="data")
     counts = _counts(training)
-    if any(settings[part] != count for part, count in counts.items()):
+    # A run from before there was a minival has none.
+    began = {part: settings.get(part, 0) for part in counts}
+    held = ""
+    if any((counts["minival"], began["minival"])):
+        held = f"; held out of them are {counts['minival']:,}, and were {began['minival']:,}"
+    if began != counts:
         raise FileError(
             data,
             f"has {counts['train']:,} images to train on and {counts['val']:,} to validate on, "
-            f"where the run began with {settings['train']:,} and {settings['val']:,}",
+            f"where the run began with {began['train']:,} and {began['val']:,}{held}",
             argument="data",
         )
     if settings.get(IMAGES) not in (None, _images(training, data)):
@@ -330,7 +342,8 @@ def _check_data(
 def _images(training: Training, data: Path) -> str:
     """A checksum of the names, the sizes and the classes of all images, in their order."""
     digest = hashlib.sha256()
-    for batches in (training.train, training.val):
+    minival = () if training.minival is None else (training.minival,)
+    for batches in (training.train, training.val, *minival):
         for sample in batches.samples:
             digest.update(repr(sample.described(data)).encode())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 
 import typer.main
 
+import augmenting
 import catalogue
 import paper_map
 import photographs
@@ -552,6 +553,28 @@ def rmsprop() -> str:
     """Where one weight is after the same ten steps of three optimizers called RMSProp."""
     rows = [(name, f"{value:.2f}") for name, value in result("effects")["weight"].items()]
     return table(("RMSProp of", "The weight"), rows)
+
+
+# ------------------------------------------------------------------ augmentation
+
+
+@generated("augmentation policies")
+def augmentation_policies() -> str:
+    """Both lists of AutoAugment, side by side."""
+    return table(augmenting.POLICY_HEAD, augmenting.rows_of_policies())
+
+
+@generated("augmentation levels")
+def augmentation_levels() -> str:
+    """What a level means, here and in other libraries."""
+    rows = augmenting.rows_of_levels(result("augmentation"))
+    return table(augmenting.LEVEL_HEAD, rows, "numbers wide")
+
+
+@generated("augmentation differences")
+def augmentation_differences() -> str:
+    """What is done otherwise elsewhere."""
+    return table(augmenting.DIFFERENCE_HEAD, augmenting.rows_of_differences(), "tall wide")
 
 
 # ------------------------------------------------------------------ read along
