@@ -165,7 +165,8 @@ class _Evaluation(LightningModule):
         images, labels, *_ = self.readable(batch)
         logits = self.logits(images)
         if self.judge:
-            self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
+            given = labels.cpu().numpy()
+            self.judge(number, logits.cpu().numpy()[given != NO_IMAGE], given)
         # To leave those places out of the batch, the device would have to say first which they are.
         loss = F.cross_entropy(logits, labels, ignore_index=NO_IMAGE, reduction="sum")
         self.val_metrics.count(loss, logits, labels)

@@ -76,8 +76,6 @@ RANGES = {
     "hue": Range(0.0, 0.5),
     "brightness": SHARE,
     "probability": SHARE,
-    "image_size": Range(32.0),
-    **dict.fromkeys(("batch_norm", "dropout"), ALL_BUT_ONE),
     **dict.fromkeys(("area", "aspect"), POSITIVE),
 }
 
@@ -120,7 +118,7 @@ def _as_text(value: Any) -> str:
         return ",".join(map(_as_text, value))
     if value is None or isinstance(value, bool):
         return NONE if value is None else str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value).removesuffix(".0")
 
 
 def _in_words(kind: Any, range_: Range) -> str:
