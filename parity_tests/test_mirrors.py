@@ -158,7 +158,9 @@ def test_common_imports_no_framework(path):
 )
 def test_the_backends_never_meet(package, other):
     for path in (ROOT / package).rglob("*.py"):
-        assert not other & set(imports(path)), path.name
+        # Keras itself runs on PyTorch too, where a step has to be PyTorch's.
+        runs_on = {path.stem} if path.parent.name == "frameworks" else set()
+        assert not (other - runs_on) & set(imports(path)), path.name
         assert "parity_tests" not in set(imports(path)), path.name
 
 

@@ -56,6 +56,13 @@ BackendOption = Annotated[
     str | None,
     typer.Option(help="Framework to use: torch or keras. Default: the one that is installed."),
 ]
+KerasBackendOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What Keras is to run on: tensorflow, jax or torch. Default: what KERAS_BACKEND or "
+        "Keras's own settings say."
+    ),
+]
 FamilyOption = Annotated[
     str | None,
     typer.Option(

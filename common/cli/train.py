@@ -19,6 +19,7 @@ from .options import (
     FamilyOption,
     FromOption,
     GivenDialect,
+    KerasBackendOption,
     MiddleBlocksOption,
     SizeOption,
     WidthOption,
@@ -38,6 +39,7 @@ ARITHMETIC = "float32, bfloat16, float16 or float64"
 @app.command()
 def train(
     backend: BackendOption = None,
+    keras_backend: KerasBackendOption = None,
     preset: Annotated[
         str | None,
         typer.Option(help=f"Network to train: {', '.join(PRESETS)}. Default: b0."),
@@ -193,6 +195,7 @@ def train(
             done = rosetta.train(
                 data,
                 backend=backend,
+                keras_backend=keras_backend,
                 preset=preset,
                 width=width,
                 depth=depth,

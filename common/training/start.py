@@ -12,7 +12,14 @@ from typing import Any
 from .._util.atomic import written
 from .._util.result import Result
 from ..backends.protocol import Trainer, require
-from ..backends.registry import default_backend, get_backend
+from ..backends.registry import (
+    KERAS,
+    default_backend,
+    get_backend,
+    keras_runs_on,
+    on_keras,
+    prefer_keras_on,
+)
 from ..catalogue.reference import label, parsed
 from ..checkpoints.named import indexed_names
 from ..errors import FileError, UsageError, WeightsError, needs
@@ -36,6 +43,7 @@ from .recipe import Recipe
 from .recipes import get_recipe, sized
 from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step, Val
 
+KERAS_BACKEND = "keras_backend"  # of the settings, where the backend is Keras
 IMAGES = "images"  # of the settings: a checksum of what they are
 
 
@@ -69,6 +77,7 @@ def train(
     data: str | Path | None = None,
     *,
     backend: str | None = None,
+    keras_backend: str | None = None,
     preset: str | None = None,
     width: float | None = None,
     depth: float | None = None,
@@ -101,12 +110,16 @@ def train(
 ) -> TrainingResult:
     """Train a network by a recipe, on the same batches in either framework.
 
+    `keras_backend` is what Keras is to run on, "tensorflow", "jax" or "torch"; it must be said
+    before Keras is imported, which is bound to one from then on.
+
     `data` is a folder of images for each class, or of TFRecord shards.  `weights` is a checkpoint
     of any layout to start from, `freeze` what of it is not trained: "backbone", or the number of
     stages from the stem on.  `held_out` is the share of each class to validate on, where the folder
     has no split of its own.  The run is written into the folder `out`; `resume` continues the run
     in a folder, and only `epochs`, of which there may be more then, and what changes no number may
-    be given with it: `data`, `backend`, `workers`, `devices`, `compile` and `loggers`.
+    be given with it: `data`, `backend`, `keras_backend`, `workers`, `devices`, `compile` and
+    `loggers`.
 
     `set` has other numbers than the recipe's by name, as `rosetta recipe NAME` lists them; `lr`,
     `patience`, `accumulate`, `class_weights` and `sampler` are such numbers as well, where `lr` is
@@ -120,6 +133,7 @@ def train(
         MissingDependencyError: the framework, or what its loop needs, is not installed.
         KeyboardInterrupt: the run was stopped; it can be resumed.
     """
+    backend = on_keras(backend, keras_backend)
     given = given_options(
         set or {},
         lr,
@@ -241,6 +255,7 @@ def _created(
     settings = {
         SCHEMA_KEY: SCHEMA,
         "backend": name,
+        **({KERAS_BACKEND: keras_runs_on()} if name == KERAS else {}),
         "data": str(place.data.resolve()),
         **asdict(options),
         RECIPE_VERSION: training.recipe.version,
@@ -266,6 +281,7 @@ def _resumed(
     options = kept_options(folder / SETTINGS, settings)
     longer = with_more_epochs(folder, options, epochs)
     name = place.backend or settings["backend"]
+    prefer_keras_on(settings.get(KERAS_BACKEND))
     check_compiled(place.compile, name)
     data = Path(settings["data"]) if place.data is None else place.data
     plan = planned(longer, data, place)
