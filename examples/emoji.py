@@ -41,7 +41,7 @@ FEWEST, MOST = 16, 24  # emoji of a class
 PIXELS = 64  # the side of a drawing
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """What cannot be used, and what to do about it, in one line."""
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         print(made(given.folder, given.source))
-    except (Unusable, OSError) as error:
+    except (UnusableError, OSError) as error:
         parser.exit(2, f"{error}\n")
 
 
@@ -63,10 +63,10 @@ def made(folder: Path, source: Path | None) -> str:
     """Write the folders, and say in a line what there is now.
 
     Raises:
-        Unusable: the folder has files already, or the archives cannot be had.
+        UnusableError: the folder has files already, or the archives cannot be had.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Unusable(f"{folder}: already exists and is not an empty folder; name another one")
+        raise UnusableError(f"{folder}: is not an empty folder; name another one")
     with tempfile.TemporaryDirectory() as temporary:
         archives = {
             vendor: checked(
@@ -96,11 +96,11 @@ def found(vendor: str, folder: Path) -> Path:
     """The archive of a vendor in a folder.
 
     Raises:
-        Unusable: it is not there.
+        UnusableError: it is not there.
     """
     path = folder / f"{package(vendor)}-{VERSION}.tgz"
     if not path.is_file():
-        raise Unusable(
+        raise UnusableError(
             f"{path}: there is no such file; `npm pack {package(vendor)}@{VERSION}` makes it"
         )
     return path
@@ -110,19 +110,19 @@ def packed(vendor: str, folder: Path) -> Path:
     """The archive of a vendor, after npm has put it into a folder.
 
     Raises:
-        Unusable: npm is not installed, or does not get it.
+        UnusableError: npm is not installed, or does not get it.
     """
     npm = shutil.which("npm")
     command = f"npm pack {package(vendor)}@{VERSION}"
     if npm is None:
-        raise Unusable(f"npm is not installed; run `{command}` elsewhere and say --from DIR")
+        raise UnusableError(f"npm is not installed; run `{command}` elsewhere and say --from DIR")
     print(command, file=sys.stderr)
     done = subprocess.run(
         [npm, *command.split()[1:], "--silent"], cwd=folder, capture_output=True, text=True
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["it does not say why"]
-        raise Unusable(f"`{command}` failed ({said[-1]}); run it elsewhere and say --from DIR")
+        raise UnusableError(f"`{command}` failed ({said[-1]}); run it elsewhere and say --from DIR")
     return found(vendor, folder)
 
 
@@ -130,12 +130,12 @@ def checked(path: Path, digest: str) -> Path:
     """The archive, if it is the one that was published.
 
     Raises:
-        Unusable: it is another one, or only a part of it.
+        UnusableError: it is another one, or only a part of it.
     """
     with path.open("rb") as file:
         computed = hashlib.file_digest(file, "sha256").hexdigest()
     if computed != digest:
-        raise Unusable(
+        raise UnusableError(
             f"{path}: its SHA-256 is {computed[:12]}... and not {digest[:12]}...; "
             "delete it and get it again"
         )

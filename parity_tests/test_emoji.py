@@ -1,9 +1,10 @@
-"""Folders of images from the archives of emoji, made of small archives of the same form."""
+"""Folders of emoji, from small archives of the same form; and what their page says of its runs."""
 
 import hashlib
 import io
 import json
 import os
+import re
 import runpy
 import sys
 import tarfile
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PROGRAM = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "emoji.py"))
+ROOT = Path(__file__).parent.parent
+PROGRAM = runpy.run_path(str(ROOT / "examples" / "emoji.py"))
+PAGE = runpy.run_path(str(ROOT / "docs" / "emoji.py"))
 VENDORS = tuple(PROGRAM["SHA256"])
 FEWEST, MOST = PROGRAM["FEWEST"], PROGRAM["MOST"]
 # Of every sub-category: its category, how many emoji it has, and how many of them all vendors draw.
@@ -207,7 +210,45 @@ def test_a_folder_that_is_used_is_left_alone(archives, known, tmp_path, monkeypa
     (tmp_path / "mine.txt").write_text("mine")
     for used in (tmp_path, tmp_path / "mine.txt"):
         assert called(monkeypatch, used, "--from", archives) == 2
-        assert capsys.readouterr().err == (
-            f"{used}: already exists and is not an empty folder; name another one\n"
-        )
+        assert capsys.readouterr().err == (f"{used}: is not an empty folder; name another one\n")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# ------------------------------------------------------------------ the page
+
+
+def test_the_page_is_what_its_results_say():
+    page = (ROOT / "docs" / "explore" / "emoji.md").read_text()
+    assert PAGE["filled"](page) == page
+    for name in re.findall(r"\.\./pictures/(\w+\.png)", page):
+        assert (ROOT / "docs" / "pictures" / name).exists(), name
+
+
+def test_the_page_states_what_the_program_takes():
+    page = (ROOT / "docs" / "explore" / "emoji.md").read_text()
+    for value in (f"`{PROGRAM['VERSION']}`", f"at least\n{FEWEST} emoji", f"first {MOST} are"):
+        assert value in page
+    kept = PAGE["kept"]()
+    assert kept["packages"].keys() == PROGRAM["SHA256"].keys()
+    for part, vendors in (("train", set(VENDORS) - {PROGRAM["HELD_OUT"]}), ("val", ["twitter"])):
+        for counts in kept["images"][part].values():
+            assert counts.keys() == set(vendors)
+            assert len(set(counts.values())) == 1
+            assert FEWEST <= max(counts.values()) <= MOST
+
+
+@pytest.mark.parametrize("backend", PAGE["BACKENDS"])
+def test_fine_tuned_beats_scratch(backend):
+    found, other = (PAGE["best"](f"{kind}-{backend}") for kind in ("finetuned", "scratch"))
+    assert found["val_top1"] > other["val_top1"] + 0.2
+    assert other["val_top1"] > 2 / len(PAGE["kept"]()["images"]["val"])  # it learns as well
+
+
+@pytest.mark.parametrize("name", PAGE["RUNS"])
+def test_what_is_confused_is_what_was_validated(name):
+    """The best weights, asked again in PyTorch, name as many as the run found."""
+    kept = PAGE["kept"]()
+    counts = np.array(kept["confusion"][name])
+    assert counts.sum(1).tolist() == [sum(row.values()) for row in kept["images"]["val"].values()]
+    right = PAGE["best"](name)["val_top1"] * counts.sum()
+    assert counts.trace() == pytest.approx(right, abs=2)  # rounding may turn one or two

@@ -240,6 +240,10 @@ FILES: dict[str, dict[str, Make]] = {
         "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
         "coffee.png": lambda path: shutil.copyfile(photographs()["coffee.png"], path),
     },
+    "explore/emoji.md": {
+        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "emoji": images,
+    },
     "training.md": {
         "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
         "flowers": images,
