@@ -166,13 +166,13 @@ def _sum(part: dict[str, dict[str, int]]) -> int:
 
 def _packages() -> str:
     rows = [
-        "| package | drawn for | licence of the drawings | drawings | emoji of the list |",
+        "| package | what it has | licence of the drawings | drawings | emoji of the list |",
         "|---|---|---|---|---|",
     ]
     for name, found in kept()["packages"].items():
-        drawn_for, licence = LICENCES[name]
+        source, licence = LICENCES[name]
         rows.append(
-            f"| `emoji-datasource-{name}` | {drawn_for} | {licence} | {found['drawings']:,} "
+            f"| `emoji-datasource-{name}` | {source} | {licence} | {found['drawings']:,} "
             f"| {found['emoji']:,} of {found['listed']:,} |"
         )
     return "\n".join(rows)
