@@ -314,7 +314,7 @@ def fitted_xception(name: str, data: DataSet, epochs: int) -> dict:
         model.train()
         losses = []
         for number in range(len(train)):
-            images, labels, _ = train.read(epoch, number)
+            images, labels, *_ = train.read(epoch, number)
             logits = model(torch.from_numpy(images))
             loss = cross_entropy(logits, torch.from_numpy(labels), optimization.label_smoothing)
             model.zero_grad()
@@ -365,7 +365,7 @@ def scores(model: nn.Module, batches: Batches) -> tuple[float, float]:
     model.eval()
     loss = right = 0.0
     for number in range(len(batches)):
-        images, labels, _ = batches.read(0, number)
+        images, labels, *_ = batches.read(0, number)
         there = labels != NO_IMAGE
         logits, labels = model(torch.from_numpy(images[there])), torch.from_numpy(labels[there])
         loss += F.cross_entropy(logits, labels, reduction="sum").item()

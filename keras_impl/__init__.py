@@ -13,7 +13,7 @@ import numpy as np
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
 from efficientnet_rosetta.common.architectures import changed
-from efficientnet_rosetta.common.backends.protocol import OPSET, Variant
+from efficientnet_rosetta.common.backends.protocol import OPSET, Judge, Variant
 from efficientnet_rosetta.common.backends.registry import model_maker
 from efficientnet_rosetta.common.backends.values import check_endpoints, from_layout, to_layout
 from efficientnet_rosetta.common.errors import UsageError, needs
@@ -175,7 +175,13 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     loop.fit(training, weights, run, progress)
 
 
-def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
+def evaluate(
+    model: keras.Model,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
     """Scores of the model on all images that can be read.
 
     Raises:
@@ -183,7 +189,7 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
     """
     from . import loop
 
-    return loop.evaluate(model, batches, run, workers)
+    return loop.evaluate(model, batches, run, workers, judge)
 
 
 def variants() -> dict[str, Variant]:

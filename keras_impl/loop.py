@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops
 
+from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.backends.values import to_layout
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
@@ -73,11 +74,15 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
             synchronize(model)
         if average and run.state:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
-    done = run.state.epochs if run.state else 0
     for phase in training.phases:
-        if done < phase.epochs.stop:
+        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+        if done < phase.epochs.stop and not training.is_over(done, best):
             _fit_phase(model, training, phase, run, average, progress, strategy)
-            done = phase.epochs.stop
+    if training.minival is not None:
+        with strategy.scope():
+            load_weights(model, run.best_weights())
+            scores = evaluate(model, training.val, run, training.workers)
+        run.end(scores, len(training.val.samples))
 
 
 def _fit_phase(
@@ -93,25 +98,36 @@ def _fit_phase(
     task = functional(model.input, model.output, model.name, ClassificationTask)
     with strategy.scope(), _quiet():
         freeze(model, phase.frozen)
+        set_dropout(model, phase.dropout)
+        task.class_weights = training.class_weights
         task.prepare(phase.optimization, strategy.num_replicas_in_sync)
         done = run.state.epochs if run.state else 0
+        selection = training.selection
         steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
         logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
         with reader.reporting():
             task.fit(
-                reader.dataset(training.train, range(done * steps, phase.epochs.stop * steps)),
+                reader.dataset(
+                    training.batches(done), range(done * steps, phase.epochs.stop * steps)
+                ),
                 epochs=phase.epochs.stop,
                 initial_epoch=done,
                 steps_per_epoch=steps,
-                validation_data=reader.dataset(training.val, range(len(training.val)), again=True),
-                validation_steps=len(training.val),
+                validation_data=reader.dataset(selection, range(len(selection)), again=True),
+                validation_steps=len(selection),
                 callbacks=[_Keeping(model, training, phase, run, average), *logs],
                 verbose=1 if progress else 0,
             )
 
 
-def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -> Scores:
-    """Scores of the model on all images that can be read.
+def evaluate(
+    model: keras.Model,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
+    """Scores of the model on all images that can be read; `judge` is told of every batch.
 
     Raises:
         UsageError: the network has no classifier.
@@ -121,9 +137,11 @@ def evaluate(model: keras.Model, batches: Batches, run: Run, workers: int = 0) -
         raise UsageError("the network has no classifier to score; give it classes")
     task = functional(model.input, model.output, model.name, ClassificationTask)
     task.prepare(None)
+    task.judging = judge is not None
+    told = [_Judging(judge)] if judge else []
     reader = _Reader(model, run, workers)
     with _quiet(), reader.reporting():
-        task.evaluate(reader.dataset(batches, range(len(batches))), verbose=0)
+        task.evaluate(reader.dataset(batches, range(len(batches))), callbacks=told, verbose=0)
     return task.found_scores()
 
 
@@ -141,6 +159,9 @@ class _TracedAverage(MovingAverage):
 
 class ClassificationTask(keras.Model):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
+
+    class_weights: tuple[float, ...] | None = None
+    judging = False  # whether a step of evaluation hands on its logits
 
     def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
         """Get ready to be trained, on so many devices, or to be evaluated only."""
@@ -171,12 +192,19 @@ class ClassificationTask(keras.Model):
             raise RosettaError("no image could be read to validate on")
         return Scores(*(float(score.result()) for score in self.scores))
 
-    def train_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
-        """A step of the optimizer."""
-        images, labels = batch
+    def train_step(self, batch: tuple[KerasTensor, Any]) -> dict[str, KerasTensor]:
+        """A step of the optimizer; what counts as found of a mixed image is the class of `labels`.
+
+        The labels (N,) of mixed images come with those of their partners and with their shares.
+        """
+        images, targets = batch
+        labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
         with tf.GradientTape() as tape:
             logits = self.logits(images, training=True)
-            loss = cross_entropy(logits, labels, self.smoothing)
+            weights = self.class_weights
+            if weights is not None:
+                weights = ops.convert_to_tensor(weights, dtype=logits.dtype)
+            loss = cross_entropy(logits, labels, self.smoothing, mixed, weights)
             # The optimizer adds up the gradients of all devices.
             shared = loss / self.replicas
         trained = self.trainable_variables
@@ -191,7 +219,8 @@ class ClassificationTask(keras.Model):
         kept = ops.maximum(labels, 0)
         each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
         self.update(each, logits, labels)
-        return self.found(self.scores[0].result())
+        found = self.found(self.scores[0].result())
+        return {**found, "logits": logits, "labels": labels} if self.judging else found
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
@@ -216,6 +245,19 @@ class ClassificationTask(keras.Model):
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
 
 
+class _Judging(callbacks.Callback):
+    """Hands on the logits of every batch."""
+
+    def __init__(self, judge: Judge):
+        super().__init__()
+        self.judge = judge
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Tell the number of a batch, the logits of what could be read, and all labels."""
+        logits, labels = (ops.convert_to_numpy(logs[name]) for name in ("logits", "labels"))
+        self.judge(batch, logits[labels >= 0], labels)
+
+
 class _Keeping(callbacks.Callback):
     """What happens between the steps, and after an epoch."""
 
@@ -236,7 +278,7 @@ class _Keeping(callbacks.Callback):
         """Go on from the state of the run, if it ended amid this phase."""
         state, steps = self.run.state, self.plan.steps_per_epoch
         self.done = (state.epochs if state else 0) * steps
-        first = self.phase.epochs.start
+        first = self.phase.began
         if state and state.epochs > first:
             load_slots(self.trained, self.model.optimizer, state.slots, self.done - first * steps)
         _seed(self.trained, self.plan.seed, self.done)
@@ -294,6 +336,8 @@ class _Keeping(callbacks.Callback):
         logs.update({name: value for name, value in vars(row).items() if name != "epoch"})
         use = self.average.dump() if self.average else dump_weights(self.trained)
         self.run.end_epoch(row, self.plan.network, use, self.state)
+        if self.run.state and self.plan.is_over(epoch + 1, self.run.state.best_epoch):
+            self.model.stop_training = True
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -316,6 +360,11 @@ def freeze(model: keras.Model, sections: frozenset[str]) -> None:
         role = role.removesuffix(".drop_path")
         if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
             set_rate(layer, 0.0 if role in sections else network.drop_path_rates[role])
+
+
+def set_dropout(model: keras.Model, rate: float) -> None:
+    """Have so large a share of the features before the classifier dropped in training."""
+    set_rate(model.get_layer("dropout"), rate)
 
 
 def synchronize(model: keras.Model) -> None:
@@ -353,15 +402,18 @@ class _Reader:
             parts = context.num_replicas_in_sync
             mine = parts // context.num_input_pipelines
             shape = (batches.batch // parts, *batches.size, 3)
+            kinds = [self.dtype, tf.int64, *((tf.int64, tf.float32) if batches.mixing else ())]
 
-            def read(number: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+            def read(number: tf.Tensor) -> tuple[np.ndarray, ...]:
                 place, part = divmod(int(number), mine)
                 part += context.input_pipeline_id * mine
-                return self.read(batches, places[place], part, parts)
+                return self.read(batches, places[place], part, parts)[: len(kinds)]
 
-            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                images, labels = tf.numpy_function(read, [number], [self.dtype, tf.int64])
-                return tf.ensure_shape(images, shape), tf.ensure_shape(labels, shape[:1])
+            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, Any]:
+                images, *targets = tf.numpy_function(read, [number], kinds)
+                targets = [tf.ensure_shape(target, shape[:1]) for target in targets]
+                images = tf.ensure_shape(images, shape)
+                return images, tuple(targets) if batches.mixing else targets[0]
 
             numbers = tf.data.Dataset.range(len(places) * mine)
             numbers = numbers.repeat() if again else numbers
@@ -371,8 +423,8 @@ class _Reader:
 
     def read(
         self, batches: Batches, place: int, part: int, parts: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """One part of a batch, (N, H, W, C)."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One part of a batch: images (N, H, W, C), labels, those of partners, and shares."""
         try:
             found = batches.read(*divmod(place, len(batches)), part, parts)
         except RosettaError as error:
@@ -380,7 +432,8 @@ class _Reader:
             raise
         self.run.note(found.skipped)
         images = to_layout(found.images, channels_last=True)
-        return np.ascontiguousarray(images, self.dtype), found.labels
+        images = np.ascontiguousarray(images, self.dtype)
+        return images, found.labels, found.partners, found.shares
 
     @contextmanager
     def reporting(self) -> Iterator[None]:

@@ -130,7 +130,11 @@ class SGD(_Optimizer):
 
 def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | SGD:
     """The optimizer of a model, with L2 regularisation for what it covers."""
-    decayed = [variable.path for name, variable, _ in variables(model) if is_decayed(name)]
+    decayed = [
+        variable.path
+        for name, variable, _ in variables(model)
+        if is_decayed(name) and optimization.decays(name)
+    ]
     rate, momentum = optimization.rate, optimization.momentum
     if optimization.rule == "sgd":
         return SGD(decayed, optimization.weight_decay, rate, momentum)
@@ -173,8 +177,20 @@ def load_slots(
             optimizer.slots(variable)[slot].assign(kept)
 
 
-def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) -> KerasTensor:
-    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
+def cross_entropy(
+    logits: KerasTensor,
+    labels: KerasTensor,
+    smoothing: float,
+    mixed: tuple[KerasTensor, KerasTensor] | None = None,
+    weights: KerasTensor | None = None,
+) -> KerasTensor:
+    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly.
+
+    Images that two were `mixed` into have another class as well, their partners' (N,), and shares
+    (N,) of their own one.  Losses of a class are multiplied by its one of the `weights` (classes,).
+    """
+    if mixed is not None or weights is not None:
+        return _weighed_cross_entropy(logits, labels, smoothing, mixed, weights)
     # step: loss
     classes, dtype = logits.shape[-1], logits.dtype
     given = ops.one_hot(labels, classes, dtype=dtype)
@@ -187,6 +203,29 @@ def cross_entropy(logits: KerasTensor, labels: KerasTensor, smoothing: float) ->
     # Not ops.mean, which turns float64 into float32
     # on JAX and PyTorch.
     return ops.sum(each) / ops.cast(ops.shape(each)[0], dtype)
+
+
+def _weighed_cross_entropy(
+    logits: KerasTensor,
+    labels: KerasTensor,
+    smoothing: float,
+    mixed: tuple[KerasTensor, KerasTensor] | None,
+    weights: KerasTensor | None,
+) -> KerasTensor:
+    """The mean of the cross-entropies of an image's classes, by their shares and weights."""
+    classes, dtype = logits.shape[-1], logits.dtype
+
+    def each(labels: KerasTensor) -> KerasTensor:
+        given = ops.one_hot(labels, classes, dtype=dtype)
+        shares = given * (1 - smoothing) + smoothing / classes
+        found = losses.categorical_crossentropy(shares, logits, from_logits=True)
+        return found if weights is None else found * ops.take(weights, labels)
+
+    found = each(labels)
+    if mixed is not None:
+        partners, kept = mixed[0], ops.cast(mixed[1], dtype)
+        found = kept * found + (1 - kept) * each(partners)
+    return ops.sum(found) / ops.cast(ops.shape(found)[0], dtype)
 
 
 class MovingAverage:

@@ -118,8 +118,8 @@ def test_a_run_is_never_written_over_and_resumed_only_as_it_is(folder, tmp_path)
     before = (out / EPOCHS).read_text()
     again = refused("train", "--backend", "torch", "--data", folder, *SMALL, "--out", out)
     assert again.startswith(f"{out}: holds a run already; resume it, or choose another folder")
-    said = refused("train", "--resume", out, "--epochs", 3)
-    assert said == f"epochs is that of the run in {out}; leave it out"
+    said = refused("train", "--resume", out, "--batch", 2)
+    assert said == f"batch is that of the run in {out}; leave it out"
     assert "continuing after epoch 1" in run("train", "--resume", out)
     assert (out / EPOCHS).read_text() == before
     (folder / "plain" / "0.png").rename(folder / "gone.png")
@@ -224,7 +224,8 @@ def test_what_cannot_be_trained_is_one_line(folder, tmp_path):
     assert refused("train", *data, "--recipe", "adam").startswith("unknown recipe 'adam'; choose")
     assert refused("train", *data, "--preset", "b9").startswith("unknown preset 'b9'; choose from")
     assert refused("train", *data, "--epochs", 0) == "epochs is 0; it must be at least 1"
-    assert refused("train", *data).startswith("the batch is 2048, but there are 10 images")
+    large = refused("train", *data, "--batch", 2048)
+    assert large.startswith("the batch is 2048, but there are 10 images")
     assert refused("train", *data, "--batch", 4, "--freeze", "all").startswith("freeze is all;")
     assert refused("train", *data, "--batch", 4, "--precision", "int8").startswith(
         "unknown precision 'int8'; choose from float32, bfloat16"
@@ -269,8 +270,12 @@ def test_both_frameworks_score_alike(weights, folder):
     common = ["evaluate", "--weights", weights, "--data", data, "--batch", 7]
     found = [json.loads(run(*common, "--json", "--backend", name)) for name in BACKENDS]
     assert (found[0]["images"], found[0]["skipped"]) == (17, 1)
-    for key, value in found[0].items():
-        assert found[1][key] == pytest.approx(value, rel=1e-4), key
+    for key in ("loss", "top1", "top5", "images", "skipped"):
+        assert found[1][key] == pytest.approx(found[0][key], rel=1e-4), key
+    assert found[0]["classes"] == found[1]["classes"]
+    assert found[0]["confusion"] == found[1]["confusion"]
+    assert sum(map(sum, found[0]["confusion"])) == 17
+    assert [score["images"] for score in found[0]["classes"]] == [5, 6, 0, 0, 6]
     printed = run(*common, "--backend", "torch")
     assert re.match(r"17 images: top-1 [\d.]+%, top-5 100.00%, cross-entropy [\d.]+\n", printed)
     assert f"left out: 1 images that cannot be read\n  {broken}: " in printed

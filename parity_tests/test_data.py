@@ -18,6 +18,7 @@ from efficientnet_rosetta.common.images.datasets import (
     read_to_evaluate,
 )
 from efficientnet_rosetta.common.images.decode import decode
+from efficientnet_rosetta.common.images.mixing import Mixing
 from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from efficientnet_rosetta.common.images.tfrecord import Record, crc32c, example, read_records
 from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
@@ -328,8 +329,23 @@ def test_the_parts_of_a_batch_are_the_batch(folder, augmentation):
     for number in (0, len(found) - 1):
         whole = found.read(3, number)
         parts = [found.read(3, number, part, 4) for part in range(4)]
-        assert np.concatenate([part.images for part in parts]).tobytes() == whole.images.tobytes()
-        assert np.concatenate([part.labels for part in parts]).tolist() == whole.labels.tolist()
+        for name in ("images", "labels", "partners", "shares"):
+            together = np.concatenate([getattr(part, name) for part in parts])
+            assert together.tobytes() == getattr(whole, name).tobytes(), name
+
+
+def test_a_batch_says_what_is_mixed(folder):
+    plain, found = batches(folder), batches(folder, mixing=Mixing(0.5))
+    before, after = plain.read(1, 0), found.read(1, 0)
+    assert before.partners.tolist() == before.labels.tolist() == after.labels.tolist()
+    assert (before.shares == 1).all()
+    assert before.shares.dtype == after.shares.dtype == np.float32
+    assert ((after.shares >= 0.5) & (after.shares < 1)).all()
+    assert after.images.dtype == np.float32
+    assert (after.images != before.images).any((1, 2, 3)).all()
+    assert after.images.tobytes() != found.read(2, 0).images.tobytes()
+    with pytest.raises(RosettaError, match="images are mixed in training only"):
+        batches(folder, None, mixing=Mixing(0.5))
 
 
 def test_a_batch_that_cannot_be_filled_and_a_label_of_no_class_are_one_line(folder):
@@ -442,7 +458,7 @@ def test_a_shard_gives_what_tensorflow_wrote(tmp_path):
         features = example(file.read(found[0].length), "x")
     assert features["image/class/text"] == [b"tabby"]
     assert features["image/object/bbox/xmin"] == [0.25, 0.5]
-    images, labels, _ = Batches(found, SIZE, 3).read(0, 0)
+    images, labels, *_ = Batches(found, SIZE, 3).read(0, 0)
     assert (images.shape, labels.tolist()) == ((3, 3, *SIZE), [0, 999, 2])
 
 

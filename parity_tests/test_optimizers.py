@@ -1,5 +1,8 @@
 """Claim 5: ten steps of each optimizer end in the same place, and their rules are the paper's."""
 
+from importlib import import_module
+
+import keras
 import numpy as np
 import pytest
 import torch
@@ -24,6 +27,37 @@ def test_the_claim_holds():
 @pytest.mark.parametrize("mistake", mistakes(claims.optimizers), ids=lambda m: m.name)
 def test_a_mistake_is_caught(mistake):
     caught(mistake)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_losses_are_weighed_by_shares_and_by_classes(framework):
+    """Each class's cross-entropy, with its smoothing, by its share and weight: by hand, float64."""
+    module = import_module(f"efficientnet_rosetta.{framework}_impl.optimizer")
+    tensor = torch.tensor if framework == "torch" else keras.ops.convert_to_tensor
+    random = np.random.default_rng(0)
+    logits, shares = random.normal(size=(6, 5)), np.float32([1, 0.9, 0.8, 0.7, 0.6, 0.5])
+    labels, partners = random.integers(5, size=(2, 6))
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    smoothing, rows = 0.1, np.arange(6)
+    own, other = (
+        -(1 - smoothing) * logs[rows, classes] - smoothing * logs.mean(1)
+        for classes in (labels, partners)
+    )
+
+    def loss(*mixed, weights=None):
+        given = tuple(map(tensor, mixed)) or None
+        weights = None if weights is None else tensor(weights)
+        found = module.cross_entropy(tensor(logits), tensor(labels), smoothing, given, weights)
+        return float(found)
+
+    weights, kept = random.uniform(0.5, 2, 5), shares.astype(float)
+    assert loss() == pytest.approx(own.mean(), rel=1e-12)
+    assert loss(weights=weights) == pytest.approx((weights[labels] * own).mean(), rel=1e-12)
+    own, other = (weights[labels] * own, weights[partners] * other)
+    expected = np.mean(kept * own + (1 - kept) * other)
+    assert loss(partners, shares, weights=weights) == pytest.approx(expected, rel=1e-12)
+    ones = np.ones(6, np.float32)
+    assert loss(partners, ones) == pytest.approx(loss(), rel=1e-12)
 
 
 def test_the_official_schedule_falls_where_the_warm_up_ends():

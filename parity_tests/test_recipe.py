@@ -10,7 +10,7 @@ from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
 from efficientnet_rosetta.common.training.schedules import Cosine, Exponential
 
-UNSOURCED = {"name", "summary", "sources", "architecture"}
+UNSOURCED = {"name", "summary", "sources", "architecture", "version"}
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -18,6 +18,7 @@ from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.checkpoints.named import CLASSES, indexed_names
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import FileError, RosettaError
+from efficientnet_rosetta.common.training.recipes import get_recipe
 from efficientnet_rosetta.common.training.rows import Epoch, Step
 from efficientnet_rosetta.common.training.run import (
     EPOCHS,
@@ -130,6 +131,15 @@ def test_damaged_settings(damage, folder, fitted):
 def test_settings_that_lead_nowhere(name, folder, fitted):
     changed_settings(**{name: "x" * 5000, "width": None, "depth": None})(folder / SETTINGS)
     refused(folder, fitted, "x" * 5000)
+
+
+def test_another_version_of_the_recipe_is_refused(folder, fitted):
+    version = get_recipe("official").version
+    assert json.loads((folder / SETTINGS).read_text())["recipe_version"] == version
+    changed_settings(recipe_version=version + 1)(folder / SETTINGS)
+    said = refused(folder, fitted, folder / SETTINGS)
+    assert f"began with version {version + 1} of recipe official" in said
+    assert said.endswith("continue it with the release of this program that it began with")
 
 
 TABLE_DAMAGE = {

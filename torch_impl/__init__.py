@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from efficientnet_rosetta.common.architectures import changed
-from efficientnet_rosetta.common.backends.protocol import OPSET, Variant
+from efficientnet_rosetta.common.backends.protocol import OPSET, Judge, Variant
 from efficientnet_rosetta.common.backends.registry import model_maker
 from efficientnet_rosetta.common.backends.values import check_endpoints
 from efficientnet_rosetta.common.errors import UsageError, needs
@@ -129,7 +129,13 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     loop.fit(training, weights, run, progress)
 
 
-def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
     """Scores of the model on all images that can be read.
 
     Raises:
@@ -137,7 +143,7 @@ def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> 
     """
     from . import loop
 
-    return loop.evaluate(model, batches, run, workers)
+    return loop.evaluate(model, batches, run, workers, judge)
 
 
 def variants() -> dict[str, Variant]:

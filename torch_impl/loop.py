@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
+from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.network import Network
@@ -64,7 +65,8 @@ PRECISIONS: dict[str, Precision] = {
     "bfloat16": "bf16-mixed",
     "float64": "32-true",
 }
-Batch = tuple[Tensor, Tensor, dict[str, str]]  # images, labels, and what could not be read
+# Images, labels, what could not be read, and the other classes of images and the shares of labels.
+Batch = tuple[Tensor, Tensor, dict[str, str], Tensor, Tensor]
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -96,18 +98,31 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
         if average:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
     for phase in training.phases:
-        if trainer.current_epoch < phase.epochs.stop:
+        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+        if done < phase.epochs.stop and not training.is_over(done, best):
             trainer.fit(ClassificationTask(model, training, phase, run, average))
+    if training.minival is not None:
+        load_weights(model, run.best_weights())
+        evaluation = _Evaluation(model, run)
+        share = trainer.global_rank, parts
+        trainer.validate(evaluation, _loader(training.val, training.workers, *share), verbose=False)
+        run.end(evaluation.scores, len(training.val.samples))
 
 
-def evaluate(model: nn.Module, batches: Batches, run: Run, workers: int = 0) -> Scores:
-    """Scores of the model on all images that can be read.
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    run: Run,
+    workers: int = 0,
+    judge: Judge | None = None,
+) -> Scores:
+    """Scores of the model on all images that can be read; `judge` is told of every batch.
 
     Raises:
         UsageError: the network has no classifier.
         RosettaError: none can.
     """
-    evaluation = _Evaluation(model, run)
+    evaluation = _Evaluation(model, run, judge)
     with _quiet(), _interruptible():
         trainer = Trainer(
             logger=False,
@@ -125,17 +140,21 @@ class _Evaluation(LightningModule):
 
     scores: Scores
 
-    def __init__(self, model: nn.Module, run: Run):
+    def __init__(self, model: nn.Module, run: Run, judge: Judge | None = None):
         super().__init__()
         self.model, self.run, self.network = model, run, network_of(model)
+        self.judge = judge
         self.val_metrics = _Metrics(self.network)
 
     def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
-        images, labels, _ = self.readable(batch)
-        images, labels = images[labels >= 0], labels[labels >= 0]
-        if len(labels):
-            logits = self.logits(images)
+        images, labels, *_ = self.readable(batch)
+        read = labels >= 0
+        if read.any():
+            logits = self.logits(images[read])
+            if self.judge:
+                self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
+            labels = labels[read]
             self.val_metrics.count(cross_entropy(logits, labels, 0.0), logits, labels)
 
     def on_validation_epoch_end(self) -> None:
@@ -158,6 +177,8 @@ class _Evaluation(LightningModule):
 class ClassificationTask(_Evaluation):
     """What Lightning trains: a model in a phase of its training, and what it is scored by."""
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         model: nn.Module,
@@ -169,12 +190,18 @@ class ClassificationTask(_Evaluation):
         super().__init__(model, run)
         self.plan, self.phase, self.average = training, phase, average
         freeze(model, phase.frozen)
+        set_dropout(model, phase.dropout)
+        weights = training.class_weights
+        dtype = next(model.parameters()).dtype
+        table = None if weights is None else torch.tensor(weights, dtype=dtype)
+        self.register_buffer("class_weights", table)
         self.optimizer = make_optimizer(model, phase.optimization)
         self.train_metrics = _Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
         self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
-        if run.state and run.state.epochs > phase.epochs.start:
-            first = phase.epochs.start * training.steps_per_epoch
+        self.batches = training.batches(phase.epochs.start)
+        if run.state and run.state.epochs > phase.began:
+            first = phase.began * training.steps_per_epoch
             load_slots(model, self.optimizer, run.state.slots, self.done - first)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -183,11 +210,11 @@ class ClassificationTask(_Evaluation):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches to train on, other ones in every epoch."""
-        return _loader(self.plan.train, self.plan.workers, *self.share)
+        return _loader(self.batches, self.plan.workers, *self.share)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
-        return _loader(self.plan.val, self.plan.workers, *self.share)
+        return _loader(self.plan.selection, self.plan.workers, *self.share)
 
     @property
     def share(self) -> tuple[int, int]:
@@ -208,10 +235,12 @@ class ClassificationTask(_Evaluation):
         torch.manual_seed(step_seed(self.plan.seed, self.done, self.trainer.global_rank))
 
     def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:
-        """The loss of a batch."""
-        images, labels, _ = self.readable(batch)
+        """The loss of a batch; what counts as found of a mixed image is the class of `labels`."""
+        images, labels, _, *both = self.readable(batch)
+        mixed = (both[0], both[1]) if self.batches.mixing else None
         logits = self.logits(images)
-        loss = cross_entropy(logits, labels, self.phase.optimization.label_smoothing)
+        smoothing, weights = self.phase.optimization.label_smoothing, self.class_weights
+        loss = cross_entropy(logits, labels, smoothing, mixed, weights)
         self.loss = loss.detach()
         self.accuracies = self.train_metrics.count(loss, logits, labels)
         return loss
@@ -221,7 +250,7 @@ class ClassificationTask(_Evaluation):
         if self.average:
             self.average.update()
         loss = self.trainer.strategy.reduce(self.loss, reduce_op="mean").item()
-        first = self.phase.epochs.start * self.plan.steps_per_epoch
+        first = self.phase.began * self.plan.steps_per_epoch
         rate = self.phase.optimization.rate(self.done - first)
         self.run.step(Step(self.done, self.current_epoch, rate, loss))
         self.done += 1
@@ -270,6 +299,8 @@ class ClassificationTask(_Evaluation):
         self.log_dict(logged, rank_zero_only=True)
         use = self.average.dump() if self.average else dump_weights(self.model)
         self.run.end_epoch(row, self.network, use, self.state)
+        if self.run.state and self.plan.is_over(self.current_epoch + 1, self.run.state.best_epoch):
+            self.trainer.should_stop = True
 
     def state(self, best: float) -> State:
         """What it takes to go on from here."""
@@ -286,6 +317,12 @@ def freeze(model: nn.Module, sections: frozenset[str]) -> None:
     """Train all sections but these, which `ClassificationTask` has run as in inference."""
     for section in network_of(model).sections:
         model.get_submodule(section.role).requires_grad_(section.role not in sections)
+
+
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Have so large a share of the features before the classifier dropped in training."""
+    dropout: Any = model.dropout
+    dropout.p = rate
 
 
 class SynchronizedBatchNorm(BatchNorm):
@@ -346,10 +383,13 @@ class _Read(Dataset[Any]):
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | RosettaError:
         try:
-            images, labels, skipped = self.batches.read(*place, self.part, self.parts)
+            found = self.batches.read(*place, self.part, self.parts)
         except RosettaError as error:
             return error  # what is raised in a worker arrives as its whole traceback
-        return torch.from_numpy(images), torch.from_numpy(labels), skipped
+        images, labels, partners, shares = map(
+            torch.from_numpy, (found.images, found.labels, found.partners, found.shares)
+        )
+        return images, labels, found.skipped, partners, shares
 
 
 class _Places(Sampler[tuple[int, int]]):

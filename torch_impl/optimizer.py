@@ -114,9 +114,10 @@ class SGD(_Optimizer):
 
 def make_optimizer(model: nn.Module, optimization: Optimization) -> RMSProp | SGD:
     """The optimizer of a model, with L2 regularisation for what it covers."""
+    covered = {name: is_decayed(name) and optimization.decays(name) for name in trained(model)}
     groups = [
         {
-            "params": [p for name, p in trained(model).items() if is_decayed(name) is decayed],
+            "params": [p for name, p in trained(model).items() if covered[name] is decayed],
             "weight_decay": optimization.weight_decay if decayed else 0.0,
         }
         for decayed in (True, False)
@@ -155,14 +156,45 @@ def load_slots(
         }
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly."""
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float,
+    mixed: tuple[Tensor, Tensor] | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy of logits (N, classes) and labels (N,), which share `smoothing` evenly.
+
+    Images that two were `mixed` into have another class as well, their partners' (N,), and shares
+    (N,) of their own one.  Losses of a class are multiplied by its one of the `weights` (classes,).
+    """
+    if mixed is not None or weights is not None:
+        return _weighed_cross_entropy(logits, labels, smoothing, mixed, weights)
     # step: loss
     return F.cross_entropy(
         logits,
         labels,
         label_smoothing=smoothing,
     )
+
+
+def _weighed_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float,
+    mixed: tuple[Tensor, Tensor] | None,
+    weights: Tensor | None,
+) -> Tensor:
+    """The mean of the cross-entropies of an image's classes, by their shares and weights."""
+
+    def each(classes: Tensor) -> Tensor:
+        found = F.cross_entropy(logits, classes, label_smoothing=smoothing, reduction="none")
+        return found if weights is None else found * weights[classes]
+
+    if mixed is None:
+        return each(labels).mean()
+    partners, kept = mixed[0], mixed[1].to(logits.dtype)
+    return (kept * each(labels) + (1 - kept) * each(partners)).mean()
 
 
 class MovingAverage:

@@ -8,7 +8,7 @@ framework keeps inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar
 
@@ -88,6 +88,9 @@ class Exporter(Backend, Protocol):
         """
 
 
+Judge = Callable[[int, np.ndarray, np.ndarray], None]
+
+
 class Trainer(Backend, Protocol):
     """A backend with a training loop."""
 
@@ -98,8 +101,20 @@ class Trainer(Backend, Protocol):
         `KeyboardInterrupt` if the run is to stop.
         """
 
-    def evaluate(self, model: Any, batches: Batches, run: Run, workers: int = 0) -> Scores:
-        """Scores of the model on all images that can be read; `RosettaError` if none can."""
+    def evaluate(
+        self,
+        model: Any,
+        batches: Batches,
+        run: Run,
+        workers: int = 0,
+        judge: Judge | None = None,
+    ) -> Scores:
+        """Scores of the model on all images that can be read; `RosettaError` if none can.
+
+        `judge` is told of every batch of which anything can be read, in their order: its number,
+        the logits (read, classes) of that, and its labels (N,), which are negative where a place
+        has no image.
+        """
 
 
 @dataclass(frozen=True)

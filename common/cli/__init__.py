@@ -4,6 +4,7 @@ from . import (  # noqa: F401 - each registers its commands
     checkpoints,
     compare,
     describe,
+    evaluate,
     identify,
     parity,
     predict,

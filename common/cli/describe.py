@@ -61,12 +61,12 @@ def recipe(
         str | None, typer.Argument(help="The recipe to print. Without it, all are listed.")
     ] = None,
 ) -> None:
-    """Print a training recipe: every number, and the source it comes from."""
+    """Print a training recipe: every number, the source it comes from, and what can be set."""
     from ..training.recipes import RECIPES, get_recipe
 
     if name is None:
         for known in RECIPES.values():
-            say(f"{known.name:<10}{known.summary}")
+            say(f"{known.name:<12}{known.summary}")
         return
     found = get_recipe(name)
     grid = Table(title=found.summary, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -75,6 +75,9 @@ def recipe(
     for row in tables.recipe_rows(found):
         grid.add_row(*row)
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
+    say("rosetta train --set NAME=VALUE takes:")
+    for number, allowed in tables.number_rows(found):
+        say(f"  {number:<40}{allowed}")
 
 
 @app.command()

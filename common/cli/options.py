@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Exit statuses: 0 is proved, and 2 input that cannot be used.
 DIFFERS = 1
 NOT_RUN = 3  # the weights are proved, the outputs were not run
+SKIPPED_SHOWN = 5  # images that could not be read
 PATIENCE = 2.0  # seconds, after which a command says what it is doing
 
 PresetArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(PRESETS)}.")]
@@ -165,3 +167,10 @@ class Steps:
 def pixels(size: tuple[int, int]) -> str:
     """`224x224`"""
     return f"{size[0]}x{size[1]}"
+
+
+def skipped_lines(skipped: Mapping[str, str]) -> Iterator[str]:
+    """How many images were left out, and why the first of them were."""
+    if skipped:
+        yield f"left out: {len(skipped):,} images that cannot be read"
+        yield from (f"  {reason}" for reason in list(skipped.values())[:SKIPPED_SHOWN])

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from ..checkpoints.layouts import Layout
     from ..training.recipes import Recipe
 
-RECIPE_UNITS = {"every": " epochs", "batch": " images", "warmup_steps": " steps"}
+RECIPE_UNITS = {
+    "every": " epochs",
+    "batch": " images",
+    "warmup_steps": " steps",
+    "minival": " of the training images",
+}
 
 
 @dataclass(frozen=True)
@@ -79,16 +84,42 @@ def layout_rows(layouts: Iterable[Layout]) -> Iterator[tuple[str, ...]]:
 def recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Item, value and source of every number of a recipe, and of what the network itself has."""
     for item, source in recipe.sources.items():
+        if item == "stages":
+            for number in range(len(recipe.stages)):
+                yield f"stage {number + 1}", "\n".join(_stage_words(recipe, number)), source
+            continue
         value = in_words(getattr(recipe, item)) + RECIPE_UNITS.get(item, "")
         yield item.replace("_", " "), value, source
-    yield from _network_rows(recipe.architecture)
+    yield from _network_rows(recipe)
 
 
-def _network_rows(architecture: str) -> Iterator[tuple[str, str, str]]:
+def _stage_words(recipe: Recipe, number: int) -> Iterator[str]:
+    """How long a stage of a recipe is, its images, and what else is its own; a line each."""
+    stage = recipe.stages[number]
+    epochs = sum(recipe.stage_of(epoch) == number for epoch in range(recipe.epochs))
+    yield f"{epochs} epochs at {stage.image_size} pixels"
+    if stage.augmentation.policy is not None:
+        yield stage.augmentation.policy.name
+    if stage.mixing is not None:
+        yield from (line for line in in_words(stage.mixing).splitlines() if not line.endswith(" 0"))
+    if stage.dropout is not None:
+        yield f"dropout {stage.dropout:.3g}"
+
+
+def number_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """All that can be set of a recipe: name and value as an option has them, and what it may be."""
+    from ..training.numbers import numbers
+
+    for number in numbers(recipe).values():
+        yield f"{number.name}={number.as_text}", number.allowed
+
+
+def _network_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """What training needs beside a recipe: numbers that are the network's own, by default."""
     from ..training.recipes import NETWORK_SOURCES
 
-    networks = [resolve(preset) for preset in ARCHITECTURES[architecture].presets]
+    presets = (recipe.preset,) if recipe.preset else ARCHITECTURES[recipe.architecture].presets
+    networks = [resolve(preset) for preset in presets]
     dropout = sorted({network.dropout for network in networks})
     functions = {
         operation.function
@@ -102,7 +133,14 @@ def _network_rows(architecture: str) -> Iterator[tuple[str, str, str]]:
         "stochastic depth": f"survival {1 - DROP_PATH_RATE:g} of the last block",
         "dropout": " to ".join(f"{rate:g}" for rate in dict.fromkeys((dropout[0], dropout[-1]))),
     }
-    for item, source in NETWORK_SOURCES[architecture].items():
+    given = set()
+    if recipe.batch_norm is not None:
+        given.add("batch norm")
+    if any(stage.dropout is not None for stage in recipe.stages):
+        given.add("dropout")
+    for item, source in NETWORK_SOURCES[recipe.architecture].items():
+        if item in given:
+            continue
         yield item, values[item], f"the network's; {source}"
 
 
@@ -122,8 +160,10 @@ def in_words(value: object) -> str:
 def _short(value: object) -> str:
     if isinstance(value, tuple):
         return " to ".join(f"{part:.3g}" for part in value)
-    if value is True:
-        return ""
+    if isinstance(value, bool):
+        return "" if value else "no"
+    if name := getattr(value, "name", None):  # of a policy
+        return str(name)
     if value is None:
         return "none"
     if isinstance(value, int):

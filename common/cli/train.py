@@ -1,13 +1,12 @@
-"""The commands that train networks and measure them: train and evaluate."""
+"""The command that trains networks: train."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 import efficientnet_rosetta as rosetta
 
@@ -16,24 +15,21 @@ from .command import app, say
 from .options import (
     REFERENCES,
     BackendOption,
-    DataOption,
     FamilyOption,
     FromOption,
     GivenDialect,
-    JsonFlag,
     SizeOption,
-    WeightsOption,
     WorkersOption,
     pixels,
+    skipped_lines,
 )
+from .progress import HEADINGS, TrainingBar
 
 if TYPE_CHECKING:
     from ..training.plan import Training
-    from ..training.run import Epoch
 
 INTERRUPTED = 130  # exit status, as shells have it
-BATCH = 32  # images at a time, in evaluation
-SHOWN = 5  # images that could not be read
+ARITHMETIC = "float32, bfloat16, float16 or float64"
 
 
 @app.command()
@@ -85,13 +81,63 @@ def train(
     ] = None,
     image_size: SizeOption = None,
     batch: Annotated[
-        int | None, typer.Option(help="Images in a step, on all devices together.")
+        int | None,
+        typer.Option(
+            help="Images in a step, on all devices together. Default: the recipe's, or fewer where "
+            "the data or the memory are too small for it."
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Number of epochs. Default: the recipe's.")
+        int | None,
+        typer.Option(
+            help="Number of epochs. Default: the recipe's. With --resume, more of them than before."
+        ),
+    ] = None,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another number than the recipe's; `rosetta recipe NAME` lists them. The option "
+            "can be repeated.",
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate, whatever the batch. Default: the recipe's, scaled to the batch."
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="EPOCHS",
+            help="Stop after so many epochs without a better top-1. Default: the recipe's.",
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PARTS",
+            help="Take each step in so many parts, which need as much less memory. Default: 1.",
+        ),
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="balanced",
+            help="Let the loss of every class count alike. Default: every image.",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="balanced",
+            help="Draw from every class alike often. Default: every image once an epoch.",
+        ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Arithmetic: float32 or bfloat16. Default: float32.")
+        str | None, typer.Option(help=f"Arithmetic: {ARITHMETIC}. Default: float32.")
     ] = None,
     seed: Annotated[
         int | None,
@@ -108,6 +154,16 @@ def train(
     devices: Annotated[
         int, typer.Option(help="Number of GPUs to use; with PyTorch, of processes.")
     ] = 1,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the steps first (PyTorch).")
+    ] = False,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Report the epochs to tensorboard, wandb (Weights & Biases), mlflow, csv or none. "
+            "The option can be repeated. Default: tensorboard."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the run. Default: a name below runs/."),
@@ -122,134 +178,73 @@ def train(
     Writes best.safetensors and last.safetensors (the moving average of the weights where the
     recipe has one), class_indices.json, epochs.csv, steps.csv and TensorBoard's logs.
     """
+    from ..training.options import assigned
+    from ..training.processes import process
     from ..training.start import Watcher
 
     place: list[Path] = []
+    bar = TrainingBar()
 
     def started(training: Training, name: str, folder: Path, done: int) -> None:
         place.append(folder)
-        _print_start(training, name, folder, done)
+        for line in _start_lines(training, name, folder, done):
+            say(line)
+        bar.start(training, done)
 
-    watcher = Watcher(started, _print_epoch, progress=Console(stderr=True).is_terminal)
+    watcher = Watcher(started, bar.epoch, bar.step, say) if process()[0] == 0 else Watcher()
     try:
-        done = rosetta.train(
-            data,
-            backend=backend,
-            preset=preset,
-            width=width,
-            depth=depth,
-            middle_blocks=middle_blocks,
-            dialect=dialect,
-            recipe=recipe,
-            weights=weights,
-            freeze=freeze,
-            classes=classes,
-            image_size=image_size,
-            batch=batch,
-            epochs=epochs,
-            precision=precision,
-            seed=seed,
-            held_out=held_out,
-            family=family,
-            workers=workers,
-            devices=devices,
-            out=out,
-            resume=resume,
-            watcher=watcher,
-        )
+        with bar:
+            done = rosetta.train(
+                data,
+                backend=backend,
+                preset=preset,
+                width=width,
+                depth=depth,
+                middle_blocks=middle_blocks,
+                dialect=dialect,
+                recipe=recipe,
+                weights=weights,
+                freeze=freeze,
+                classes=classes,
+                image_size=image_size,
+                batch=batch,
+                epochs=epochs,
+                precision=precision,
+                seed=seed,
+                held_out=held_out,
+                family=family,
+                set=assigned(numbers or ()),
+                lr=lr,
+                patience=patience,
+                accumulate=accumulate,
+                class_weights=class_weights,
+                sampler=sampler,
+                workers=workers,
+                devices=devices,
+                compile=compile,
+                loggers=logger,
+                out=out,
+                resume=resume,
+                watcher=watcher,
+            )
     except KeyboardInterrupt:
         where = f"; continue with: rosetta train --resume {place[0]}" if place else ""
         say(f"stopped{where}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    from ..training.processes import process
-
     if process()[0] == 0:
-        for line in _skipped_lines(done.skipped):
+        for line in skipped_lines(done.skipped):
             say(line)
         say(f"best: {done.best_top1:.2%} top-1, {done.weights}")
 
 
-def _print_start(training: Training, backend: str, folder: Path, done: int) -> None:
+def _start_lines(training: Training, backend: str, folder: Path, done: int) -> Iterator[str]:
     network, recipe = training.network, training.recipe
-    say(
+    yield (
         f"{folder}: {network.title} with {network.num_classes} classes at "
         f"{pixels(network.resolution)} pixels in {backend}, recipe {recipe.name}, "
         f"{len(training.train.samples):,} images to train on and {len(training.val.samples):,} to "
         f"validate on, {training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
     )
     if done:
-        say(f"continuing after epoch {done}")
-    say(
-        f"{'epoch':>6}{'loss':>9}{'top-1':>8}{'top-5':>8}{'val loss':>10}{'top-1':>8}{'top-5':>8}"
-        f"{'rate':>10}{'images/s':>10}"
-    )
-
-
-def _print_epoch(row: Epoch) -> None:
-    from ..training.processes import process
-
-    if process()[0]:
-        return
-    say(
-        f"{row.epoch:>6}{row.loss:>9.4f}{row.top1:>8.2%}{row.top5:>8.2%}{row.val_loss:>10.4f}"
-        f"{row.val_top1:>8.2%}{row.val_top5:>8.2%}{row.learning_rate:>10.2e}"
-        f"{row.images_per_second:>10.1f}"
-    )
-
-
-def _skipped_lines(skipped: Mapping[str, str]) -> Iterator[str]:
-    if skipped:
-        yield f"left out: {len(skipped):,} images that cannot be read"
-        yield from (f"  {reason}" for reason in list(skipped.values())[:SHOWN])
-
-
-@app.command()
-def evaluate(
-    weights: WeightsOption,
-    data: DataOption,
-    backend: BackendOption = None,
-    dialect: GivenDialect = None,
-    image_size: SizeOption = None,
-    batch: Annotated[int, typer.Option(help="Images at a time.")] = BATCH,
-    held_out: Annotated[
-        float,
-        typer.Option(
-            help="Use only the share of DIR that a training run with this --held-out did not "
-            "train on. Default: all images."
-        ),
-    ] = 0.0,
-    seed: Annotated[
-        int, typer.Option(help="The --seed of the training run whose held-out images to use.")
-    ] = 0,
-    family: FamilyOption = None,
-    workers: WorkersOption = 2,
-    from_folder: FromOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Measure the accuracy of weights on a folder of images.
-
-    Where the folder has train and val, the images of val are used.
-    """
-    found = rosetta.evaluate(
-        weights,
-        data,
-        backend=backend,
-        dialect=dialect,
-        image_size=image_size,
-        batch=batch,
-        held_out=held_out,
-        seed=seed,
-        family=family,
-        workers=workers,
-    )
-    if as_json:
-        from .._util import json_text
-
-        typer.echo(json_text.as_json({**found.to_dict(), "skipped": len(found.skipped)}), nl=False)
-        return
-    say(
-        f"{found.images:,} images: top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, "
-        f"cross-entropy {found.loss:.4f}"
-    )
-    for line in _skipped_lines(found.skipped):
-        say(line)
+        yield f"continuing after epoch {done}"
+    yield HEADINGS

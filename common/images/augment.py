@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ..network import Size
+from .erasing import Erasing
 from .fitting import Box
+from .policies import Policy
 from .resize import levels
 
 CROP_ATTEMPTS = 10  # preprocessing.py of the released code
@@ -36,7 +38,8 @@ class Augmentation:
     `crop_area` is a share of the image, `crop_aspect` width over height; `rotation` is in degrees
     and `hue` a share of the colour circle, both either way; `saturation` is a range of factors and
     `brightness` how far its factor may be from 1; `pca_noise` is the standard deviation of the
-    coefficients of ImageNet's principal colours (AlexNet, section 4.1).
+    coefficients of ImageNet's principal colours (AlexNet, section 4.1); `policy` chooses
+    operations, and `erasing` a part that shows nothing.
     """
 
     crop_area: tuple[float, float] | None = None
@@ -47,6 +50,8 @@ class Augmentation:
     saturation: tuple[float, float] | None = None
     brightness: float | None = None
     pca_noise: float | None = None
+    policy: Policy | None = None
+    erasing: Erasing | None = None
 
 
 INCEPTION_CROP = Augmentation(crop_area=(0.08, 1.0), flip=True)

@@ -17,15 +17,18 @@ import numpy as np
 from ..errors import FileError, RosettaError, UnreadableImageError
 from ..network import Size
 from .augment import Augmentation
+from .balance import Balance
 from .datasets import Sample
 from .decode import decode
 from .family import Family
+from .mixing import Mixing, blended, drawn
 from .tfrecord import Record
 from .transforms import evaluation_image, training_image
 from .usual import OFFICIAL
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
 NO_IMAGE = -1  # label of a place of an evaluation batch that holds none
+MIXED = 1  # tells the seed of what is mixed in a batch from that of a place
 EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs at once
 
 
@@ -35,12 +38,16 @@ EPOCHS_KEPT = 4  # orders in memory: readers that work ahead are in two epochs a
 class Batch(NamedTuple):
     """Images (N, 3, H, W) of float32, labels (N,), and what could not be read: names and reasons.
 
-    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.
+    A label of `NO_IMAGE` marks a place without an image, whose pixels are zeros.  An image that two
+    were mixed into is of class `labels` by its share (N,) of float32, and of class `partners` (N,)
+    by the rest of it; where nothing is mixed, the partner is the label and the share is 1.
     """
 
     images: np.ndarray
     labels: np.ndarray
     skipped: dict[str, str]
+    partners: np.ndarray
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Batches:
     """Batches of samples in the random order of an epoch, or in their own for evaluation.
 
     All of them are of the same size.  Training leaves out the last images of an epoch that do not
-    fill a batch; evaluation fills the last one up with `NO_IMAGE`.
+    fill a batch; evaluation fills the last one up with `NO_IMAGE`.  `mixing` is for training only.
     """
 
     samples: Sequence[Sample | Record]
@@ -58,6 +65,8 @@ class Batches:
     seed: int = 0
     family: Family = OFFICIAL
     classes: int | None = None  # labels at or above are refused
+    mixing: Mixing | None = None
+    balance: Balance | None = None  # has all classes come equally often in training
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -69,6 +78,8 @@ class Batches:
                 f"the batch is {self.batch}, but there are {len(self.samples)} images to train on; "
                 "choose a smaller batch"
             )
+        if self.augmentation is None and self.mixing is not None:
+            raise RosettaError("images are mixed in training only; give an augmentation too")
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -80,24 +91,40 @@ class Batches:
         """Which sample comes at which place of an epoch: indices, to be read only."""
         if self.augmentation is None:
             return np.arange(len(self.samples))
+        if self.balance is not None:
+            return _balanced_order(self.seed, epoch, self.balance)
         return _order(self.seed, epoch, len(self.samples))
 
     def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
         """A batch, or one of equal parts of it for one of several processes: a pure function.
 
+        Where images are mixed, a part has pairs of them, and not one stretch of the batch.
         What cannot be read is replaced by the next image that can be in training, and by
         `NO_IMAGE` in evaluation.
 
         Raises:
             RosettaError: in training, no image can be read; or a label is none of the classes.
         """
+        first = number * self.batch
+        if self.mixing is None:
+            share = self.batch // parts
+            start = first + part * share
+            return self._read_places(epoch, range(start, start + share))
+        random = np.random.default_rng([self.seed, epoch, number, MIXED])
+        pairs = drawn(self.mixing, self.batch, self.size, random)
+        wanted = pairs.part(part, parts)
+        places = np.union1d(wanted, pairs.partners[wanted])
+        images, labels, skipped, *_ = self._read_places(epoch, (first + places).tolist())
+        images, labels, partners, shares = blended(images, labels, places, pairs, wanted)
+        return Batch(images, labels, skipped, partners, shares)
+
+    def _read_places(self, epoch: int, places: Sequence[int]) -> Batch:
+        """What is at some places of an epoch, unmixed."""
         skipped: dict[str, str] = {}
-        share = self.batch // parts
-        first = number * self.batch + part * share
-        places = range(first, first + share)
         found = [self._at(epoch, place, skipped) for place in places]
-        images, labels = zip(*found, strict=True)
-        return Batch(np.stack(images), np.array(labels, np.int64), skipped)
+        images, numbers = zip(*found, strict=True)
+        labels = np.array(numbers, np.int64)
+        return Batch(np.stack(images), labels, skipped, labels, np.ones(len(labels), np.float32))
 
     def _at(self, epoch: int, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
         if self.augmentation is None:
@@ -143,4 +170,11 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Beside the batches, and not in them, so that it is not sent to processes that read them."""
     order = np.random.default_rng([seed, epoch]).permutation(count)
     order.setflags(write=False)  # whoever asks next is given the same array
+    return order
+
+
+@lru_cache(maxsize=EPOCHS_KEPT)
+def _balanced_order(seed: int, epoch: int, balance: Balance) -> np.ndarray:
+    order = balance.order(seed, epoch)
+    order.setflags(write=False)
     return order

@@ -189,6 +189,15 @@ def read_to_evaluate(
     return tuple(Sample(s.path, numbers[s.label]) for s in found.val or found.train)
 
 
+def folder_classes(root: str | Path) -> tuple[str, ...] | None:
+    """The names of the classes of a folder of images, in alphabetical order; None of shards."""
+    root = Path(root)
+    if _holds_shards(root):
+        return None
+    split = all((root / part).is_dir() for part in SPLITS)
+    return _classes(root / "train" if split else root)
+
+
 def _holds_shards(root: Path) -> bool:
     return is_folder(root) and any(
         is_file(path) for pattern in SHARDS.values() for path in root.glob(pattern)

@@ -7,9 +7,11 @@ import numpy as np
 from ..errors import RosettaError
 from ..network import Size
 from .augment import Augmentation, coloured, random_box, rotated
+from .erasing import erased
 from .family import Family
 from .fitting import whole_image
 from .normalization import normalised
+from .policies import changed
 from .resize import resized
 from .usual import OFFICIAL
 
@@ -51,9 +53,14 @@ def training_image(
     image = resized(pixels, box, size, family.interpolation)
     if augmentation.flip and random.random() < 0.5:
         image = image[:, ::-1]
+    if augmentation.policy is not None:
+        image = changed(image, augmentation.policy.chosen(random))
     if augmentation.rotation is not None:
         image = rotated(image, random.uniform(-augmentation.rotation, augmentation.rotation))
-    return normalised(coloured(image, augmentation, random), family.normalization)
+    image = normalised(coloured(image, augmentation, random), family.normalization)
+    if augmentation.erasing is not None:
+        image = erased(image, augmentation.erasing, random)
+    return image
 
 
 def _check_pixels(pixels: np.ndarray) -> None:

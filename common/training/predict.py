@@ -22,8 +22,8 @@ from ..images.transforms import evaluation_image
 from ..network import Network
 from ..weights.canonical import Weights
 from .activation import activation_maps, seen_pixels
-from .evaluate import check_classes, two_classes
-from .start import named_family
+from .evaluate import check_classes, probabilities, two_classes
+from .preparing import named_family
 
 LOGITS = "logits"  # an endpoint
 TOP = 5  # classes
@@ -202,12 +202,3 @@ class Predictor:
                 names_from=self.names.source,
                 assumed=self.names.assumed,
             )
-
-
-def probabilities(logits: np.ndarray, independent: bool) -> np.ndarray:
-    """By a sigmoid for each class, or by softmax; neither overflows."""
-    if independent:
-        small = np.exp(-np.abs(logits))
-        return np.asarray(np.where(logits < 0, small, 1.0) / (1 + small))
-    shares = np.exp(logits - logits.max())
-    return np.asarray(shares / shares.sum())

@@ -1,87 +1,20 @@
-"""Training recipes as data, with the source of every number."""
+"""The training recipes as data, with the source of every number."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from ..errors import UsageError
 from ..images.augment import INCEPTION_CROP, Augmentation
-from .schedules import BATCH_PER_RATE, Cosine, Exponential, Optimization, Schedule, scaled_rate
+from ..images.policies import AUTOAUGMENT_PAPER, AUTOAUGMENT_V0
+from .recipe import Recipe, RecipePhase, RecipeStage
+from .schedules import BATCH_PER_RATE
+from .v2_recipes import MINIVAL, V2_RECIPES
 
+__all__ = ["NETWORK_SOURCES", "RECIPES", "Recipe", "RecipePhase", "RecipeStage", "get_recipe"]
 
-@dataclass(frozen=True)
-class RecipePhase:
-    """A part of the training: its share of the epochs, what is trained, and at which rate."""
-
-    share: float
-    trains: Literal["all", "head"] = "all"
-    rate: float = 1.0  # times the recipe's
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train, in all its numbers; `sources` says of each where it comes from.
-
-    `rate` is that of a batch of `rate_images`, or of any batch where this is None.  The schedule
-    either falls by `factor` every `every` epochs, or is half a cosine where these are None.
-    """
-
-    name: str
-    summary: str
-    rule: Literal["rmsprop", "sgd"]
-    momentum: float
-    rate: float
-    rate_images: int | None
-    batch: int
-    epochs: int
-    weight_decay: float
-    label_smoothing: float
-    augmentation: Augmentation
-    sources: Mapping[str, str]
-    decay: float | None = None
-    epsilon: float | None = None
-    factor: float | None = None
-    every: float | None = None
-    warmup_epochs: float = 0
-    warmup_steps: int = 0
-    average: float | None = None
-    architecture: str = "efficientnet"  # that it was published for
-    phases: tuple[RecipePhase, ...] = (RecipePhase(1.0),)
-
-    def epochs_of(self, phase: int) -> range:
-        """The epochs of a phase, from 0; none where its share comes to less than half a one."""
-        ends = [0, *itertools.accumulate(part.share for part in self.phases)]
-        first, end = (round(self.epochs * ends[phase + further]) for further in (0, 1))
-        return range(first, end)
-
-    def optimization(self, batch: int, steps_per_epoch: float, phase: int = 0) -> Optimization:
-        """Optimizer and schedule for a batch size and an epoch of so many steps."""
-        part = self.phases[phase]
-        rate = self.rate * part.rate
-        if self.rate_images is not None:
-            rate = scaled_rate(rate, batch, self.rate_images)
-        warmup = self.warmup_steps + self.warmup_epochs * steps_per_epoch
-        steps = round(len(self.epochs_of(phase)) * steps_per_epoch)
-        schedule: Schedule
-        if self.factor is None or self.every is None:
-            schedule = Cosine(rate, steps, min(round(warmup), steps // 2))
-        else:
-            schedule = Exponential(rate, self.factor, self.every * steps_per_epoch, warmup)
-        optimization = Optimization(
-            schedule,
-            rule=self.rule,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            average=self.average,
-        )
-        if self.decay is None or self.epsilon is None:  # of RMSProp only
-            return optimization
-        return replace(optimization, decay=self.decay, epsilon=self.epsilon)
-
+# Recipes with a name for all sizes of an architecture, of which each has its own.
+BY_SIZE = ("v2", "v2-paper")
 
 _PAPER = "arXiv 1905.11946, section 5.2"
 _CODE = "tensorflow/tpu, efficientnet/main.py"
@@ -94,6 +27,7 @@ RECIPES = {
     for recipe in (
         Recipe(
             name="paper",
+            version=2,  # AutoAugment, and a minival
             summary="As the paper states it.",
             rule="rmsprop",
             momentum=0.9,
@@ -107,7 +41,8 @@ RECIPES = {
             epochs=350,
             weight_decay=1e-5,
             label_smoothing=0.0,
-            augmentation=INCEPTION_CROP,
+            augmentation=replace(INCEPTION_CROP, policy=AUTOAUGMENT_PAPER),
+            minival=MINIVAL,
             sources={
                 **dict.fromkeys(("rule", "momentum", "decay", "weight_decay"), _PAPER),
                 **dict.fromkeys(("rate", "factor", "every"), _PAPER),
@@ -116,12 +51,14 @@ RECIPES = {
                 "batch": "follows from the rate, as above",
                 "epochs": _SILENT,
                 "label_smoothing": "the paper has none",
-                "augmentation": f"{_SILENT}; its AutoAugment is not applied",
+                "augmentation": f"{_PAPER}: the policy of arXiv 1805.09501; crop: {_CODE}",
+                "minival": f"{_PAPER}, 25,000 images; 20 of 1,024 shards, the released code",
             },
         ),
         Recipe(
             name="official",
-            summary="As the released code has it by default.",
+            version=2,  # AutoAugment, and a minival
+            summary="As the released code has it, with its option for AutoAugment.",
             rule="rmsprop",
             momentum=0.9,
             decay=0.9,
@@ -136,14 +73,17 @@ RECIPES = {
             weight_decay=1e-5,
             label_smoothing=0.1,
             average=0.9999,
-            augmentation=INCEPTION_CROP,
+            augmentation=replace(INCEPTION_CROP, policy=AUTOAUGMENT_V0),
+            minival=MINIVAL,
             sources={
                 **dict.fromkeys(("rule", "momentum", "decay", "epsilon"), "utils.py there"),
                 **dict.fromkeys(("rate", "rate_images", "batch", "weight_decay"), _CODE),
                 **dict.fromkeys(("factor", "every", "warmup_epochs", "average"), _CODE),
                 "label_smoothing": _CODE,
                 "epochs": "218,949 steps of 2,048 images, main.py there",
-                "augmentation": "preprocessing.py there",
+                "augmentation": "preprocessing.py there; policy_v0, autoaugment.py there, an "
+                "option there, with which README.md gives accuracies",
+                "minival": "20 of 1,024 shards, README.md there",
             },
         ),
         Recipe(
@@ -221,6 +161,7 @@ RECIPES = {
                 **dict.fromkeys(("weight_decay", "label_smoothing"), "as the official recipe"),
             },
         ),
+        *V2_RECIPES,
     )
 }
 
@@ -230,6 +171,12 @@ NETWORK_SOURCES: dict[str, dict[str, str]] = {
     "efficientnet": dict.fromkeys(
         ("batch norm", "activation", "stochastic depth", "dropout"), _PAPER
     ),
+    "v2": {
+        "batch norm": "google/automl, efficientnetv2/hparams.py",
+        "activation": "google/automl, efficientnetv2/hparams.py",
+        "stochastic depth": "arXiv 2104.00298, section 5.1",
+        "dropout": "google/automl, efficientnetv2/effnetv2_configs.py",
+    },
     "xception": {
         "batch norm": "the paper does not say; keras.applications",
         "activation": "arXiv 1610.02357, figure 5",
@@ -244,6 +191,32 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         UsageError: there is none.
     """
+    if name in BY_SIZE:
+        raise UsageError(f"recipe {name} differs by size; choose from {_listed(name)}")
     if name not in RECIPES:
-        raise UsageError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
+        raise UsageError(f"unknown recipe {name!r}; choose from {', '.join((*RECIPES, *BY_SIZE))}")
     return RECIPES[name]
+
+
+def sized(name: str, preset: str | None) -> str:
+    """The name of the recipe for a preset, where there is one for each size; any other as it is.
+
+    Raises:
+        UsageError: there is none for the preset.
+    """
+    if name not in BY_SIZE or preset is None:
+        return name
+    for known in _sizes(name):
+        if RECIPES[known].preset == preset:
+            return known
+    raise UsageError(
+        f"recipe {name} has nothing for {preset}; choose from {_listed(name)}", argument="recipe"
+    )
+
+
+def _sizes(name: str) -> list[str]:
+    return [known for known in RECIPES if known.rpartition("-")[0] == name]
+
+
+def _listed(name: str) -> str:
+    return ", ".join(_sizes(name))

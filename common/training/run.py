@@ -10,18 +10,20 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
 
-from .._util.atomic import replacing
+from .._util.atomic import replacing, unwritable
 from .._util.files import content, is_folder, is_there
 from ..checkpoints.named import CLASSES
 from ..errors import FileError, RosettaError, reason
 from ..network import Network
-from ..weights.canonical import Weights, save
+from ..weights.canonical import Weights, load, save
 from ..weights.metadata import check_schema
 from .lock import locked
+from .loggers import DEFAULT_LOGGERS
 from .processes import process
 from .rows import Epoch, Step, append, read_table, truncate
 from .state import State, read_state, write_state
@@ -33,6 +35,7 @@ TOP = 5
 SETTINGS = "run.json"
 SETTINGS_LIMIT = 2**20  # bytes
 BEST, LAST, STATE = "best.safetensors", "last.safetensors", "state.safetensors"
+VAL = "val.json"  # how the best weights do on what they were not chosen by
 STEPS, EPOCHS, TENSORBOARD = "steps.csv", "epochs.csv", "tensorboard"
 
 
@@ -47,6 +50,16 @@ class Scores(NamedTuple):
     top5: float
 
 
+class Val(NamedTuple):
+    """Scores of the best weights on images that they were not chosen by, so many of them."""
+
+    epoch: int  # of the weights, from 1
+    images: int
+    loss: float
+    top1: float
+    top5: float
+
+
 class Run:
     """The folder of a run; processes but the first write nothing."""
 
@@ -55,10 +68,14 @@ class Run:
         folder: str | Path,
         report: Callable[[Epoch], None] = lambda epoch: None,
         metadata: Mapping[str, str] | None = None,
+        stepped: Callable[[Step], None] = lambda step: None,
     ):
         self.folder, self.report, self.metadata = Path(folder), report, dict(metadata or {})
+        self.stepped = stepped
+        self.loggers: tuple[str, ...] = DEFAULT_LOGGERS
         self.first = process()[0] == 0
         self.state: State | None = None
+        self.val: Val | None = None
         self.stopping = False  # set by what listens to Ctrl-C
         self.skipped: dict[str, str] = {}
         self.made: list[Path] = []  # folders that were not there before, the innermost first
@@ -86,8 +103,7 @@ class Run:
             raise FileError(self.folder, f"cannot be made ({error.strerror})") from error
         for name, table in ((CLASSES, class_indices), (SETTINGS, settings)):
             with replacing(self.folder / name) as temporary:
-                text = json.dumps(table, indent=1, ensure_ascii=False)
-                temporary.write_text(text + "\n", encoding="utf-8")
+                temporary.write_bytes(_as_text(table))
 
     def discard(self) -> None:
         """Take back what `create` wrote, unless a step was made since."""
@@ -116,6 +132,22 @@ class Run:
             ) from error
         check_schema(path, found)
         return found
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Keep other settings from now on.
+
+        In one piece and in the same file, which is what this process has locked; what was longer
+        before is filled up with blanks.
+
+        Raises:
+            RosettaError: the file cannot be written to.
+        """
+        path = self.folder / SETTINGS
+        try:
+            with path.open("r+b", buffering=0) as file:
+                file.write(_as_text(settings).ljust(path.stat().st_size))
+        except OSError as error:
+            raise unwritable(path, error.errno) from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -163,6 +195,7 @@ class Run:
                 f"{step.learning_rate:.3g}) is {step.loss}; lower the rate or warm up longer"
                 + (f"; {kept}" if step.epoch else "")
             )
+        self.stepped(step)
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
@@ -182,13 +215,35 @@ class Run:
         self, row: Epoch, network: Network, weights: Weights, state: Callable[[float], State]
     ) -> None:
         """Keep an epoch: its row, the weights to use, and what it takes to go on from here."""
-        best = self.state.best if self.state else -math.inf
+        best, epoch = (self.state.best, self.state.best_epoch) if self.state else (-math.inf, 0)
+        if is_better := row.val_top1 > best:
+            best, epoch = row.val_top1, row.epoch
         if self.first:
             append(self.folder / EPOCHS, row)
             save(self.folder / LAST, network, weights, self.metadata)
-            if row.val_top1 > best:
+            if is_better:
                 save(self.folder / BEST, network, weights, self.metadata)
-        self.state = state(max(best, row.val_top1))
+        self.state = replace(state(best), best_epoch=epoch)
         if self.first:
             write_state(self.folder / STATE, self.state)
         self.report(row)
+
+    def best_weights(self) -> Weights:
+        """Those of the best epoch, which every process reads from the folder.
+
+        Raises:
+            RosettaError: they are gone, or damaged.
+        """
+        return load(self.folder / BEST)[1]
+
+    def end(self, scores: Scores, images: int) -> None:
+        """Keep how the best weights do on so many images that they were not chosen by."""
+        self.val = Val(self.state.best_epoch if self.state else 0, images, *scores)
+        if self.first:
+            with replacing(self.folder / VAL) as temporary:
+                text = json.dumps(self.val._asdict(), indent=1)
+                temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _as_text(table: Mapping[str, Any]) -> bytes:
+    return (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode()

@@ -89,8 +89,8 @@ class Optimization:
     """An optimizer and its loss, in all their numbers; the defaults are the released code's.
 
     `decay` and `epsilon` are of RMSProp only.  `weight_decay` is the factor of the weights in the
-    gradient, that is of half their squared sum in the loss.  `average` is None for no moving
-    average.
+    gradient, that is of half their squared sum in the loss; without `decays_biases` it covers
+    kernels only.  `average` is None for no moving average.
     """
 
     rate: Schedule
@@ -101,3 +101,8 @@ class Optimization:
     weight_decay: float = 1e-5
     label_smoothing: float = 0.1
     average: float | None = 0.9999
+    decays_biases: bool = True
+
+    def decays(self, tensor: str) -> bool:
+        """Whether a tensor that L2 regularisation can cover is not one that it leaves out here."""
+        return self.decays_biases or not tensor.endswith(".bias")

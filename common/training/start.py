@@ -3,66 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from .._util.atomic import written
 from .._util.result import Result
-from ..architectures import resolve
 from ..backends.protocol import Trainer, require
 from ..backends.registry import default_backend, get_backend
 from ..catalogue.reference import label, parsed
-from ..checkpoints.load import load, with_classes
-from ..checkpoints.named import folder_names, indexed_names
-from ..errors import DamagedFileError, FileError, UsageError, WeightsError, needs
-from ..images.batches import Batches
-from ..images.datasets import read_data
-from ..images.families import FAMILIES
-from ..images.family import Family
-from ..images.usual import OFFICIAL
-from ..network import Network
+from ..checkpoints.named import indexed_names
+from ..errors import FileError, UsageError, WeightsError, needs
 from ..weights.canonical import Weights, check
-from ..weights.initial import initial
-from ..weights.metadata import CLASS_NAMES, FAMILY, NORMALIZATION, SCHEMA, SCHEMA_KEY
+from ..weights.metadata import SCHEMA, SCHEMA_KEY
 from .interrupt import interruptible
+from .loggers import DEFAULT_LOGGERS, LOGGERS_KEY, chosen_loggers, kept_loggers
+from .numbers import read_numbers
+from .options import (
+    RECIPE_VERSION,
+    Options,
+    Place,
+    given_options,
+    kept_options,
+    lengthening,
+    with_more_epochs,
+)
 from .plan import Training
-from .recipes import get_recipe
-from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run
+from .preparing import check_compiled, in_order, planned, seen
+from .recipes import Recipe, get_recipe
+from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step
 
-SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
-CHANNELS = 3  # of images: red, green and blue
 IMAGES = "images"  # of the settings: a checksum of what they are
-
-
-@dataclass(frozen=True)
-class Options:
-    """What determines a run besides its data, as `run.json` keeps it; None is the default.
-
-    `precision`, `seed`, `freeze` and `held_out` have their defaults here, `recipe` and `preset` are
-    "official" and "b0", or the preset of the weights.
-    """
-
-    preset: str | None = None
-    width: float | None = None
-    depth: float | None = None
-    middle_blocks: int | None = None
-    dialect: str | None = None
-    recipe: str = "official"
-    weights: str | None = None
-    freeze: str = "0"
-    classes: int | None = None
-    image_size: int | None = None
-    batch: int | None = None
-    epochs: int | None = None
-    precision: str = "float32"
-    seed: int = 0
-    held_out: float = 0.05
-    family: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,13 +51,16 @@ class TrainingResult(Result):
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told how a run goes on: at its start with the epochs that were done, and by epoch."""
+    """Who is told how a run goes on: at its start with the epochs that were done, by step and by
+    epoch; and, before that, what is to be known about it.
+    """
 
     started: Callable[[Training, str, Path, int], None] = lambda training, backend, folder, done: (
         None
     )
     epoch: Callable[[Epoch], None] = lambda row: None
-    progress: bool = False  # a bar of the framework's own
+    step: Callable[[Step], None] = lambda row: None
+    note: Callable[[str], None] = lambda line: None
 
 
 def train(
@@ -107,8 +83,16 @@ def train(
     seed: int | None = None,
     held_out: float | None = None,
     family: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    lr: float | None = None,
+    patience: int | None = None,
+    accumulate: int | None = None,
+    class_weights: str | None = None,
+    sampler: str | None = None,
     workers: int = 2,
     devices: int = 1,
+    compile: bool = False,
+    loggers: Sequence[str] | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     watcher: Watcher = Watcher(),
@@ -119,7 +103,13 @@ def train(
     of any layout to start from, `freeze` what of it is not trained: "backbone", or the number of
     stages from the stem on.  `held_out` is the share of each class to validate on, where the folder
     has no split of its own.  The run is written into the folder `out`; `resume` continues the run
-    in a folder, and only `data`, `backend`, `workers` and `devices` may be given with it.
+    in a folder, and only `epochs`, of which there may be more then, and what changes no number may
+    be given with it: `data`, `backend`, `workers`, `devices`, `compile` and `loggers`.
+
+    `set` has other numbers than the recipe's by name, as `rosetta recipe NAME` lists them; `lr`,
+    `patience`, `accumulate`, `class_weights` and `sampler` are such numbers as well, where `lr` is
+    the rate of a batch of any size.  Without `batch` it is the recipe's, or the largest power of
+    two that the data and the memory allow.
 
     Raises:
         UsageError: an argument is unknown, outside its range, or the run's own.
@@ -128,45 +118,74 @@ def train(
         MissingDependencyError: the framework, or what its loop needs, is not installed.
         KeyboardInterrupt: the run was stopped; it can be resumed.
     """
-    given = {
-        "preset": preset,
-        "width": width,
-        "depth": depth,
-        "middle_blocks": middle_blocks,
-        "dialect": dialect,
-        "recipe": recipe,
-        "weights": None if weights is None else _kept(weights),
-        "freeze": None if freeze is None else str(freeze),
-        "classes": classes,
-        "image_size": image_size,
-        "batch": batch,
-        "epochs": epochs,
-        "precision": precision,
-        "seed": seed,
-        "held_out": held_out,
-        "family": family,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    run, name, training, start = (
-        _resumed(Path(resume), given, out, backend, data, workers, devices, watcher)
-        if resume is not None
-        else _created(given, out, backend, data, workers, devices, watcher)
+    given = given_options(
+        set or {},
+        lr,
+        {
+            "patience": patience,
+            "accumulate": accumulate,
+            "class_weights": class_weights,
+            "sampler": sampler,
+        },
+        preset=preset,
+        width=width,
+        depth=depth,
+        middle_blocks=middle_blocks,
+        dialect=dialect,
+        recipe=recipe,
+        weights=None if weights is None else _kept(weights),
+        freeze=None if freeze is None else str(freeze),
+        classes=classes,
+        image_size=image_size,
+        batch=batch,
+        epochs=epochs,
+        precision=precision,
+        seed=seed,
+        held_out=held_out,
+        family=family,
     )
+    place = Place(
+        data=None if data is None else Path(data),
+        backend=backend,
+        workers=workers,
+        devices=devices,
+        compile=compile,
+        loggers=None if loggers is None else chosen_loggers(loggers),
+    )
+    started = (
+        _resumed(Path(resume), given, out, place, watcher)
+        if resume is not None
+        else _created(given, out, place, watcher)
+    )
+    run, name, training = started.run, started.backend, started.training
     framework = require(get_backend(name), Trainer, name)
     try:
         with run.alone():
             run.restore()
             _check_state(run, training)
             if run.first:
-                watcher.started(training, name, run.folder, run.state.epochs if run.state else 0)
+                if started.before is not None:
+                    run.change_settings(started.changes)
+                _tell(started, watcher)
             with needs("training"), interruptible(run), written(run.folder):
-                framework.fit(training, start, run, progress=watcher.progress)
+                framework.fit(training, started.weights, run)
     except Exception:
         if resume is None:
             run.discard()
         raise
     best, done = (run.state.best, run.state.epochs) if run.state else (math.nan, 0)
     return TrainingResult(run.folder, best, done, run.folder / BEST, dict(run.skipped))
+
+
+def _tell(started: Started, watcher: Watcher) -> None:
+    """Say what is to be known, and that it begins."""
+    run, training = started.run, started.training
+    done = run.state.epochs if run.state else 0
+    for line in started.notes:
+        watcher.note(line)
+    if started.before is not None:
+        watcher.note(lengthening(started.before, training, done))
+    watcher.started(training, started.backend, run.folder, done)
 
 
 def _kept(weights: str | Path) -> str:
@@ -176,87 +195,85 @@ def _kept(weights: str | Path) -> str:
 
 # ------------------------------------------------------------------ a new run, or one to resume
 
-Started = tuple[Run, str, Training, Weights]
+
+@dataclass(frozen=True)
+class Started:
+    """A run that is ready to begin, or to go on.
+
+    `before` is the recipe that it followed until it was given more epochs, if it was, and `changes`
+    are those of its settings.
+    """
+
+    run: Run
+    backend: str
+    training: Training
+    weights: Weights
+    notes: tuple[str, ...] = ()
+    before: Recipe | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _created(
-    given: dict[str, Any],
-    out: str | Path | None,
-    backend: str | None,
-    data: str | Path | None,
-    workers: int,
-    devices: int,
-    watcher: Watcher,
+    given: dict[str, Any], out: str | Path | None, place: Place, watcher: Watcher
 ) -> Started:
     """The folder of a new run, and what is to be done in it."""
-    if data is None:
+    if place.data is None:
         raise UsageError(
             "there is no data; name a folder of images, or of TFRecord shards", argument="data"
         )
-    name = backend or default_backend()
+    name = place.backend or default_backend()
+    check_compiled(place.compile, name)
     preset = given.get("preset") or (None if "weights" in given else "b0")
     options = Options(**{**given, "preset": preset})
+    options = replace(options, set=read_numbers(get_recipe(options.recipe), options.set))
     of = preset or label(options.weights or "")
     folder = Path("runs", f"{of}-{options.recipe}-{name}") if out is None else Path(out)
-    training, start, class_indices = _plan(options, Path(data), workers, devices)
+    plan = planned(options, place.data, place, new=True)
+    training, class_indices = plan.training, plan.class_indices
     require(get_backend(name), Trainer, name)  # or there would be a folder, and no run
-    run = Run(folder, watcher.epoch, _seen(training.train.family, class_indices))
-    where = {SCHEMA_KEY: SCHEMA, "backend": name, "data": str(Path(data).resolve())}
-    images = {IMAGES: _images(training, Path(data))}
-    run.create({**where, **asdict(options), **_counts(training), **images}, class_indices)
-    return run, name, training, start
+    metadata = seen(training.train.family, class_indices)
+    run = Run(folder, watcher.epoch, metadata, watcher.step)
+    run.loggers = DEFAULT_LOGGERS if place.loggers is None else place.loggers
+    options = replace(options, batch=training.recipe.batch)
+    settings = {
+        SCHEMA_KEY: SCHEMA,
+        "backend": name,
+        "data": str(place.data.resolve()),
+        **asdict(options),
+        RECIPE_VERSION: training.recipe.version,
+        LOGGERS_KEY: list(run.loggers),
+        **_counts(training),
+        IMAGES: _images(training, place.data),
+    }
+    run.create(settings, class_indices)
+    return Started(run, name, training, plan.weights, plan.notes)
 
 
 def _resumed(
-    folder: Path,
-    given: dict[str, Any],
-    out: str | Path | None,
-    backend: str | None,
-    data: str | Path | None,
-    workers: int,
-    devices: int,
-    watcher: Watcher,
+    folder: Path, given: dict[str, Any], out: str | Path | None, place: Place, watcher: Watcher
 ) -> Started:
-    """A run to continue; only where it goes on may be another place."""
-    run = Run(folder, watcher.epoch)
+    """A run to continue; only where it goes on may be another place, and its end further away."""
+    run = Run(folder, watcher.epoch, stepped=watcher.step)
+    epochs = given.pop("epochs", None)
     taken = [*given, *([] if out is None else ["out"])]
     if taken:
-        raise UsageError(
-            f"{taken[0]} is that of the run in {folder}; leave it out", argument=taken[0]
-        )
+        name = next(iter(given["set"])) if taken[0] == "set" else taken[0]
+        raise UsageError(f"{name} is that of the run in {folder}; leave it out", argument=taken[0])
     settings = run.settings()
-    # A run from before there was Xception lacks what scales that.
-    settings = {**dict.fromkeys(SCALING), **settings}
-    _check_settings(folder / SETTINGS, settings)
-    name = backend or settings["backend"]
-    place = Path(settings["data"] if data is None else data)
-    options = Options(**{field.name: settings[field.name] for field in fields(Options)})
-    training, start, class_indices = _plan(options, place, workers, devices)
-    _check_data(run, settings, place, training, class_indices)
-    run.metadata = _seen(training.train.family, class_indices)
-    return run, name, training, start
-
-
-def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Settings that lack something, or have it as something else, are reported as such.
-
-    Raises:
-        DamagedFileError: they do.
-    """
-    hints = {"backend": str, "data": str, "train": int, "val": int, **get_type_hints(Options)}
-    for name, hint in hints.items():
-        if name not in settings or not _is(settings[name], get_args(hint) or (hint,)):
-            said = f"is {settings[name]!r}" if name in settings else "is missing"
-            raise DamagedFileError(path, f"{name} {said}; correct it, or start the run again")
-
-
-def _is(value: object, kinds: tuple[type, ...]) -> bool:
-    """Whether a value of JSON is of one of some types; every whole number is a float too."""
-    if isinstance(value, bool):
-        return False
-    if float in kinds and isinstance(value, int | float):
-        return math.isfinite(value)
-    return isinstance(value, kinds)
+    options = kept_options(folder / SETTINGS, settings)
+    longer = with_more_epochs(folder, options, epochs)
+    name = place.backend or settings["backend"]
+    check_compiled(place.compile, name)
+    data = Path(settings["data"]) if place.data is None else place.data
+    plan = planned(longer, data, place)
+    _check_data(run, settings, data, plan.training, plan.class_indices)
+    run.metadata = seen(plan.training.train.family, plan.class_indices)
+    run.loggers = (
+        kept_loggers(folder / SETTINGS, settings) if place.loggers is None else place.loggers
+    )
+    changes = {} if longer is options else {**settings, **asdict(longer)}
+    before = None if longer is options else options.as_recipe()
+    return Started(run, name, plan.training, plan.weights, plan.notes, before, changes)
 
 
 def _check_state(run: Run, training: Training) -> None:
@@ -290,7 +307,7 @@ def _check_data(
     class_indices: dict[str, int],
 ) -> None:
     """A run goes on with the data that it began with, or its epochs would be other ones."""
-    if indexed_names(run.folder / LAST) != _in_order(class_indices):
+    if indexed_names(run.folder / LAST) != in_order(class_indices):
         raise FileError(data, "has other classes than the run began with", argument="data")
     counts = _counts(training)
     if any(settings[part] != count for part, count in counts.items()):
@@ -316,98 +333,3 @@ def _images(training: Training, data: Path) -> str:
         for sample in batches.samples:
             digest.update(repr(sample.described(data)).encode())
     return digest.hexdigest()
-
-
-# ------------------------------------------------------------------ what is to be done
-
-
-def _plan(
-    options: Options, data: Path, workers: int, devices: int
-) -> tuple[Training, Weights, dict[str, int]]:
-    """What the options of a run come to: the training, its first weights and its classes."""
-    recipe = get_recipe(options.recipe)
-    for name, value in (("batch", options.batch), ("epochs", options.epochs)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}; it must be at least 1", argument=name)
-    batch, epochs = options.batch or recipe.batch, options.epochs or recipe.epochs
-    recipe = replace(recipe, batch=batch, epochs=epochs)
-    if recipe.name == "finetune" and not options.weights:
-        raise UsageError(
-            "recipe finetune starts from trained weights; name them", argument="weights"
-        )
-    seed = options.seed
-    for name, given, least in (("seed", seed, 0), ("workers", workers, 0), ("devices", devices, 1)):
-        if given < least:
-            raise UsageError(f"{name} is {given}; it must be at least {least}", argument=name)
-    found = read_data(data, options.held_out, seed, options.classes)
-    if not found.val:
-        raise FileError(
-            data, "has no images to validate on; hold out a larger share", argument="held_out"
-        )
-    network, start, family = _start(options, found.classes)
-    batches = partial(Batches, seed=seed, family=family, classes=len(found.classes))
-    training = Training(
-        network,
-        recipe,
-        batches(found.train, network.resolution, recipe.batch, recipe.augmentation),
-        batches(found.val, network.resolution, recipe.batch),
-        freeze=options.freeze,
-        seed=seed,
-        precision=options.precision,
-        workers=workers,
-        devices=devices,
-    )
-    return training, start, found.class_indices
-
-
-def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights, Family]:
-    """The network to train, its first weights, and how it is to see images."""
-    scaling = {name: value for name in SCALING if (value := getattr(options, name)) is not None}
-    if not options.weights:
-        given = {**scaling, **({"dialect": options.dialect} if options.dialect else {})}
-        network = resolve(
-            options.preset or "b0",
-            resolution=options.image_size,
-            num_classes=len(classes),
-            **given,
-        )
-        return network, initial(network, options.seed), named_family(options.family) or OFFICIAL
-    if scaling:
-        first = next(iter(scaling))
-        raise UsageError(f"{first} is that of the weights; leave it out", argument=first)
-    found = load(options.weights, dialect=options.dialect, resolution=options.image_size)
-    if found.network.in_channels != CHANNELS:
-        raise FileError(found.path, f"takes {found.network.in_channels} channels, and not RGB")
-    if options.preset not in (None, found.network.name):
-        raise FileError(found.path, f"holds {found.network.name}, not {options.preset}")
-    family = named_family(options.family) or found.preprocessing
-    # A new classifier where the weights have none, or one of other classes, as far as is known.
-    names = folder_names(found.path, found.metadata) or classes
-    if found.network.num_classes == len(classes) and names == classes:
-        return found.network, found.weights, family
-    head = with_classes(found.network, found.weights, len(classes), options.seed)
-    return head.network, head.weights, family
-
-
-def named_family(name: str | None) -> Family | None:
-    """A family of preprocessing by its name; None if none is named.
-
-    Raises:
-        UsageError: there is no such family.
-    """
-    if name is not None and name not in FAMILIES:
-        raise UsageError(f"unknown preprocessing {name!r}; choose from {', '.join(FAMILIES)}")
-    return FAMILIES[name] if name is not None else None
-
-
-def _seen(family: Family, class_indices: dict[str, int]) -> dict[str, str]:
-    """What files of weights say of the images that they were trained on, and of their classes."""
-    names = _in_order(class_indices)
-    said = {NORMALIZATION: family.normalization.to_json(), FAMILY: family.name}
-    if names == tuple(map(str, range(len(names)))):  # as of shards, which name none
-        return said
-    return {**said, CLASS_NAMES: json.dumps(names)}
-
-
-def _in_order(class_indices: dict[str, int]) -> tuple[str, ...]:
-    return tuple(sorted(class_indices, key=class_indices.__getitem__))

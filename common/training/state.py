@@ -18,6 +18,7 @@ from ..weights.canonical import Weights
 from ..weights.metadata import SCHEMA, SCHEMA_KEY, check_schema
 
 CHECKSUM = "sha256"  # of everything else that the file says
+BEST_EPOCH = "best_epoch"
 
 
 @dataclass
@@ -32,6 +33,7 @@ class State:
     model: Weights
     average: Weights
     slots: dict[str, Weights]
+    best_epoch: int = 0  # after which the best was reached, from 1
 
 
 def write_state(path: Path, state: State) -> None:
@@ -46,7 +48,11 @@ def write_state(path: Path, state: State) -> None:
         for group, weights in sorted(groups.items())
         for name in sorted(weights)
     }
-    said = {"epochs": str(state.epochs), "best": repr(state.best)}
+    said = {
+        "epochs": str(state.epochs),
+        "best": repr(state.best),
+        BEST_EPOCH: str(state.best_epoch),
+    }
     metadata = {SCHEMA_KEY: str(SCHEMA), **said, CHECKSUM: _checksum(said, tensors)}
     with replacing(path) as temporary:
         tensors_file.write(temporary, tensors, metadata)
@@ -69,8 +75,11 @@ def read_state(path: Path) -> State:
             for key in file.keys():  # noqa: SIM118 - not a dict
                 tensors[key] = file.get_tensor(key)
         said = {name: metadata[name] for name in ("epochs", "best")}
+        # A state from before runs had patience does not say it.
+        said |= {name: metadata[name] for name in (BEST_EPOCH,) if name in metadata}
         whole = _checksum(said, tensors) == metadata[CHECKSUM]
         epochs, best = int(said["epochs"]), float(said["best"])
+        best_epoch = int(said.get(BEST_EPOCH, epochs))
     except FileError:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -83,7 +92,8 @@ def read_state(path: Path) -> State:
     for key, array in tensors.items():
         group, _, name = key.partition("/")
         groups.setdefault(group, {})[name] = array
-    return State(epochs, best, groups.pop("model", {}), groups.pop("average", {}), groups)
+    model, average = groups.pop("model", {}), groups.pop("average", {})
+    return State(epochs, best, model, average, groups, best_epoch)
 
 
 def _checksum(said: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:

@@ -69,6 +69,19 @@ def fitted(backend, plan, path, weights=None):
     return run
 
 
+class Interrupting(Run):
+    """A run that is interrupted after some epochs."""
+
+    def __init__(self, folder, epochs):
+        super().__init__(folder, self.interrupt)
+        self.epochs = epochs
+        self.restore()
+
+    def interrupt(self, row):
+        if row.epoch == self.epochs:
+            raise KeyboardInterrupt
+
+
 def losses(path):
     return np.array([row["loss"] for row in read_table(path / STEPS)])
 

@@ -10,6 +10,7 @@ from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.images.datasets import read_folder
+from efficientnet_rosetta.common.images.mixing import Mixing
 from efficientnet_rosetta.common.training.plan import frozen_sections
 from efficientnet_rosetta.common.training.run import (
     BEST,
@@ -27,6 +28,7 @@ from parity_tests.loops.support import (
     BACKENDS,
     BATCH,
     IMAGES,
+    Interrupting,
     fitted,
     losses,
     network,
@@ -64,6 +66,18 @@ def test_losses_agree_over_50_steps_of_the_official_recipe(many, whole, tmp_path
     weights = [load(tmp_path / name / LAST)[1] for name in BACKENDS]
     for name, array in weights[0].items():
         np.testing.assert_allclose(weights[1][name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+def test_losses_of_mixed_images_agree(folder, tmp_path):
+    plan = training(folder)
+    mixed = replace(plan, train=replace(plan.train, mixing=Mixing(mixup=0.5)))
+    fitted("torch", plan, tmp_path / "plain")
+    for backend in BACKENDS:
+        fitted(backend, mixed, tmp_path / backend)
+    plain, ours, theirs = (losses(tmp_path / name) for name in ("plain", *BACKENDS))
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-8)
+    assert (ours != plain).all()
 
 
 @pytest.fixture(scope="module")
@@ -153,19 +167,6 @@ def test_phases_are_the_same_in_both_whole_or_in_parts(folder, tmp_path):
             get_backend("torch").fit(plan, calibrated(plan.network), interrupted)
         fitted("torch", plan, parts)
         np.testing.assert_array_equal(losses(parts), losses(tmp_path / "torch"))
-
-
-class Interrupting(Run):
-    """A run that is interrupted after some epochs."""
-
-    def __init__(self, folder, epochs):
-        super().__init__(folder, self.interrupt)
-        self.epochs = epochs
-        self.restore()
-
-    def interrupt(self, row):
-        if row.epoch == self.epochs:
-            raise KeyboardInterrupt
 
 
 def without_gradient(net):
@@ -297,7 +298,7 @@ def test_scores_are_those_of_the_logits(backend, folder, tmp_path):
     run = Run(tmp_path)
     found = framework.evaluate(model, Batches(samples, net.resolution, BATCH), run)
     assert list(run.skipped) == [str(broken)]
-    images, labels, _ = Batches(
+    images, labels, *_ = Batches(
         [sample for sample in samples if sample.path != broken], net.resolution, 20
     ).read(0, 0)
     logits = framework.run(model, images).astype(np.float64)

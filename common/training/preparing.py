@@ -1,0 +1,148 @@
+"""What the options of a run come to: the network, the recipe, the batches and the first weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from ..architectures import resolve
+from ..backends.registry import KERAS
+from ..checkpoints.load import load, with_classes
+from ..checkpoints.named import folder_names
+from ..errors import FileError, UsageError
+from ..images.batches import Batches
+from ..images.datasets import read_data
+from ..images.families import FAMILIES
+from ..images.family import Family
+from ..images.usual import OFFICIAL
+from ..network import Network
+from ..weights.canonical import Weights
+from ..weights.initial import initial
+from ..weights.metadata import CLASS_NAMES, FAMILY, NORMALIZATION
+from .memory import fitting_batch, free_bytes
+from .options import SCALING, Options, Place
+from .plan import Training, check_precision
+from .processes import process
+
+CHANNELS = 3  # of images: red, green and blue
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the options of a run come to: the training, its first weights and its classes."""
+
+    training: Training
+    weights: Weights
+    class_indices: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def planned(options: Options, data: Path, place: Place, new: bool = False) -> Plan:
+    """What the options of a run come to; a new one has a batch that fits, if none is given."""
+    recipe = options.as_recipe()
+    if recipe.name == "finetune" and not options.weights:
+        raise UsageError(
+            "recipe finetune starts from trained weights; name them", argument="weights"
+        )
+    seed, workers, devices = options.seed, place.workers, place.devices
+    for name, given, least in (("seed", seed, 0), ("workers", workers, 0), ("devices", devices, 1)):
+        if given < least:
+            raise UsageError(f"{name} is {given}; it must be at least {least}", argument=name)
+    check_precision(options.precision)
+    found = read_data(data, options.held_out, seed, options.classes)
+    if not found.val:
+        raise FileError(
+            data, "has no images to validate on; hold out a larger share", argument="held_out"
+        )
+    network, start, family = _start(options, found.classes)
+    notes = []
+    if new and options.batch is None:
+        parts = max(devices, process()[1])
+        free = free_bytes() if parts == 1 else None
+        images = len(found.train)
+        batch, why = fitting_batch(recipe, network, images, options.precision, parts, free)
+        recipe = replace(recipe, batch=batch)
+        if why:
+            notes.append(f"a batch of {batch} images: {why} (--batch chooses another)")
+    batches = partial(Batches, seed=seed, family=family, classes=len(found.classes))
+    training = Training(
+        network,
+        recipe,
+        batches(found.train, network.resolution, recipe.batch, recipe.augmentation),
+        batches(found.val, network.resolution, recipe.batch),
+        freeze=options.freeze,
+        seed=seed,
+        precision=options.precision,
+        workers=workers,
+        devices=devices,
+        compile=place.compile,
+    )
+    return Plan(training, start, found.class_indices, tuple(notes))
+
+
+def check_compiled(compiled: bool, backend: str) -> None:
+    """Only PyTorch is compiled because somebody says so.
+
+    Raises:
+        UsageError: it is for Keras, which compiles its steps by itself.
+    """
+    if compiled and backend == KERAS:
+        raise UsageError(
+            "Keras compiles its steps by itself; leave it out, or choose backend torch",
+            argument="compile",
+        )
+
+
+def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights, Family]:
+    """The network to train, its first weights, and how it is to see images."""
+    scaling = {name: value for name in SCALING if (value := getattr(options, name)) is not None}
+    if not options.weights:
+        given = {**scaling, **({"dialect": options.dialect} if options.dialect else {})}
+        network = resolve(
+            options.preset or "b0",
+            resolution=options.image_size,
+            num_classes=len(classes),
+            **given,
+        )
+        return network, initial(network, options.seed), named_family(options.family) or OFFICIAL
+    if scaling:
+        first = next(iter(scaling))
+        raise UsageError(f"{first} is that of the weights; leave it out", argument=first)
+    found = load(options.weights, dialect=options.dialect, resolution=options.image_size)
+    if found.network.in_channels != CHANNELS:
+        raise FileError(found.path, f"takes {found.network.in_channels} channels, and not RGB")
+    if options.preset not in (None, found.network.name):
+        raise FileError(found.path, f"holds {found.network.name}, not {options.preset}")
+    family = named_family(options.family) or found.preprocessing
+    # A new classifier where the weights have none, or one of other classes, as far as is known.
+    names = folder_names(found.path, found.metadata) or classes
+    if found.network.num_classes == len(classes) and names == classes:
+        return found.network, found.weights, family
+    head = with_classes(found.network, found.weights, len(classes), options.seed)
+    return head.network, head.weights, family
+
+
+def named_family(name: str | None) -> Family | None:
+    """A family of preprocessing by its name; None if none is named.
+
+    Raises:
+        UsageError: there is no such family.
+    """
+    if name is not None and name not in FAMILIES:
+        raise UsageError(f"unknown preprocessing {name!r}; choose from {', '.join(FAMILIES)}")
+    return FAMILIES[name] if name is not None else None
+
+
+def seen(family: Family, class_indices: dict[str, int]) -> dict[str, str]:
+    """What files of weights say of the images that they were trained on, and of their classes."""
+    names = in_order(class_indices)
+    said = {NORMALIZATION: family.normalization.to_json(), FAMILY: family.name}
+    if names == tuple(map(str, range(len(names)))):  # as of shards, which name none
+        return said
+    return {**said, CLASS_NAMES: json.dumps(names)}
+
+
+def in_order(class_indices: dict[str, int]) -> tuple[str, ...]:
+    return tuple(sorted(class_indices, key=class_indices.__getitem__))
