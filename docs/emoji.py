@@ -2,7 +2,7 @@
 
 python examples/emoji.py emoji
 rosetta train --backend torch --data emoji --preset lite0 --image-size 64 --batch 32 --epochs 15 \\
-    --family smp-lite --out runs/scratch-torch
+    --set augmentation.policy=none --set minival=none --family smp-lite --out runs/scratch-torch
 rosetta train (and the same) --weights efficientnet-lite0-57934424.pth --out runs/finetuned-torch
 (both again with --backend keras, to runs/scratch-keras and runs/finetuned-keras)
 python docs/emoji.py emoji runs ARCHIVES    # keeps the results; ARCHIVES has the packages
