@@ -5,6 +5,8 @@ rosetta train --backend torch --data emoji --preset lite0 --image-size 64 --batc
     --set augmentation.policy=none --set minival=none --family smp-lite --out runs/scratch-torch
 rosetta train (and the same) --weights efficientnet-lite0-57934424.pth --out runs/finetuned-torch
 (both again with --backend keras, to runs/scratch-keras and runs/finetuned-keras)
+cp -r runs/scratch-torch runs/longer-torch
+rosetta train --resume runs/longer-torch --epochs 30
 python docs/emoji.py emoji runs ARCHIVES    # keeps the results; ARCHIVES has the packages
 python docs/emoji.py                        # the page, from what is kept
 """
@@ -29,6 +31,7 @@ PICTURES = HERE / "pictures"
 KINDS = {"finetuned": "fine-tuned", "scratch": "from scratch"}
 BACKENDS = {"torch": "PyTorch", "keras": "Keras"}
 RUNS = [f"{kind}-{backend}" for kind in KINDS for backend in BACKENDS]
+LONGER = "longer-torch"  # the run from scratch, resumed for more epochs
 # Told apart without colour as well, and readable on white for those who see red and green alike.
 COLOURS = {"torch": "#c2410c", "keras": "#1d4ed8"}
 # What the README of the packages says of the drawings.
@@ -62,7 +65,7 @@ def main() -> None:
 def keep(data: Path, runs: Path, archives: Path) -> None:
     """Copy the tables of the runs, and ask each run's best weights about the vendor held out."""
     sys.path.insert(0, str(ROOT))  # for parity_tests, which is not installed
-    for name in RUNS:
+    for name in (*RUNS, LONGER):
         shutil.copyfile(runs / name / "epochs.csv", RESULTS / f"emoji-{name}.csv")
     found = {
         "schema": 1,
@@ -221,7 +224,18 @@ def _best() -> str:
     )
     return (
         "\n".join(rows) + f"\n\nFine-tuned is better by {said}. With {images} images, the standard "
-        f"deviation of a top-1 is up to {points(deviation)} points."
+        f"deviation of a top-1 is up to {points(deviation)} points." + _longer()
+    )
+
+
+def _longer() -> str:
+    """What became of the run from scratch that went on."""
+    ran, row = read_table(RESULTS / f"emoji-{LONGER}.csv"), best(LONGER)
+    short = read_table(RESULTS / "emoji-scratch-torch.csv")[-1]
+    return (
+        f"\n\n{short['epoch']:.0f} epochs are {short['step']:.0f} steps, in which a network from "
+        f"scratch has hardly begun. The run in PyTorch went on, to {ran[-1]['epoch']:.0f} epochs: "
+        f"its best top-1 is then {row['val_top1']:.1%}, at epoch {row['epoch']:.0f}."
     )
 
 
