@@ -165,13 +165,19 @@ def few_images(path: Path) -> None:
         shutil.copyfile(PHOTOGRAPH, path / name)
 
 
-def images(path: Path) -> None:
+def images(path: Path, count: int = 40) -> None:
     """A folder of photographs of two kinds."""
     photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB").resize((64, 48)))
     for kind, image in (("plain", photograph), ("turned", photograph[::-1])):
         (path / kind).mkdir(parents=True)
-        for number in range(40):  # five percent of which are held out
+        for number in range(count):  # of 40, five percent can be held out
             Image.fromarray(image // (number % 7 + 1)).save(path / kind / f"{number}.png")
+
+
+def split(path: Path) -> None:
+    """A few of these photographs to train on, and to validate on."""
+    for part in ("train", "val"):
+        images(path / part, 4)
 
 
 FILES: dict[str, dict[str, Make]] = {
@@ -239,6 +245,10 @@ FILES: dict[str, dict[str, Make]] = {
     "explore/photographs.md": {
         "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
         "coffee.png": lambda path: shutil.copyfile(photographs()["coffee.png"], path),
+    },
+    "explore/emoji.md": {
+        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "emoji": split,
     },
     "training.md": {
         "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
