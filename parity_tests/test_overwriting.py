@@ -11,9 +11,7 @@ from efficientnet_rosetta.torch_impl import efficientnet, layers
 from parity_tests.support import FAMILIES, LITTLE, images_for, small, weights_of
 
 SIZE = (49, 32)
-SCALINGS = {name: LITTLE for name in ARCHITECTURES} | {
-    "xception": {"width": 0.25, "middle_blocks": 2}
-}
+SCALINGS = dict.fromkeys(ARCHITECTURES, LITTLE) | {"xception": {"width": 0.25, "middle_blocks": 2}}
 NETWORKS = {
     **{
         name: small(architecture.presets[0], SIZE, **SCALINGS[name])

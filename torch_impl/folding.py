@@ -6,7 +6,6 @@ The same program as `keras_impl/folding.py`, name for name; what is folded into 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from efficientnet_rosetta.common.errors import UsageError

@@ -31,9 +31,7 @@ def overwrites() -> bool:
 class Overwritten(nn.Module):
     """A layer whose result may be overwritten by what follows, but not what its hooks have seen."""
 
-    def register_forward_hook(
-        self, hook: Callable[..., Any], **options: Any
-    ) -> RemovableHandle:
+    def register_forward_hook(self, hook: Callable[..., Any], **options: Any) -> RemovableHandle:
         """As in any module; after the hook, a copy is handed on where it would be overwritten."""
 
         def seen(*given: Any) -> Any:
