@@ -6,6 +6,8 @@ The same program as `keras_impl/folding.py`, name for name; what is folded into 
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from efficientnet_rosetta.common.errors import UsageError
@@ -33,7 +35,7 @@ class _Folded(Overwritten):
         return x
 
 
-def fold(model: nn.Module, network: Network) -> nn.Module:
+def fold(model: Any, network: Network) -> nn.Module:
     """The model with each batch norm in the convolution before it; its parameters take no gradient.
 
     `load_weights` folds the canonical weights that it is given from then on.
@@ -45,4 +47,5 @@ def fold(model: nn.Module, network: Network) -> nn.Module:
         model.set_submodule(bn, _Folded())
     model.folded = True
     load_weights(model, weights)
-    return model.requires_grad_(False).eval()
+    inference_only: nn.Module = model.requires_grad_(False).eval()
+    return inference_only
