@@ -78,6 +78,7 @@ benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/port.py
 	$(BIN)/python benchmarks/read.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/parity.py
 
 $(COMPARING): pyproject.toml constraints.txt

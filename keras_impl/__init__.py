@@ -33,6 +33,7 @@ with quiet_stderr():
     import keras
 
 from .features import FeatureMaps
+from .folding import fold, inference_only
 from .layers import functional
 from .steps import drop_factors, gradients, steps
 from .trace import trace
@@ -68,20 +69,26 @@ FEW = 2**18
 SETTINGS = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
-def build(network: Network, dtype: str = "float32") -> keras.Model:
-    """A functional model with the official initialisation."""
-    with _floatx(dtype):
+def build(network: Network, dtype: str | None = None, folded: bool = False) -> keras.Model:
+    """A functional model with the official initialisation.
+
+    `dtype` is one, or the name of a policy such as "mixed_bfloat16"; without it the policy is the
+    one that is set in Keras.  `folded` is for inference only: every batch norm is part of the
+    convolution before it.
+    """
+    with _policy(dtype):
         model = model_maker(__name__, network)(network)
     model.network = network  # its dialect is nowhere in a functional model, but in many layers
-    return model
+    return fold(model, network) if folded else model
 
 
 @contextmanager
-def _floatx(dtype: str) -> Iterator[None]:
+def _policy(dtype: str | None) -> Iterator[None]:
     """Layers and inputs take their dtype from these two globals when they are made."""
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float32" if dtype.startswith("mixed") else dtype)
-    keras.config.set_dtype_policy(dtype)
+    asked = policy if dtype is None else keras.dtype_policies.get(dtype)
+    keras.config.set_floatx(asked.variable_dtype)
+    keras.config.set_dtype_policy(asked)
     try:
         yield
     finally:
@@ -155,16 +162,20 @@ def export_onnx(
 
 
 def build_features(
-    network: Network, weights: Weights | None = None, dtype: str = "float32"
+    network: Network,
+    weights: Weights | None = None,
+    dtype: str | None = None,
+    folded: bool = False,
 ) -> keras.Model:
     """A model whose outputs are the last map (N, H, W, C) of each resolution, the largest first.
 
     `weights` are canonical ones of the network.
     """
-    model = build(network, dtype)
+    model = build(network, dtype, folded)
     if weights is not None:
         load_weights(model, weights)
-    return FeatureMaps(model, network)
+    maps = FeatureMaps(model, network)
+    return inference_only(maps) if folded else maps
 
 
 def fit(training: Training, weights: Weights, run: Run) -> None:

@@ -155,13 +155,15 @@ def Classifier(num_classes: int, name: str) -> layers.Layer:
     return layers.Dense(
         num_classes,
         kernel_initializer=uniform,
+        # Logits are as precise as weights are, where what is before is less so.
+        dtype=keras.config.dtype_policy().variable_dtype,
         name=name,
     )
 
 
 def endpoint(x: KerasTensor, name: str) -> KerasTensor:
     """Give a value a name to ask for it by: a layer that changes nothing."""
-    return layers.Identity(name=layer_name(name))(x)
+    return layers.Identity(dtype=x.dtype, name=layer_name(name))(x)
 
 
 def functional(

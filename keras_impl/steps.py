@@ -11,13 +11,15 @@ from keras import KerasTensor, layers, ops
 
 from efficientnet_rosetta.common.backends.protocol import Gradients, Stepped
 from efficientnet_rosetta.common.backends.values import drop_factors_of, from_layout, to_layout
+from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.training.schedules import Optimization
+from efficientnet_rosetta.common.weights.folding import NO_TRAINING
 
 from ._compat import follow_graph
 from .frameworks import current
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, make_optimizer
-from .weights import role_of, variables
+from .weights import is_folded, role_of, variables
 
 Masks = Mapping[str, np.ndarray]
 DROP_PATH = ".drop_path"
@@ -37,6 +39,7 @@ def gradients(
     `masks` has 1 for what is kept: (N,) of a block's role, (N, features) of "dropout"; nothing is
     dropped where it has none.
     """
+    _check_trainable(model)
     x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
     loss, image, found = _differentiated(model, x, y, smoothing, masks or {})
     trained = {id(v): (name, axes) for name, v, axes in variables(model)}
@@ -53,6 +56,7 @@ def steps(
     optimization: Optimization,
 ) -> Stepped:
     """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
+    _check_trainable(model)
     framework = current()
     optimizer = make_optimizer(model, optimization)
     optimizer.build(model.trainable_variables)
@@ -76,6 +80,11 @@ def steps(
             framework.everywhere(average.update)
         losses.append(float(loss))
     return Stepped(tuple(losses), average.dump() if average else None)
+
+
+def _check_trainable(model: keras.Model) -> None:
+    if is_folded(model):
+        raise UsageError(NO_TRAINING)
 
 
 def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:

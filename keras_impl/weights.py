@@ -14,6 +14,7 @@ from keras import layers
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.weights.canonical import Weights, check
+from efficientnet_rosetta.common.weights.folding import NO_WEIGHTS, folded
 
 Axes = tuple[int, ...]
 # Keras's name of a variable -> the canonical one.
@@ -44,18 +45,27 @@ def role_of(layer: keras.Operation) -> str:
 
 
 def load_weights(model: keras.Model, weights: Weights) -> None:
-    """Copy canonical weights into a model, in the model's dtype.
+    """Copy canonical weights into a model, in the model's dtype; a folded one folds them.
 
     Raises:
         WeightsError: a tensor is missing, unexpected or of another shape; nothing was copied.
     """
+    if is_folded(model):
+        double = model.weights[0].dtype == "float64"
+        weights = folded(network_of(model), weights, "float64" if double else "float32")
     check(tensor_shapes(model), weights)
     for name, variable, axes in variables(model):
         variable.assign(weights[name].transpose(np.argsort(axes)))
 
 
 def dump_weights(model: keras.Model) -> Weights:
-    """Copy a model's weights out as canonical arrays."""
+    """Copy a model's weights out as canonical arrays.
+
+    Raises:
+        UsageError: the model's batch norms are folded.
+    """
+    if is_folded(model):
+        raise UsageError(NO_WEIGHTS)
     return {
         # PyTorch and JAX hand out their own memory.
         name: np.array(keras.ops.convert_to_numpy(variable).transpose(axes), order="C")
@@ -81,6 +91,11 @@ def network_of(model: keras.Model) -> Network:
     if not isinstance(network, Network):
         raise UsageError("this model was not made by `build`, which notes its network")
     return network
+
+
+def is_folded(model: keras.Model) -> bool:
+    """Whether a model's batch norms are folded into its convolutions."""
+    return bool(getattr(model, "folded", False))
 
 
 def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable, Axes]]:

@@ -59,9 +59,9 @@ def torch_model(network):
     return model
 
 
-def keras_model(network):
+def keras_model(network, dtype="float32"):
     backend = get_backend("keras")
-    model = backend.build(network)
+    model = backend.build(network, dtype)
     backend.load_weights(model, weights_of(network))
     return model
 
@@ -207,3 +207,57 @@ def test_building_in_float64_leaves_the_readers_settings_alone():
     model = get_backend("keras").build(small(), "float64")
     assert model.output.dtype == "float64"
     assert (keras.config.floatx(), keras.config.dtype_policy().name) == before
+
+
+@pytest.fixture
+def policy():
+    """A function that sets Keras's policy of dtypes, for this test only."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_keras_follows_the_policy_that_is_set(policy, name):
+    """Computing in half precision, from weights and to logits that are not."""
+    network = smallest("efficientnet")
+    expected = keras_model(network)
+    policy(name)
+    model = keras_model(network, None)
+    half = name.removeprefix("mixed_")
+    assert model.get_layer("stages-3-blocks-0-expand_conv").compute_dtype == half
+    assert model.get_layer("stages-3-blocks-0").output.dtype == half
+    assert {variable.dtype for variable in model.weights} == {"float32"}
+    assert model.output.dtype == model.input.dtype == "float32"
+    assert keras.config.dtype_policy().name == name
+    images = np.ascontiguousarray(images_for(network).transpose(0, 2, 3, 1), np.float32)
+    logits, right = (np.asarray(one(images, training=False)) for one in (model, expected))
+    # bfloat16 has three digits, of which these weights leave one.
+    assert 0 < np.linalg.norm(logits - right) < 0.3 * np.linalg.norm(right)
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "float64"])
+def test_an_explicit_dtype_wins_over_the_policy(policy, name):
+    policy(name)
+    model = get_backend("keras").build(smallest("efficientnet"), "float32")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert model.input.dtype == model.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == name
+
+
+def test_a_policy_of_double_precision_is_followed_by_images_too(policy):
+    policy("float64")
+    model = get_backend("keras").build(smallest("efficientnet"))
+    assert model.input.dtype == model.output.dtype == "float64"
+
+
+def test_torch_follows_its_default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = get_backend("torch").build(smallest("efficientnet"))
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+        model = get_backend("torch").build(smallest("efficientnet"), "float32")
+        assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -63,6 +63,9 @@ ONE_SIDED = {
     "Value",  # a Keras tensor in ONNX, with its channels first or last
     "layer_variables",  # a Keras layer's variables; PyTorch's are in its state dict by name
     "functional",  # a graph of Keras, however deep
+    "inference_only",  # in PyTorch the modules that stand for batch norms see to it
+    "overwrites",  # what Keras runs on decides that itself,
+    "Overwritten",  # as it does which layers
     "in_phase",  # Keras is told with every call whether it trains
 }
 

@@ -22,6 +22,7 @@ from efficientnet_rosetta.common.weights.canonical import Weights
 from efficientnet_rosetta.common.weights.metadata import description
 
 from .features import FeatureMaps
+from .folding import fold
 from .steps import drop_factors, gradients, in_phase, steps
 from .trace import trace
 from .weights import dump_weights, load_weights, network_of
@@ -50,9 +51,16 @@ __all__ = [
 LAYOUT = "NCHW"
 
 
-def build(network: Network, dtype: str = "float32") -> nn.Module:
-    """A model in inference mode, with the official initialisation."""
-    return model_maker(__name__, network)(network).to(getattr(torch, dtype)).eval()
+def build(network: Network, dtype: str | None = None, folded: bool = False) -> nn.Module:
+    """A model in inference mode, with the official initialisation.
+
+    Without a `dtype` it has PyTorch's default one.  `folded` is for inference only: every batch
+    norm is part of the convolution before it.
+    """
+    model = model_maker(__name__, network)(network).eval()
+    if dtype is not None:
+        model = model.to(getattr(torch, dtype))
+    return fold(model, network) if folded else model
 
 
 def run(model: nn.Module, images: np.ndarray) -> np.ndarray:
@@ -106,16 +114,20 @@ def export_onnx(
 
 
 def build_features(
-    network: Network, weights: Weights | None = None, dtype: str = "float32"
+    network: Network,
+    weights: Weights | None = None,
+    dtype: str | None = None,
+    folded: bool = False,
 ) -> nn.Module:
     """A model whose outputs are the last map (N, C, H, W) of each resolution, the largest first.
 
-    In training mode, like any new module; `weights` are canonical ones of the network.
+    In training mode, like any new module, unless it is folded; `weights` are canonical ones of the
+    network.
     """
-    model = build(network, dtype)
+    model = build(network, dtype, folded)
     if weights is not None:
         load_weights(model, weights)
-    return FeatureMaps(model, network).train()
+    return FeatureMaps(model, network).train(not folded)
 
 
 def fit(training: Training, weights: Weights, run: Run) -> None:

@@ -14,15 +14,24 @@ from torch.nn import functional as F
 from efficientnet_rosetta.common.network import ConvBlock, Dialect, conv_std
 from efficientnet_rosetta.common.spec import EfficientNetSpec, MBConvBlock
 
-from .layers import BatchNorm, Classifier, Conv, DepthwiseConv, endpoint, global_average_pool
+from .layers import (
+    BatchNorm,
+    Classifier,
+    Conv,
+    DepthwiseConv,
+    Overwritten,
+    endpoint,
+    global_average_pool,
+    overwrites,
+)
 
 
 def swish(x: Tensor) -> Tensor:
-    """x * sigmoid(x), elementwise (section 5.2; arXiv 1710.05941)."""
-    return F.silu(x)
+    """x * sigmoid(x), elementwise (section 5.2; arXiv 1710.05941); in inference it overwrites x."""
+    return F.silu(x, inplace=overwrites())
 
 
-class PointwiseConv(nn.Conv2d):
+class PointwiseConv(Overwritten, nn.Conv2d):
     """1x1 convolution with bias, for squeeze-and-excitation: (N, C, 1, 1) -> (N, C', 1, 1)."""
 
     bias: nn.Parameter  # which a convolution of PyTorch need not have
@@ -39,7 +48,7 @@ def squeeze_and_excitation(x: Tensor, reduce: PointwiseConv, expand: PointwiseCo
     gate = global_average_pool(x, keepdims=True)
     gate = swish(reduce(gate))
     gate = torch.sigmoid(expand(gate))
-    return x * gate
+    return x.mul_(gate) if overwrites() else x * gate
 
 
 class StochasticDepth(nn.Module):

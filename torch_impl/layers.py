@@ -6,13 +6,40 @@ The same program as `keras_impl/layers.py`, name for name.  Maps are (N, C, H, W
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from efficientnet_rosetta.common.network import Activation, Dialect, conv_std, dense_bound
 
 ACTIVATIONS = {"swish": F.silu, "relu": F.relu, "relu6": F.relu6}
+
+
+def overwrites() -> bool:
+    """Whether a map that nothing reads again may be overwritten: where no gradient can need it.
+
+    A map of its own for every result costs more than many a result itself: the system clears each
+    page that it hands out.
+    """
+    return not torch.is_grad_enabled()
+
+
+class Overwritten(nn.Module):
+    """A layer whose result may be overwritten by what follows, but not what its hooks have seen."""
+
+    def register_forward_hook(self, hook: Callable[..., Any], **options: Any) -> RemovableHandle:
+        """As in any module; after the hook, a copy is handed on where it would be overwritten."""
+
+        def seen(*given: Any) -> Any:
+            returned = hook(*given)
+            result = given[-1] if returned is None else returned
+            return result.clone() if overwrites() and isinstance(result, Tensor) else result
+
+        return super().register_forward_hook(seen, **options)
 
 
 def _padded(
@@ -32,10 +59,11 @@ def _padded(
     return F.pad(x, pads, value=value), (0, 0)
 
 
-class Conv(nn.Conv2d):
+class Conv(Overwritten, nn.Conv2d):
     """Convolution without bias: (N, C, H, W) -> (N, C', ceil(H/s), ceil(W/s)).
 
-    Without padding: (N, C', floor((H - k) / s) + 1, floor((W - k) / s) + 1).
+    Without padding: (N, C', floor((H - k) / s) + 1, floor((W - k) / s) + 1).  It has a bias once a
+    batch norm is folded into it.
     """
 
     kind = "conv"
@@ -58,7 +86,7 @@ class Conv(nn.Conv2d):
         padding = (0, 0)
         if self.padded:
             x, padding = _padded(x, kernel, stride, self.dialect, self.kind)
-        return F.conv2d(x, self.weight, None, stride, padding, groups=self.groups)
+        return F.conv2d(x, self.weight, self.bias, stride, padding, groups=self.groups)
 
 
 class DepthwiseConv(Conv):
@@ -91,7 +119,7 @@ class MaxPool(nn.Module):
         return F.max_pool2d(x, *window, padding)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Overwritten):
     """Batch normalization over N, H and W of (N, C, H, W).
 
     Unlike `nn.BatchNorm2d` it keeps the *biased* batch variance in its running statistics, as
@@ -141,8 +169,8 @@ class BatchNorm(nn.Module):
 
 
 def activation(x: Tensor, function: Activation) -> Tensor:
-    """The function that a specification names, elementwise."""
-    return ACTIVATIONS[function.function](x)
+    """The function that a specification names, elementwise; in inference it overwrites `x`."""
+    return ACTIVATIONS[function.function](x, inplace=overwrites())
 
 
 def global_average_pool(x: Tensor, keepdims: bool = False) -> Tensor:

@@ -80,6 +80,8 @@ class _Walk:
                 self.values[node] = self.builder.input(_shape(node))
             elif node.op == "call_function":
                 self.values[node] = self.emit(node)
+                if _overwrites(node):
+                    self.values[node.args[0]] = self.values[node]
             else:
                 for name, value in zip(names, node.args[0], strict=True):
                     self.builder.output(name, self.values[value], _shape(value))
@@ -104,6 +106,11 @@ class _Walk:
                 f"the PyTorch exporter does not know {node.target} with these arguments "
                 f"(node {node.name}: {error})"
             ) from error
+
+
+def _overwrites(node: fx.Node) -> bool:
+    """Whether an operation leaves its result in its first argument, as `aten.silu_.default`."""
+    return str(node.target).split(".")[1].endswith("_")
 
 
 def _shape(value: Argument) -> list[int | str]:
@@ -222,24 +229,24 @@ def _max_pool(
     )
 
 
-@_emits("aten.relu.default")
+@_emits("aten.relu.default", "aten.relu_.default")
 def _relu(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
     return b.add("Relu", x, name=name)
 
 
-@_emits("aten.relu6.default")
+@_emits("aten.relu6.default", "aten.relu6_.default")
 def _relu6(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
     return b.clip(x, 0.0, 6.0, name)
 
 
-@_emits("aten.hardtanh.default")
+@_emits("aten.hardtanh.default", "aten.hardtanh_.default")
 def _hardtanh(
     b: OnnxBuilder, name: str, node: fx.Node, x: str, min_val: float = -1.0, max_val: float = 1.0
 ) -> str:
     return b.clip(x, min_val, max_val, name)
 
 
-@_emits("aten.silu.default")
+@_emits("aten.silu.default", "aten.silu_.default")
 def _silu(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
     return b.swish(x, name)
 
@@ -249,7 +256,7 @@ def _sigmoid(b: OnnxBuilder, name: str, node: fx.Node, x: str) -> str:
     return b.add("Sigmoid", x, name=name)
 
 
-@_emits("aten.mul.Tensor")
+@_emits("aten.mul.Tensor", "aten.mul_.Tensor")
 def _mul(b: OnnxBuilder, name: str, node: fx.Node, x: str, y: str) -> str:
     _demand(isinstance(y, str), "a number")
     return b.add("Mul", x, y, name=name)

@@ -66,7 +66,8 @@ class _Recorder(TorchFunctionMode):
         ]
 
     def keep(self, name: str, value: Tensor) -> None:
-        self.found.keep(name, value.numpy(force=True))
+        # A copy, for what comes next may overwrite it.
+        self.found.keep(name, value.numpy(force=True).copy())
 
     def __torch_function__(
         self,
@@ -76,7 +77,8 @@ class _Recorder(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        if self.depth == 0 and isinstance(output, Tensor):
+        copied = func is Tensor.clone  # which a module does for its hooks, and no network
+        if self.depth == 0 and isinstance(output, Tensor) and not copied:
             self.keep(func.__name__.strip("_"), output)
         return output
 

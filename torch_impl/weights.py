@@ -9,14 +9,18 @@ from torch import nn
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.weights.canonical import Weights, check
+from efficientnet_rosetta.common.weights.folding import NO_WEIGHTS, folded
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Copy canonical weights into a model, in the model's dtype.
+    """Copy canonical weights into a model, in the model's dtype; a folded one folds them.
 
     Raises:
         WeightsError: a tensor is missing, unexpected or of another shape; nothing was copied.
     """
+    if is_folded(model):
+        double = next(model.parameters()).dtype == torch.float64
+        weights = folded(network_of(model), weights, "float64" if double else "float32")
     check(tensor_shapes(model), weights)
     tensors = model.state_dict(keep_vars=True)
     # Converted all of them first: an array that cannot be leaves the model as it was.
@@ -27,7 +31,13 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
 
 
 def dump_weights(model: nn.Module) -> Weights:
-    """Copy a model's weights out as canonical arrays."""
+    """Copy a model's weights out as canonical arrays.
+
+    Raises:
+        UsageError: the model's batch norms are folded.
+    """
+    if is_folded(model):
+        raise UsageError(NO_WEIGHTS)
     return {name: tensor.numpy(force=True).copy() for name, tensor in model.state_dict().items()}
 
 
@@ -46,3 +56,8 @@ def network_of(model: nn.Module) -> Network:
     if not isinstance(network, Network):
         raise UsageError("this model was not made by `build`, which notes its network")
     return network
+
+
+def is_folded(model: nn.Module) -> bool:
+    """Whether a model's batch norms are folded into its convolutions."""
+    return bool(getattr(model, "folded", False))

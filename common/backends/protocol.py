@@ -33,11 +33,18 @@ OPSET = 18  # of ONNX; the exporters use nothing newer, and onnxruntime has had 
 class Backend(Protocol):
     """The core.  A model is the framework's own object, with nothing around it."""
 
-    def build(self, network: Network, dtype: str = "float32") -> Any:
-        """A model with the official initialisation; `dtype` is "float32" or "float64"."""
+    def build(self, network: Network, dtype: str | None = None, folded: bool = False) -> Any:
+        """A model with the official initialisation.
+
+        `dtype` is "float32", "float64", or what the framework is set to.  With `folded` every batch
+        norm is part of the convolution before it: the same function, for inference only.
+        """
 
     def load_weights(self, model: Any, weights: Weights) -> None:
-        """Copy canonical weights in; `WeightsError` if names or shapes do not fit both ways."""
+        """Copy canonical weights in; `WeightsError` if names or shapes do not fit both ways.
+
+        A folded model folds them.
+        """
 
     def dump_weights(self, model: Any) -> Weights:
         """Canonical copies of the model's weights, in the model's dtype."""
@@ -58,11 +65,16 @@ class FeatureBuilder(Backend, Protocol):
     """A backend that builds a network without its head, for detection and segmentation."""
 
     def build_features(
-        self, network: Network, weights: Weights | None = None, dtype: str = "float32"
+        self,
+        network: Network,
+        weights: Weights | None = None,
+        dtype: str | None = None,
+        folded: bool = False,
     ) -> Any:
-        """A trainable model whose outputs are the last map of each resolution, the largest first.
+        """A model whose outputs are the last map of each resolution, the largest first.
 
-        Maps are in the framework's own order of axes.  `weights` are those of the network.
+        Maps are in the framework's own order of axes.  `weights` are those of the network.  It is
+        trainable unless it is folded.
         """
 
 

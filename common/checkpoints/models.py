@@ -27,7 +27,8 @@ def build(
     *,
     weights: LoadedWeights | Weights | str | Path | None = None,
     features_only: bool = False,
-    dtype: str = "float32",
+    folded: bool = False,
+    dtype: str | None = None,
     dialect: str | None = None,
     **arguments: Any,
 ) -> Any:
@@ -40,22 +41,26 @@ def build(
     `backend` is "torch", for a `torch.nn.Module` that takes images (N, C, H, W), or "keras", for a
     `keras.Model` that takes images (N, H, W, C); without it, the one that is installed is used.
     With `features_only` the model's outputs are the last map of each resolution, the largest
-    first, in the framework's order of axes.
+    first, in the framework's order of axes.  With `folded` every batch norm is part of the
+    convolution before it: the same function in less time, for inference only.
+
+    `dtype` is "float32" or "float64"; without it, it is what the framework is set to, which is
+    float32 unless you changed it (`torch.set_default_dtype`, `keras.config.set_dtype_policy`).
 
     Raises:
         UsageError: an unknown preset, backend or argument.
         FileError: the file cannot be read, or holds another preset.
         MissingDependencyError: the framework is not installed.
     """
-    if dtype not in DTYPES:
+    if dtype not in (None, *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     framework_name = backend or default_backend()
     framework = get_backend(framework_name)
     found = _prepared(network, weights, dialect, arguments)
     if features_only:
         builder = require(framework, FeatureBuilder, framework_name)
-        return builder.build_features(found.network, found.weights or None, dtype)
-    model = framework.build(found.network, dtype)
+        return builder.build_features(found.network, found.weights or None, dtype, folded)
+    model = framework.build(found.network, dtype, folded)
     if found.weights:
         framework.load_weights(model, found.weights)
     return model

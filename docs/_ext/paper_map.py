@@ -232,7 +232,12 @@ NOT_THE_PAPERS = {
         **dict.fromkeys(("conv_std", "dense_bound"), _INITIAL),
         **dict.fromkeys(("Architecture",), _TOOLS),
     },
-    "torch_impl/layers.py": {"MaxPool": _XCEPTION, "activation": _LATER, "endpoint": _TOOLS},
+    "torch_impl/layers.py": {
+        **dict.fromkeys(("overwrites", "Overwritten"), "spares memory in inference"),
+        "MaxPool": _XCEPTION,
+        "activation": _LATER,
+        "endpoint": _TOOLS,
+    },
     "keras_impl/layers.py": {
         "activation": _LATER,
         "MaxPool": _XCEPTION,
