@@ -71,7 +71,6 @@ PRECISIONS: dict[str, Precision] = {
     "float16": "16-mixed",
     "float64": "32-true",
 }
-SHOWN_EVERY = 10  # steps; what a bar shows is asked for no more often
 
 
 def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
@@ -291,10 +290,6 @@ class ClassificationTask(_Evaluation):
         self.losses.settle(but=0 if is_last else 1)
         self.images += self.plan.train.batch
         self.seconds = time.perf_counter() - self.began
-        if is_last or self.done % SHOWN_EVERY == 2:  # the first has no loss to show yet
-            values = {"loss": self.losses.latest, "learning_rate": step.learning_rate}
-            values["images_per_second"] = self.speed
-            self.log_dict(values, prog_bar=True, logger=False, rank_zero_only=True)
 
     @property
     def speed(self) -> float:
