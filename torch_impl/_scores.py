@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -65,7 +64,7 @@ class Losses:
     """
 
     def __init__(self, note: Callable[[Step], None]):
-        self.note, self.latest = note, math.nan
+        self.note = note
         self.coming: deque[tuple[Step, Tensor, torch.cuda.Event | None]] = deque()
 
     def send(self, step: Step, loss: Tensor) -> None:
@@ -90,8 +89,7 @@ class Losses:
             step, loss, event = self.coming.popleft()
             if event is not None:
                 event.synchronize()
-            self.latest = loss.item()
-            self.note(replace(step, loss=self.latest))
+            self.note(replace(step, loss=loss.item()))
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
