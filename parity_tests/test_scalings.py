@@ -79,7 +79,6 @@ def test_layouts_of_presets_say_so(weights, tmp_path):
     )
     assert "canonical" in said
     assert not (tmp_path / "w.pth").exists()
-    run("port", weights, tmp_path / "again.safetensors", "--to", "canonical", "--no-verify")
 
 
 def test_a_model_of_it_is_built(weights):
