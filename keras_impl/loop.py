@@ -241,6 +241,7 @@ class ClassificationTask(Stepping):
         what counts as found of such an image is the class of `labels`.
         """
         loss, gradients = self.accumulated(images, targets)
+        self.rule.begin_step()
         FRAMEWORK.apply(self.optimizer, gradients, self.trainable_variables)
         if self.average:
             FRAMEWORK.everywhere(self.average.update)
