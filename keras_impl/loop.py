@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops, optimizers, tree
 
 from efficientnet_rosetta.common.backends.protocol import Judge
@@ -27,7 +28,7 @@ from efficientnet_rosetta.common.training.run import (
     Step,
 )
 from efficientnet_rosetta.common.training.schedules import Optimization
-from efficientnet_rosetta.common.training.state import State
+from efficientnet_rosetta.common.training.state import LOSS_SCALE, State
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
@@ -207,6 +208,20 @@ class ClassificationTask(Stepping):
         if optimization:
             self.optimizer.build(self.trainable_variables)
 
+    def dump_scale(self) -> dict[str, Weights]:
+        """What there is to remember of scaling the loss."""
+        if self.optimizer is self.rule:
+            return {}
+        kept = {"scale": self.optimizer.dynamic_scale, "steps": self.optimizer.step_counter}
+        found = {name: float(ops.convert_to_numpy(value)) for name, value in kept.items()}
+        return {LOSS_SCALE: {name: np.array([value]) for name, value in found.items()}}
+
+    def load_scale(self, kept: Weights) -> None:
+        """Go on with what `dump_scale` remembered, if the run was in float16 before."""
+        if kept and self.optimizer is not self.rule:
+            self.optimizer.dynamic_scale.assign(kept["scale"].item())
+            self.optimizer.step_counter.assign(int(kept["steps"].item()))
+
     @property
     def metrics(self) -> list[metrics.Metric]:
         """Means over images, which Keras resets for every epoch."""
@@ -229,6 +244,7 @@ class ClassificationTask(Stepping):
         what counts as found of such an image is the class of `labels`.
         """
         loss, gradients = self.accumulated(images, targets)
+        self.rule.begin_step()
         FRAMEWORK.apply(self.optimizer, gradients, self.trainable_variables)
         if self.average:
             FRAMEWORK.everywhere(self.average.update)
@@ -324,6 +340,7 @@ class _Keeping(callbacks.Callback):
         first = self.phase.began
         if state and state.epochs > first:
             load_slots(self.trained, self.model.rule, state.slots, self.done - first * steps)
+            self.model.load_scale(state.slots.get(LOSS_SCALE, {}))
         _seed(self.trained, self.plan.seed, self.done * self.plan.recipe.accumulation)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -394,7 +411,7 @@ class _Keeping(callbacks.Callback):
             best,
             dump_weights(self.trained),
             self.average.dump() if self.average else {},
-            dump_slots(self.trained, self.model.rule),
+            {**dump_slots(self.trained, self.model.rule), **self.model.dump_scale()},
         )
 
 

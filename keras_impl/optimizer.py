@@ -29,7 +29,7 @@ class _Optimizer(keras.optimizers.Optimizer):
     """What both have in common: a schedule, and L2 regularisation in the gradient.
 
     Rates are computed in Python, in float64.  `begin_steps` hands over those of the next `ahead`
-    steps, so that Keras's `apply` is all that a compiled step takes.
+    steps, so that a compiled step, `begin_step` and then Keras's `apply`, needs nothing from there.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class _Optimizer(keras.optimizers.Optimizer):
         shared = {"dtype": variables[0].dtype, "aggregation": "only_first_replica"}
         self.rates = self.add_variable((self.ahead,), name="rates", **shared)
         self.rate = self.add_variable((), name="rate", **shared)
+        self.count = self.add_variable((), name="count", **{**shared, "dtype": "int32"})
         self.momenta = self.add_optimizer_variables(variables, "momentum")
 
     @property
@@ -64,7 +65,7 @@ class _Optimizer(keras.optimizers.Optimizer):
     @property
     def steps(self) -> int:
         """How many were made."""
-        return int(self.iterations)
+        return int(self.count)
 
     def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """What is remembered of a variable, by what it is called."""
@@ -74,12 +75,10 @@ class _Optimizer(keras.optimizers.Optimizer):
         """Hand over the rates of the steps that come next."""
         _plan(self.rates, self.schedule, self.steps)
 
-    def apply(
-        self, grads: list[KerasTensor], trainable_variables: list[keras.Variable] | None = None
-    ) -> None:
-        """Change every variable by its gradient."""
-        self.rate.assign(_planned(self.rates, self.iterations))
-        super().apply(grads, trainable_variables)
+    def begin_step(self) -> None:
+        """Set the rate of the step that comes next; one that float16 leaves out counts as well."""
+        self.rate.assign(_planned(self.rates, self.count))
+        self.count.assign_add(1)
 
     def regularised(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:
         """The gradient of loss and L2 regularisation together."""
@@ -193,7 +192,7 @@ def load_slots(
     model: keras.Model, optimizer: RMSProp | SGD, slots: dict[str, Weights], steps: int
 ) -> None:
     """Have an optimizer go on after so many steps with what it remembered."""
-    optimizer.iterations.assign(steps)
+    optimizer.count.assign(steps)
     for name, (variable, axes) in trained(model).items():
         for slot in slots.keys() - {LOSS_SCALE}:
             kept = slots[slot][name].transpose(np.argsort(axes))

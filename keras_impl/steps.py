@@ -74,6 +74,7 @@ def steps(
         x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
         loss, found = differentiated(x, y)
         optimizer.begin_steps()
+        optimizer.begin_step()
         framework.apply(optimizer, found, model.trainable_variables)
         if average:
             average.begin_steps()

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +14,11 @@ from efficientnet_rosetta.common.backends.registry import on_keras, prefer_keras
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import MissingDependencyError, UsageError
 from efficientnet_rosetta.common.training.run import BEST, EPOCHS, SETTINGS, STATE, Run, read_table
+from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.loops.support import (
+    BACKENDS,
     DEADLINE,
     arguments,
     finished,
@@ -151,6 +154,42 @@ def test_devices_that_there_are_not_are_one_line(framework, options, line, folde
     assert line in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "run" / SETTINGS).exists()
+
+
+# ------------------------------------------------------------------ parts, and float16
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_add_up_to_its_step(folder, tmp_path):
+    """Where batch norms run as in inference; elsewhere they see one part at a time."""
+    for parts in (1, 4):
+        plan = training(folder, freeze="backbone", changes={"accumulation": parts})
+        fitted("keras", plan, tmp_path / str(parts))
+    np.testing.assert_allclose(losses(tmp_path / "4"), losses(tmp_path / "1"), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_are_those_of_pytorch(folder, tmp_path):
+    plan = training(folder, changes={"accumulation": 2})
+    for backend in BACKENDS:
+        fitted(backend, plan, tmp_path / backend)
+    np.testing.assert_allclose(
+        losses(tmp_path / "keras"), losses(tmp_path / "torch"), rtol=0, atol=1e-8
+    )
+
+
+@pytest.mark.slow
+def test_float16_goes_on_with_the_scale_of_its_loss(folder, tmp_path):
+    plan = training(folder, epochs=2, precision="float16")
+    whole = fitted("keras", plan, tmp_path / "whole").state
+    for epochs in (1, 2):
+        part = replace(plan, recipe=replace(plan.recipe, epochs=epochs))
+        parts = fitted("keras", part, tmp_path / "parts").state
+    np.testing.assert_array_equal(losses(tmp_path / "parts"), losses(tmp_path / "whole"))
+    assert parts.slots[LOSS_SCALE] == whole.slots[LOSS_SCALE]
+    fitted("torch", training(folder, precision="float32"), tmp_path / "float32")
+    apart = np.abs(losses(tmp_path / "whole")[:6] - losses(tmp_path / "float32")[:6])
+    assert 0 < apart.max() < 0.05
 
 
 # ------------------------------------------------------------------ what Keras is to run on
