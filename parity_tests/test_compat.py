@@ -1,6 +1,7 @@
 """What is private to the frameworks is in one file of each package, and is still as it says."""
 
 import ast
+import inspect
 import logging
 import subprocess
 import sys
@@ -241,3 +242,13 @@ def test_what_a_layer_drops_depends_on_the_seed_and_the_step():
     for further in range(3):
         assert drawn(4_000_000_000, 5 + further) == three[further : further + 1]
     assert drawn(3_999_999_999, 5) != three[:1]
+
+
+def test_synchronized_batch_norm_takes_what_it_is_given():
+    """There are kernels for GPUs only; the arguments can be looked at anywhere."""
+    from torch.nn.modules._functions import SyncBatchNorm
+
+    assert list(inspect.signature(SyncBatchNorm.forward).parameters)[1:] == [
+        *("input", "weight", "bias", "running_mean", "running_var", "eps", "momentum"),
+        *("process_group", "world_size"),
+    ]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from efficientnet_rosetta.common.errors import UsageError
+from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Training
 from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.canonical import Weights
@@ -68,6 +69,11 @@ def tell(training: Training, device: torch.device, processes: int) -> None:
     """Say what was chosen; on a CPU nothing is that anybody would see in the numbers."""
     if device.type == "cuda":
         sys.stderr.write(f"{said(training, device, processes)}\n")
+
+
+def sends_levels(batches: Batches, device: torch.device) -> bool:
+    """Whether images go to the device as levels of uint8, which are a quarter of the bytes."""
+    return device.type == "cuda" and batches.has_levels
 
 
 def compile_model(model: nn.Module, device: torch.device, processes: int) -> None:

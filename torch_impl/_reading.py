@@ -19,12 +19,12 @@ Batch = tuple[Tensor, Tensor, dict[str, str], Tensor, Tensor]
 class _Read(Dataset[Any]):
     """Batches by epoch and number, read in worker processes."""
 
-    def __init__(self, batches: Batches, part: int, parts: int):
-        self.batches, self.part, self.parts = batches, part, parts
+    def __init__(self, batches: Batches, part: int, parts: int, raw: bool):
+        self.batches, self.part, self.parts, self.raw = batches, part, parts, raw
 
     def __getitem__(self, place: tuple[int, int]) -> Batch | RosettaError:
         try:
-            found = self.batches.read(*place, self.part, self.parts)
+            found = self.batches.read(*place, self.part, self.parts, self.raw)
         except RosettaError as error:
             return error  # what is raised in a worker arrives as its whole traceback
         images, labels, partners, shares = map(
@@ -71,10 +71,12 @@ class Pieces:
                 yield piece[0], piece[1], skipped, piece[2], piece[3]
 
 
-def loader(batches: Batches, workers: int, part: int = 0, parts: int = 1) -> DataLoader[Any]:
-    """Batches, or one of equal parts of each for one of several processes."""
+def loader(
+    batches: Batches, workers: int, part: int = 0, parts: int = 1, raw: bool = False
+) -> DataLoader[Any]:
+    """Batches, or one of equal parts of each for one of several processes; as levels if `raw`."""
     return DataLoader(
-        _Read(batches, part, parts),
+        _Read(batches, part, parts, raw),
         batch_size=None,
         sampler=_Places(batches),
         num_workers=workers,

@@ -37,9 +37,11 @@ from ._devices import (
     fast_arithmetic,
     layout,
     load_scale,
+    sends_levels,
     set_seed,
     tell,
 )
+from ._levels import looked_up
 from ._reading import Batch, Pieces, loader
 from ._scores import Losses, Metrics, mean_over_processes
 from ._synchronized import SynchronizedBatchNorm
@@ -152,6 +154,7 @@ class _Evaluation(LightningModule):
     """A model that is scored on what can be read."""
 
     scores: Scores
+    table: Tensor  # of what the levels of images are, where they come as such
     layout = torch.preserve_format  # of images in memory
 
     def __init__(self, model: nn.Module, run: Run, judge: Judge | None = None):
@@ -186,6 +189,8 @@ class _Evaluation(LightningModule):
     def logits(self, images: Tensor) -> Tensor:
         """Of images (N, C, H, W) in the weights' own type, under autocast as well."""
         dtype = next(self.model.parameters()).dtype
+        if images.dtype == torch.uint8:
+            images = looked_up(images, self.table)
         return self.model(images.to(dtype, memory_format=self.layout)).to(dtype)
 
 
@@ -210,6 +215,7 @@ class ClassificationTask(_Evaluation):
         dtype = next(model.parameters()).dtype
         table = None if weights is None else torch.tensor(weights, dtype=dtype)
         self.register_buffer("class_weights", table)
+        self.register_buffer("table", torch.tensor(training.train.table))
         self.optimizer = make_optimizer(model, phase.optimization)
         self.layout = layout(training, next(model.parameters()).device)
         self.train_metrics = Metrics(self.network)
@@ -226,12 +232,14 @@ class ClassificationTask(_Evaluation):
 
     def train_dataloader(self) -> DataLoader[Any] | Pieces:
         """Batches to train on, other ones in every epoch."""
-        whole = loader(self.batches, self.plan.workers, *self.share)
+        raw = sends_levels(self.batches, self.device)
+        whole = loader(self.batches, self.plan.workers, *self.share, raw)
         return whole if self.pieces == 1 else Pieces(whole, self.pieces)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
-        return loader(self.plan.selection, self.plan.workers, *self.share)
+        raw = sends_levels(self.plan.selection, self.device)
+        return loader(self.plan.selection, self.plan.workers, *self.share, raw)
 
     @property
     def pieces(self) -> int:

@@ -65,10 +65,10 @@ def test_a_batch_that_cannot_be_read_leaves_no_step_out(folder, tmp_path, monkey
     plan = training(folder)
     right = type(plan.train).read
 
-    def wrong(self, epoch, number, part=0, parts=1):
+    def wrong(self, epoch, number, *others):
         if self.augmentation and number == 3:
             raise RosettaError("a disk is gone")
-        return right(self, epoch, number, part, parts)
+        return right(self, epoch, number, *others)
 
     monkeypatch.setattr(type(plan.train), "read", wrong)
     with pytest.raises(RosettaError, match="a disk is gone"):
@@ -205,6 +205,26 @@ def test_what_is_chosen_for_a_gpu_is_said_in_a_line(folder, monkeypatch, capsys)
     assert torch.get_float32_matmul_precision() == before
     _devices.tell(plan, torch.device("cpu"), 1)
     assert capsys.readouterr().err == ""
+
+
+def test_images_that_come_as_levels_are_the_same(folder, tmp_path, monkeypatch):
+    loop, asked = import_module("efficientnet_rosetta.torch_impl.loop"), []
+    plan = training(folder, epochs=1)
+    fitted("torch", plan, tmp_path / "normalised")
+
+    def always(batches, device):
+        asked.append(batches.has_levels)
+        return True
+
+    monkeypatch.setattr(loop, "sends_levels", always)
+    fitted("torch", plan, tmp_path / "levels")
+    assert asked == [True, True]  # to train on and to validate on
+    np.testing.assert_array_equal(losses(tmp_path / "levels"), losses(tmp_path / "normalised"))
+    rows = [read_table(tmp_path / name / EPOCHS)[0] for name in ("levels", "normalised")]
+    assert rows[0]["val_loss"] == rows[1]["val_loss"]
+    gpu = torch.device("cuda")
+    assert _devices.sends_levels(plan.train, gpu)
+    assert not _devices.sends_levels(plan.train, torch.device("cpu"))
 
 
 def test_slots_lie_in_memory_as_their_parameters(folder):
