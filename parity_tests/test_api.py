@@ -22,8 +22,8 @@ from parity_tests.support import rosetta_process, small, weights_of
 # Whoever changes one of these breaks somebody's program: say so in the changelog.
 SIGNATURES = {
     "resolve": "(preset='b0', **arguments)",
-    "build": "(network='b0', backend=None, *, weights=None, features_only=False, dtype='float32', "
-    "dialect=None, **arguments)",
+    "build": "(network='b0', backend=None, *, weights=None, features_only=False, folded=False, "
+    "dtype=None, dialect=None, **arguments)",
     "load": "(path, *, dialect=None, raw=False, network=None, drop_head=False, resolution=None, "
     "dtype='float32')",
     "inspect": "(path, dialect=None, raw=False, network=None)",
@@ -36,14 +36,15 @@ SIGNATURES = {
     "dialect=None, dtype='float32', resolution=None, batch=1, seed=0, variants=(), full=False, "
     "watcher, command='')",
     "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
-    "train": "(data=None, *, backend=None, preset=None, width=None, depth=None, "
-    "middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, classes=None, "
+    "train": "(data=None, *, backend=None, keras_backend=None, preset=None, width=None, "
+    "depth=None, middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, "
+    "classes=None, "
     "image_size=None, batch=None, epochs=None, precision=None, seed=None, held_out=None, "
     "family=None, set=None, lr=None, patience=None, accumulate=None, class_weights=None, "
     "sampler=None, workers=2, devices=1, compile=False, loggers=None, out=None, resume=None, "
     "watcher)",
-    "evaluate": "(weights, data, *, backend=None, dialect=None, image_size=None, batch=32, "
-    "held_out=0.0, seed=0, family=None, workers=2, worst=0)",
+    "evaluate": "(weights, data, *, backend=None, keras_backend=None, dialect=None, "
+    "image_size=None, batch=32, held_out=0.0, seed=0, family=None, workers=2, worst=0)",
     "predict": "(weights, images, *, top=5, names=None, batch=32, backend=None, dialect=None, "
     "image_size=None, family=None)",
     "identify": "(path, network=None)",
