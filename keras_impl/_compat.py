@@ -61,10 +61,13 @@ def set_seed(layer: layers.Dropout, seed: int, step: int) -> None:
     """Have what a layer drops depend on a seed and the step that comes next.
 
     Its only variable is the state of its generator, and what that means is nowhere said: Keras's
-    draws depend on both of its numbers, and count up the second.
+    draws depend on both of its numbers, and count up the second.  On PyTorch they do so only where
+    the generator was given a seed when it was made, and are PyTorch's own elsewhere.
     """
+    layer.seed_generator._initial_seed = seed
     (state,) = layer.variables
-    state.assign(np.array([seed, step], state.dtype))
+    numbers = np.array([seed, step], np.uint32)
+    state.assign(numbers.astype(state.dtype))  # which is signed on PyTorch, and goes below zero
 
 
 @contextmanager
