@@ -46,8 +46,7 @@ GROUPS = {
     },
     "keras": {"graph": (("ours", "ours, folded"), ("keras.applications",))},
 }
-# Ratios to the best of the others.  TensorFlow folds batch norms into convolutions by itself, in the
-# graphs of every library.
+# Ratios to the best of the others.
 GOALS = {
     "torch": {"ours": 1.0, "ours, folded": 1.25},
     "keras": {"ours": 1.0, "ours, folded": 1.0},
