@@ -14,7 +14,11 @@ import numpy as np
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
 from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.protocol import OPSET, Judge, Variant
-from efficientnet_rosetta.common.backends.registry import model_maker
+from efficientnet_rosetta.common.backends.registry import (
+    KERAS_BACKEND,
+    KERAS_BACKENDS,
+    model_maker,
+)
 from efficientnet_rosetta.common.backends.values import check_endpoints, from_layout, to_layout
 from efficientnet_rosetta.common.errors import UsageError, needs
 from efficientnet_rosetta.common.images.batches import Batches
@@ -58,7 +62,6 @@ __all__ = [
 LAYOUT = "NHWC"
 # Keras takes the framework that it runs on from the environment.  A program that runs once is not
 # worth XLA's optimizations, which take ten seconds.
-FRAMEWORKS = ("tensorflow", "jax", "torch")
 # Numbers in a batch of float64, up to which each operation is run as it comes: a graph costs a
 # second to make, and is made for each shape.
 FEW = 2**18
@@ -164,7 +167,7 @@ def build_features(
     return FeatureMaps(model, network)
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from canonical weights, or go on from the state of the run.
 
     Raises:
@@ -172,7 +175,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     """
     from . import loop  # what a loop needs, nothing else does
 
-    loop.fit(training, weights, run, progress)
+    loop.fit(training, weights, run)
 
 
 def evaluate(
@@ -196,8 +199,8 @@ def variants() -> dict[str, Variant]:
     """The frameworks that Keras runs on."""
     current = keras.config.backend()
     return {
-        name: Variant(name, {**SETTINGS, "KERAS_BACKEND": name}, name == current)
-        for name in FRAMEWORKS
+        name: Variant(name, {**SETTINGS, KERAS_BACKEND: name}, name == current)
+        for name in KERAS_BACKENDS
     }
 
 

@@ -7,7 +7,9 @@ tests of it (parity_tests/test_compat.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -63,3 +65,19 @@ def set_seed(layer: layers.Dropout, seed: int, step: int) -> None:
     """
     (state,) = layer.variables
     state.assign(np.array([seed, step], state.dtype))
+
+
+@contextmanager
+def float64_kept() -> Iterator[None]:
+    """Let means and batch norms of float64 be float64 on JAX and PyTorch.
+
+    What type an operation has is looked up in a table, in which float64 becomes float32 on all but
+    TensorFlow, since JAX does without it by default; nothing public says otherwise.
+    """
+    table = import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE
+    before = table["float64"]
+    table["float64"] = "float64"
+    try:
+        yield
+    finally:
+        table["float64"] = before

@@ -1,29 +1,25 @@
 """Training in Keras: `fit` with callbacks, on the recipe's optimizer and batches.
 
-The same program as `torch_impl/loop.py`, name for name; it runs on TensorFlow.
+The same program as `torch_impl/loop.py`, name for name.  It runs on whatever Keras runs on; what
+differs between them is in `frameworks/`.
 """
 
 from __future__ import annotations
 
 import time
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
-from keras import KerasTensor, callbacks, layers, losses, metrics, ops
+from keras import KerasTensor, callbacks, layers, losses, metrics, ops, optimizers, tree
 
 from efficientnet_rosetta.common.backends.protocol import Judge
-from efficientnet_rosetta.common.backends.values import to_layout
-from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
+from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.run import (
-    TENSORBOARD,
     TOP,
     Epoch,
     Run,
@@ -36,50 +32,69 @@ from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
 from ._compat import set_rate, set_seed, set_synchronized
+from .frameworks import Devices, current
+from .frameworks.reading import Reader
+from .frameworks.telling import Judging, Late, Logs
 from .layers import functional
+from .loggers import loggers
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of, role_of
 
-with needs("training in Keras"):
-    import tensorflow as tf
-
-if (_backend := keras.config.backend()) != "tensorflow":
-    raise UsageError(f"Keras trains on TensorFlow here, not on {_backend}; unset KERAS_BACKEND")
-
+FRAMEWORK = current()
+if TYPE_CHECKING:
+    from .frameworks.tensorflow import Stepping
+else:
+    Stepping = FRAMEWORK.Stepping
 # Keras's names for the arithmetic that a model is built with.
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
-Logs = dict[str, Any]  # what Keras hands to its callbacks
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+    "float64": "float64",
+}
+# Of the loss in float16, to begin with: that of PyTorch's GradScaler.  It is halved where a
+# gradient is infinite, in which case the step is left out, and doubled after 2,000 steps.
+SCALE = 2.0**16
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from the given weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
-        MissingDependencyError: TensorBoard is not installed.
+        MissingDependencyError: what a logger needs is not installed.
         KeyboardInterrupt: the run is to stop.
     """
-    with needs("training in Keras"):
-        import tensorboard  # noqa: F401 - or Keras's callback would say so after an epoch
-    strategy = _strategy(training)
-    if (parts := strategy.num_replicas_in_sync) > 1:
-        check_shares(training.train, parts)
-        check_shares(training.val, parts)
-    with strategy.scope(), _quiet():
+    devices = FRAMEWORK.devices(training)
+    if devices.parts > 1:
+        check_shares(training.train, devices.parts)
+        check_shares(training.val, devices.parts)
+    with FRAMEWORK.arithmetic(training.dtype), loggers(run) as reported:
+        _fit(training, weights, run, devices, reported)
+
+
+def _fit(
+    training: Training,
+    weights: Weights,
+    run: Run,
+    devices: Devices,
+    reported: list[callbacks.Callback],
+) -> None:
+    with devices.scope():
         model = build(training.network, PRECISIONS[training.precision])
         load_weights(model, run.state.model if run.state else weights)
-        kept = training.recipe.average
-        average = _TracedAverage(model, kept) if kept else None
-        if parts > 1:
+        kept, steps = training.recipe.average, training.steps_per_epoch
+        average = MovingAverage(model, kept, steps) if kept else None
+        if devices.parts > 1:
             synchronize(model)
         if average and run.state:
-            average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
+            average.load(run.state.average, run.state.epochs * steps)
     for phase in training.phases:
         done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
         if done < phase.epochs.stop and not training.is_over(done, best):
-            _fit_phase(model, training, phase, run, average, progress, strategy)
+            _fit_phase(model, training, phase, run, average, devices, reported)
     if training.minival is not None:
-        with strategy.scope():
+        with devices.scope():
             load_weights(model, run.best_weights())
             scores = evaluate(model, training.val, run, training.workers)
         run.end(scores, len(training.val.samples))
@@ -91,33 +106,45 @@ def _fit_phase(
     phase: Phase,
     run: Run,
     average: MovingAverage | None,
-    progress: bool,
-    strategy: tf.distribute.Strategy,
+    devices: Devices,
+    reported: list[callbacks.Callback],
 ) -> None:
-    # Made outside of the strategy's scope: Keras would draw a batch in vain otherwise.
+    # Made outside of a strategy's scope: Keras would draw a batch in vain otherwise.
     task = functional(model.input, model.output, model.name, ClassificationTask)
-    with strategy.scope(), _quiet():
+    done = run.state.epochs if run.state else 0
+    steps, reader = training.steps_per_epoch, Reader(model, run, training.workers)
+    batches, selection = training.batches(done), training.selection
+    places, numbers = range(done * steps, phase.epochs.stop * steps), range(len(selection))
+    with (
+        devices.scope(),
+        FRAMEWORK.reporting(reader),
+        FRAMEWORK.stream(reader, batches, places) as train,
+        FRAMEWORK.stream(reader, selection, numbers, again=True) as val,
+    ):
         freeze(model, phase.frozen)
         set_dropout(model, phase.dropout)
         task.class_weights = training.class_weights
-        task.prepare(phase.optimization, strategy.num_replicas_in_sync)
-        done = run.state.epochs if run.state else 0
-        selection = training.selection
-        steps, reader = training.steps_per_epoch, _Reader(model, run, training.workers)
-        logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
-        with reader.reporting():
-            task.fit(
-                reader.dataset(
-                    training.batches(done), range(done * steps, phase.epochs.stop * steps)
-                ),
+        task.accumulation = training.recipe.accumulation
+        scaling = training.precision == "float16"
+        task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices), scaling)
+        task.fit(
+            train,
+            initial_epoch=done,
+            steps_per_epoch=steps,
+            validation_data=val,
+            validation_steps=len(numbers),
+            callbacks=Late(
+                [_Keeping(model, training, phase, run, average), *reported],
+                add_history=True,
+                model=task,
+                steps=steps,
                 epochs=phase.epochs.stop,
-                initial_epoch=done,
-                steps_per_epoch=steps,
-                validation_data=reader.dataset(selection, range(len(selection)), again=True),
-                validation_steps=len(selection),
-                callbacks=[_Keeping(model, training, phase, run, average), *logs],
-                verbose=1 if progress else 0,
-            )
+                verbose=0,
+            ),
+            shuffle=False,
+            epochs=phase.epochs.stop,
+            verbose=0,
+        )
 
 
 def evaluate(
@@ -136,44 +163,47 @@ def evaluate(
     if network_of(model).num_classes is None:
         raise UsageError("the network has no classifier to score; give it classes")
     task = functional(model.input, model.output, model.name, ClassificationTask)
-    task.prepare(None)
-    task.judging = judge is not None
-    told = [_Judging(judge)] if judge else []
-    reader = _Reader(model, run, workers)
-    with _quiet(), reader.reporting():
-        task.evaluate(reader.dataset(batches, range(len(batches))), callbacks=told, verbose=0)
-    return task.found_scores()
+    reader = Reader(model, run, workers)
+    numbers = range(len(batches))
+    with (
+        FRAMEWORK.arithmetic(model.inputs[0].dtype),
+        FRAMEWORK.reporting(reader),
+        FRAMEWORK.stream(reader, batches, numbers) as images,
+    ):
+        task.prepare(None)
+        task.judging = judge is not None
+        told = [Judging(judge)] if judge else []
+        task.evaluate(images, steps=len(numbers), callbacks=told, verbose=0)
+        return task.found_scores()
 
 
-class _TracedAverage(MovingAverage):
-    """One operation at a time would take as long as a step of a small network."""
-
-    def __init__(self, model: keras.Model, decay: float):
-        super().__init__(model, decay)
-        self.traced = tf.function(super().follow)
-
-    def follow(self, taken: KerasTensor) -> None:
-        """Move every average towards its variable by a share of the way."""
-        self.traced(taken)
-
-
-class ClassificationTask(keras.Model):
+class ClassificationTask(Stepping):
     """What Keras trains: a model in a phase of its training, and what it is scored by."""
 
     class_weights: tuple[float, ...] | None = None
+    accumulation = 1  # parts that a batch is gone through in
     judging = False  # whether a step of evaluation hands on its logits
 
-    def prepare(self, optimization: Optimization | None, replicas: int = 1) -> None:
-        """Get ready to be trained, on so many devices, or to be evaluated only."""
+    def prepare(
+        self,
+        optimization: Optimization | None,
+        average: MovingAverage | None = None,
+        steps: int = 1,
+        compiling: str | bool = "auto",
+        scaling: bool = False,
+    ) -> None:
+        """Get ready to be trained, so many steps an epoch, or to be evaluated only.
+
+        With `scaling`, the gradients are those of the loss times a scale.
+        """
         self.smoothing = optimization.label_smoothing if optimization else 0.0
-        self.replicas = replicas
+        self.average = average
+        self.averages = average.variables if average else []  # on JAX, a part of the state
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
         self.images = metrics.Sum("images")
-        self.compile(
-            optimizer=make_optimizer(self, optimization) if optimization else None,
-            # Keras would see to this itself in a model made under a strategy.
-            jit_compile="auto" if replicas == 1 else False,
-        )
+        self.rule = make_optimizer(self, optimization, steps) if optimization else None
+        optimizer = optimizers.LossScaleOptimizer(self.rule, SCALE) if scaling else self.rule
+        self.compile(optimizer=optimizer, jit_compile=compiling, auto_scale_loss=False)
         if optimization:
             self.optimizer.build(self.trainable_variables)
 
@@ -192,29 +222,55 @@ class ClassificationTask(keras.Model):
             raise RosettaError("no image could be read to validate on")
         return Scores(*(float(score.result()) for score in self.scores))
 
-    def train_step(self, batch: tuple[KerasTensor, Any]) -> dict[str, KerasTensor]:
-        """A step of the optimizer; what counts as found of a mixed image is the class of `labels`.
+    def train_on(self, images: KerasTensor, targets: Any) -> dict[str, KerasTensor]:
+        """A step of the optimizer, and of the average after it.
 
-        The labels (N,) of mixed images come with those of their partners and with their shares.
+        The labels (N,) of mixed images come with those of their partners and with their shares;
+        what counts as found of such an image is the class of `labels`.
         """
-        images, targets = batch
+        loss, gradients = self.accumulated(images, targets)
+        FRAMEWORK.apply(self.optimizer, gradients, self.trainable_variables)
+        if self.average:
+            FRAMEWORK.everywhere(self.average.update)
+        return self.found(loss)
+
+    def accumulated(
+        self, images: KerasTensor, targets: Any
+    ) -> tuple[KerasTensor, list[KerasTensor]]:
+        """The loss of a batch and its gradients, which are means over the parts of it."""
+        if self.accumulation == 1:
+            return self.differentiated(images, targets)
+        size = images.shape[0] // self.accumulation
+        parts = [slice(first, first + size) for first in range(0, images.shape[0], size)]
+        found = [
+            self.differentiated(images[part], tree.map_structure(itemgetter(part), targets))
+            for part in parts
+        ]
+        losses, gradients = zip(*found, strict=True)
+        return sum(losses) / len(parts), [
+            sum(each) / len(parts) for each in zip(*gradients, strict=True)
+        ]
+
+    def differentiated(
+        self, images: KerasTensor, targets: Any
+    ) -> tuple[KerasTensor, list[KerasTensor]]:
+        """The loss of images that batch norm sees together, and its gradients."""
         labels, mixed = (targets[0], targets[1:]) if isinstance(targets, tuple) else (targets, None)
-        with tf.GradientTape() as tape:
+
+        def forward() -> tuple[KerasTensor, tuple[KerasTensor, KerasTensor]]:
             logits = self.logits(images, training=True)
             weights = self.class_weights
             if weights is not None:
                 weights = ops.convert_to_tensor(weights, dtype=logits.dtype)
             loss = cross_entropy(logits, labels, self.smoothing, mixed, weights)
-            # The optimizer adds up the gradients of all devices.
-            shared = loss / self.replicas
-        trained = self.trainable_variables
-        self.optimizer.apply(tape.gradient(shared, trained), trained)
-        self.update(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
-        return self.found(loss)
+            return self.optimizer.scale_loss(loss), (loss, logits)
 
-    def test_step(self, batch: tuple[KerasTensor, KerasTensor]) -> dict[str, KerasTensor]:
+        (loss, logits), _, gradients = FRAMEWORK.gradients(forward, self)
+        self.update(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
+        return loss, gradients
+
+    def score(self, images: KerasTensor, labels: KerasTensor) -> dict[str, KerasTensor]:
         """Score a batch, but for the places without an image."""
-        images, labels = batch
         logits = self.logits(images, training=False)
         kept = ops.maximum(labels, 0)
         each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
@@ -224,7 +280,7 @@ class ClassificationTask(keras.Model):
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
-        return ops.cast(self(images, training=training), self.weights[0].dtype)
+        return ops.cast(self(images, training=training), self.inputs[0].dtype)
 
     def update(self, loss: KerasTensor, logits: KerasTensor, labels: KerasTensor) -> None:
         """Count a batch, whose losses are given, but for the places without an image."""
@@ -245,19 +301,6 @@ class ClassificationTask(keras.Model):
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
 
 
-class _Judging(callbacks.Callback):
-    """Hands on the logits of every batch."""
-
-    def __init__(self, judge: Judge):
-        super().__init__()
-        self.judge = judge
-
-    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
-        """Tell the number of a batch, the logits of what could be read, and all labels."""
-        logits, labels = (ops.convert_to_numpy(logs[name]) for name in ("logits", "labels"))
-        self.judge(batch, logits[labels >= 0], labels)
-
-
 class _Keeping(callbacks.Callback):
     """What happens between the steps, and after an epoch."""
 
@@ -272,7 +315,7 @@ class _Keeping(callbacks.Callback):
         super().__init__()
         self.trained, self.plan, self.phase, self.run = model, training, phase, run
         self.average = average
-        self.images, self.began, self.seconds = 0, 0.0, 0.0
+        self.images, self.began, self.reached = 0, 0.0, 0.0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the state of the run, if it ended amid this phase."""
@@ -280,33 +323,38 @@ class _Keeping(callbacks.Callback):
         self.done = (state.epochs if state else 0) * steps
         first = self.phase.began
         if state and state.epochs > first:
-            load_slots(self.trained, self.model.optimizer, state.slots, self.done - first * steps)
-        _seed(self.trained, self.plan.seed, self.done)
+            load_slots(self.trained, self.model.rule, state.slots, self.done - first * steps)
+        _seed(self.trained, self.plan.seed, self.done * self.plan.recipe.accumulation)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Start counting."""
-        self.images = 0
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Set the rate."""
-        if self.images == 0:
-            self.began = time.perf_counter()
-        self.model.optimizer.begin_step()
+        """Hand over what the steps of the epoch need, and start counting."""
+        self.model.rule.begin_steps()
+        if self.average:
+            self.average.begin_steps()
+        self.images, self.began = 0, time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Follow with the average, and note the step."""
-        if self.average:
-            self.average.update()
-        rate = self.phase.optimization.rate(self.model.optimizer.steps - 1)
-        epoch = self.done // self.plan.steps_per_epoch
-        self.run.step(Step(self.done, epoch, rate, logs["loss"]))
+        """Note the step."""
+        rate = self.rate
+        self.run.step(Step(self.done, self.done // self.plan.steps_per_epoch, rate, logs["loss"]))
         self.done += 1
         self.images += self.plan.train.batch
-        self.seconds = time.perf_counter() - self.began
-        logs.update(learning_rate=rate, images_per_second=self.images / self.seconds)
+        logs.update(learning_rate=rate, images_per_second=self.speed)
+
+    @property
+    def rate(self) -> float:
+        """That of the step that is noted next."""
+        first = self.phase.began * self.plan.steps_per_epoch
+        return self.phase.optimization.rate(self.done - first)
+
+    @property
+    def speed(self) -> float:
+        """Images a second in this epoch."""
+        return self.images / (time.perf_counter() - self.began)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """The average is what is validated."""
+        self.reached = self.speed
         if self.average:
             self.average.swap()
 
@@ -328,8 +376,8 @@ class _Keeping(callbacks.Callback):
             self.done,
             *trained,
             *validated,
-            self.phase.optimization.rate(self.model.optimizer.steps - 1),
-            self.images / self.seconds,
+            self.phase.optimization.rate(self.model.rule.steps - 1),
+            self.reached,
             len(self.run.skipped),
         )
         # For Keras's own callbacks, which come after this one.
@@ -346,7 +394,7 @@ class _Keeping(callbacks.Callback):
             best,
             dump_weights(self.trained),
             self.average.dump() if self.average else {},
-            dump_slots(self.trained, self.model.optimizer),
+            dump_slots(self.trained, self.model.rule),
         )
 
 
@@ -368,8 +416,8 @@ def set_dropout(model: keras.Model, rate: float) -> None:
 
 
 def synchronize(model: keras.Model) -> None:
-    """Have every batch norm see the batches of all processes."""
-    for layer in model.layers:
+    """Have every batch norm see the batches of all processes; JAX's do by themselves."""
+    for layer in model.layers if keras.config.backend() == "tensorflow" else ():
         if isinstance(layer, layers.BatchNormalization):
             set_synchronized(layer)
 
@@ -382,98 +430,3 @@ def _seed(model: keras.Model, seed: int, step: int) -> None:
     for layer in model.layers:
         if isinstance(layer, layers.Dropout) and layer.rate:
             set_seed(layer, step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step)
-
-
-# ------------------------------------------------------------------ batches
-
-
-class _Reader:
-    """Batches by epoch and number, read in threads of TensorFlow's pipeline."""
-
-    def __init__(self, model: keras.Model, run: Run, workers: int):
-        self.dtype = model.inputs[0].dtype
-        self.run, self.workers = run, workers
-        self.error: RosettaError | None = None
-
-    def dataset(self, batches: Batches, places: range, again: bool = False) -> tf.data.Dataset:
-        """The batches of one epoch after the other, each in as many parts as there are devices."""
-
-        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            parts = context.num_replicas_in_sync
-            mine = parts // context.num_input_pipelines
-            shape = (batches.batch // parts, *batches.size, 3)
-            kinds = [self.dtype, tf.int64, *((tf.int64, tf.float32) if batches.mixing else ())]
-
-            def read(number: tf.Tensor) -> tuple[np.ndarray, ...]:
-                place, part = divmod(int(number), mine)
-                part += context.input_pipeline_id * mine
-                return self.read(batches, places[place], part, parts)[: len(kinds)]
-
-            def shaped(number: tf.Tensor) -> tuple[tf.Tensor, Any]:
-                images, *targets = tf.numpy_function(read, [number], kinds)
-                targets = [tf.ensure_shape(target, shape[:1]) for target in targets]
-                images = tf.ensure_shape(images, shape)
-                return images, tuple(targets) if batches.mixing else targets[0]
-
-            numbers = tf.data.Dataset.range(len(places) * mine)
-            numbers = numbers.repeat() if again else numbers
-            return numbers.map(shaped, max(1, self.workers)).prefetch(1 + self.workers)
-
-        return tf.distribute.get_strategy().distribute_datasets_from_function(pipeline)
-
-    def read(
-        self, batches: Batches, place: int, part: int, parts: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One part of a batch: images (N, H, W, C), labels, those of partners, and shares."""
-        try:
-            found = batches.read(*divmod(place, len(batches)), part, parts)
-        except RosettaError as error:
-            self.error = error  # TensorFlow hands on no more than its text
-            raise
-        self.run.note(found.skipped)
-        images = to_layout(found.images, channels_last=True)
-        images = np.ascontiguousarray(images, self.dtype)
-        return images, found.labels, found.partners, found.shares
-
-    @contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Raise what made the pipeline fail."""
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if self.error is None:
-                raise
-            raise self.error from error
-
-
-# ------------------------------------------------------------------ settings
-
-
-def _strategy(training: Training) -> tf.distribute.Strategy:
-    """The processes that TF_CONFIG names, or the GPUs of this machine."""
-    if process()[1] > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if training.devices == 1:
-        return tf.distribute.get_strategy()
-    gpus = len(tf.config.list_logical_devices("GPU"))
-    if gpus < training.devices:
-        raise UsageError(
-            f"devices is {training.devices}, but TensorFlow sees {gpus} GPUs; "
-            "several machines, or processes without GPUs, are named in TF_CONFIG",
-            argument="devices",
-        )
-    return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(training.devices)])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without TensorFlow's advice on tracing, and Keras's on shuffling."""
-    logger = tf.get_logger()
-    level = logger.level
-    try:
-        logger.setLevel("ERROR")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -6,7 +6,7 @@ tensors' own arithmetic: Keras's operations would round 0.9 to float32 first.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from efficientnet_rosetta.common.training.schedules import (
     average_decay,
     is_decayed,
 )
+from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from ._compat import variable_index
@@ -27,16 +28,21 @@ from .weights import Axes, variables
 class _Optimizer(keras.optimizers.Optimizer):
     """What both have in common: a schedule, and L2 regularisation in the gradient.
 
-    A step is `begin_step()` and then Keras's `apply`; the first is Python, and so may run between
-    the steps of a compiled program.
+    Rates are computed in Python, in float64.  `begin_steps` hands over those of the next `ahead`
+    steps, so that Keras's `apply` is all that a compiled step takes.
     """
 
     def __init__(
-        self, decayed: Collection[str], weight_decay: float, schedule: Schedule, momentum: float
+        self,
+        decayed: Collection[str],
+        weight_decay: float,
+        schedule: Schedule,
+        momentum: float,
+        ahead: int = 1,
     ):
         super().__init__(learning_rate=schedule(0), name=type(self).__name__.lower())
         self.decayed, self.l2 = frozenset(decayed), weight_decay
-        self.schedule, self.steps = schedule, 0
+        self.schedule, self.ahead = schedule, ahead
         self.momentum = momentum
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -45,23 +51,35 @@ class _Optimizer(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.covered = {i for i, v in enumerate(variables) if v.path in self.decayed}
-        self.rate = keras.Variable(0.0, dtype=variables[0].dtype, trainable=False, name="rate")
+        shared = {"dtype": variables[0].dtype, "aggregation": "only_first_replica"}
+        self.rates = self.add_variable((self.ahead,), name="rates", **shared)
+        self.rate = self.add_variable((), name="rate", **shared)
         self.momenta = self.add_optimizer_variables(variables, "momentum")
 
     @property
     def learning_rate(self) -> keras.Variable:
-        """The rate of the step that comes next, which callbacks of Keras ask for by this name."""
+        """The rate of the last step, which callbacks of Keras ask for by this name."""
         return self.rate
+
+    @property
+    def steps(self) -> int:
+        """How many were made."""
+        return int(self.iterations)
 
     def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """What is remembered of a variable, by what it is called."""
         return {"momentum": self.momenta[variable_index(self, variable)]}
 
-    def begin_step(self) -> None:
-        """Set the rate of the step that comes next."""
-        rate = self.schedule(self.steps)
-        self.rate.assign(np.asarray(rate, self.rate.dtype))
-        self.steps += 1
+    def begin_steps(self) -> None:
+        """Hand over the rates of the steps that come next."""
+        _plan(self.rates, self.schedule, self.steps)
+
+    def apply(
+        self, grads: list[KerasTensor], trainable_variables: list[keras.Variable] | None = None
+    ) -> None:
+        """Change every variable by its gradient."""
+        self.rate.assign(_planned(self.rates, self.iterations))
+        super().apply(grads, trainable_variables)
 
     def regularised(self, gradient: KerasTensor, variable: keras.Variable) -> KerasTensor:
         """The gradient of loss and L2 regularisation together."""
@@ -86,8 +104,9 @@ class RMSProp(_Optimizer):
         decay: float,
         momentum: float,
         epsilon: float,
+        ahead: int = 1,
     ):
-        super().__init__(decayed, weight_decay, schedule, momentum)
+        super().__init__(decayed, weight_decay, schedule, momentum, ahead)
         self.decay, self.epsilon = decay, epsilon
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -128,8 +147,11 @@ class SGD(_Optimizer):
         self.assign_sub(variable, momentum.value * self.rate.value)
 
 
-def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | SGD:
-    """The optimizer of a model, with L2 regularisation for what it covers."""
+def make_optimizer(model: keras.Model, optimization: Optimization, ahead: int = 1) -> RMSProp | SGD:
+    """The optimizer of a model, with L2 regularisation for what it covers.
+
+    It is told the rates of so many steps at once.
+    """
     decayed = [
         variable.path
         for name, variable, _ in variables(model)
@@ -137,7 +159,7 @@ def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | 
     ]
     rate, momentum = optimization.rate, optimization.momentum
     if optimization.rule == "sgd":
-        return SGD(decayed, optimization.weight_decay, rate, momentum)
+        return SGD(decayed, optimization.weight_decay, rate, momentum, ahead)
     return RMSProp(
         decayed,
         optimization.weight_decay,
@@ -145,6 +167,7 @@ def make_optimizer(model: keras.Model, optimization: Optimization) -> RMSProp | 
         optimization.decay,
         momentum,
         optimization.epsilon,
+        ahead,
     )
 
 
@@ -162,7 +185,7 @@ def dump_slots(model: keras.Model, optimizer: RMSProp | SGD) -> dict[str, Weight
     for name, (variable, axes) in trained(model).items() if optimizer.steps else ():
         for slot, kept in optimizer.slots(variable).items():
             array = ops.convert_to_numpy(kept).transpose(axes)
-            slots.setdefault(slot, {})[name] = np.ascontiguousarray(array)
+            slots.setdefault(slot, {})[name] = np.array(array, order="C")
     return slots
 
 
@@ -170,10 +193,10 @@ def load_slots(
     model: keras.Model, optimizer: RMSProp | SGD, slots: dict[str, Weights], steps: int
 ) -> None:
     """Have an optimizer go on after so many steps with what it remembered."""
-    optimizer.steps = steps
+    optimizer.iterations.assign(steps)
     for name, (variable, axes) in trained(model).items():
-        for slot, weights in slots.items():
-            kept = weights[name].transpose(np.argsort(axes))
+        for slot in slots.keys() - {LOSS_SCALE}:
+            kept = slots[slot][name].transpose(np.argsort(axes))
             optimizer.slots(variable)[slot].assign(kept)
 
 
@@ -231,47 +254,67 @@ def _weighed_cross_entropy(
 class MovingAverage:
     """An exponential moving average of all tensors, batch-norm statistics included."""
 
-    def __init__(self, model: keras.Model, decay: float):
-        self.model, self.decay, self.steps = model, decay, 0
-        self.values: dict[str, keras.Variable] = {
+    def __init__(self, model: keras.Model, decay: float, ahead: int = 1):
+        self.model, self.decay = model, decay
+        self.values = {
             # A copy: TensorFlow's variable would be taken over as it is.
-            name: keras.Variable(
-                ops.convert_to_numpy(variable), dtype=variable.dtype, trainable=False
-            )
+            name: _kept(np.array(ops.convert_to_numpy(variable)), variable.dtype)
             for name, variable, _ in variables(model)
         }
+        dtype = next(iter(self.values.values())).dtype
+        self.shares, self.count = _kept(np.zeros(ahead), dtype), _kept(0, "int32")
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that changes in a step."""
+        return [*self.values.values(), self.shares, self.count]
+
+    def begin_steps(self) -> None:
+        """Hand over how far the averages move in the steps that come next."""
+        _plan(self.shares, lambda step: 1 - average_decay(step, self.decay), int(self.count))
 
     def update(self) -> None:
         """Follow the model, after a step of its optimizer."""
         # step: average
-        taken = 1 - average_decay(self.steps, self.decay)
-        self.follow(ops.convert_to_tensor(taken, "float64"))
-        self.steps += 1
-
-    def follow(self, taken: KerasTensor) -> None:
-        """Move every average towards its variable by a share of the way."""
+        taken = _planned(self.shares, self.count)
         for name, variable, _ in variables(self.model):
             value = self.values[name]
-            share = ops.cast(taken, value.dtype)
             way = variable.value - value.value
-            value.assign_add(way * share)
+            value.assign_add(way * taken)
+        self.count.assign_add(1)
 
     def swap(self) -> None:
         """Exchange the model's variables and their averages, to use these for a while."""
         for name, variable, _ in variables(self.model):
-            average = ops.convert_to_numpy(self.values[name])
-            self.values[name].assign(ops.convert_to_numpy(variable))
+            average = np.array(ops.convert_to_numpy(self.values[name]))
+            self.values[name].assign(np.array(ops.convert_to_numpy(variable)))
             variable.assign(average)
 
     def dump(self) -> Weights:
         """The averages as canonical arrays."""
         return {
-            name: np.ascontiguousarray(ops.convert_to_numpy(self.values[name]).transpose(axes))
+            name: np.array(ops.convert_to_numpy(self.values[name]).transpose(axes), order="C")
             for name, _, axes in variables(self.model)
         }
 
     def load(self, weights: Weights, steps: int) -> None:
         """Go on after so many steps with these averages."""
-        self.steps = steps
+        self.count.assign(steps)
         for name, _, axes in variables(self.model):
             self.values[name].assign(weights[name].transpose(np.argsort(axes)))
+
+
+def _kept(value: np.ndarray | int, dtype: str) -> keras.Variable:
+    return keras.Variable(value, dtype=dtype, trainable=False, aggregation="only_first_replica")
+
+
+def _plan(numbers: keras.Variable, rule: Callable[[int], float], done: int) -> None:
+    """Set the numbers of as many steps after those that are done as there are places for."""
+    ahead = numbers.shape[0]
+    values = np.array([rule(step) for step in range(done, done + ahead)], numbers.dtype)
+    numbers.assign(np.roll(values, done % ahead))
+
+
+def _planned(numbers: keras.Variable, step: keras.Variable) -> KerasTensor:
+    """The number of a step, in an operation of a compiled program."""
+    return ops.take(numbers.value, step.value % numbers.shape[0])

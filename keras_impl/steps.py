@@ -14,6 +14,7 @@ from efficientnet_rosetta.common.backends.values import drop_factors_of, from_la
 from efficientnet_rosetta.common.training.schedules import Optimization
 
 from ._compat import follow_graph
+from .frameworks import current
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, make_optimizer
 from .weights import role_of, variables
@@ -42,8 +43,8 @@ def gradients(
     weights = {}
     for variable, gradient in zip(model.trainable_variables, found, strict=True):
         name, axes = trained[id(variable)]
-        weights[name] = np.asarray(gradient).transpose(axes)
-    return Gradients(float(loss), from_layout(np.asarray(image), True), weights)
+        weights[name] = ops.convert_to_numpy(gradient).transpose(axes)
+    return Gradients(float(loss), from_layout(ops.convert_to_numpy(image), True), weights)
 
 
 def steps(
@@ -52,8 +53,7 @@ def steps(
     optimization: Optimization,
 ) -> Stepped:
     """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
-    import tensorflow as tf
-
+    framework = current()
     optimizer = make_optimizer(model, optimization)
     optimizer.build(model.trainable_variables)
     average = MovingAverage(model, optimization.average) if optimization.average else None
@@ -65,14 +65,15 @@ def steps(
 
     batches = list(batches)
     if len(batches) > WORTH_TRACING:
-        differentiated = tf.function(differentiated)
+        differentiated = framework.traced(differentiated)
     for images, labels in batches:
         x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
         loss, found = differentiated(x, y)
-        optimizer.begin_step()
-        optimizer.apply(found, model.trainable_variables)
+        optimizer.begin_steps()
+        framework.apply(optimizer, found, model.trainable_variables)
         if average:
-            average.update()
+            average.begin_steps()
+            framework.everywhere(average.update)
         losses.append(float(loss))
     return Stepped(tuple(losses), average.dump() if average else None)
 
@@ -92,7 +93,7 @@ def drop_factors(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray
         return {}
     values = functional(model.input, around, model.name)(_images(model, images), training=True)
     return {
-        role: drop_factors_of(role, *(np.asarray(value) for value in values[role]))
+        role: drop_factors_of(role, *(ops.convert_to_numpy(value) for value in values[role]))
         for role in around
     }
 
@@ -105,7 +106,6 @@ def _differentiated(
     model: keras.Model, x: KerasTensor, y: KerasTensor, smoothing: float, masks: Masks
 ) -> tuple[KerasTensor, KerasTensor, list[KerasTensor]]:
     """Loss, its gradient at the images (N, H, W, C), and at every trainable variable."""
-    import tensorflow as tf
 
     def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> KerasTensor:
         if isinstance(operation, layers.BatchNormalization):
@@ -115,12 +115,12 @@ def _differentiated(
         mask = masks.get(role_of(operation).removesuffix(DROP_PATH))
         return args[0] if mask is None else _masked(args[0], mask, operation.rate)
 
-    with tf.GradientTape() as tape:
-        tape.watch(x)
+    def forward(x: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         (logits,) = keras.tree.flatten(follow_graph(model, [x], call))
         loss = cross_entropy(logits, y, smoothing)
-    values = [variable.value for variable in model.trainable_variables]
-    image, *found = tape.gradient(loss, [x, *values])
+        return loss, loss
+
+    loss, (image,), found = current().gradients(forward, model, [x])
     return loss, image, found
 
 

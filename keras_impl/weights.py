@@ -57,7 +57,8 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
 def dump_weights(model: keras.Model) -> Weights:
     """Copy a model's weights out as canonical arrays."""
     return {
-        name: np.ascontiguousarray(keras.ops.convert_to_numpy(variable).transpose(axes))
+        # PyTorch and JAX hand out their own memory.
+        name: np.array(keras.ops.convert_to_numpy(variable).transpose(axes), order="C")
         for name, variable, axes in variables(model)
     }
 

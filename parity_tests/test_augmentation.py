@@ -12,8 +12,11 @@ from PIL import Image
 
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.images.datasets import Sample
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
-from efficientnet_rosetta.common.images.erasing import Erasing, erased
+from efficientnet_rosetta.common.images.erasing import Erasing, erase
+from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.images.operations import FILL, LEVELS, OPERATIONS
 from efficientnet_rosetta.common.images.policies import (
     AUTOAUGMENT_PAPER,
@@ -38,6 +41,13 @@ HIGHEST = np.nextafter(1, 0)  # the largest number that a generator draws
 def photograph():
     picture = Image.fromarray(decode(PHOTOGRAPH.read_bytes(), PHOTOGRAPH.name))
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def erased(image, erasing, random):
+    """A copy of an image, with a part of it erased."""
+    found = image.copy()
+    erase(found, erasing, random)
+    return found
 
 
 def once(image, operation, value, place=(0.5, 0.5)):
@@ -127,14 +137,14 @@ def test_what_moves_an_image_fills_with_grey_and_takes_the_nearest_pixel(photogr
     np.testing.assert_array_equal(once(photograph, "TranslateY", -20), down)
     np.testing.assert_array_equal(once(photograph, "Rotate", 90), np.rot90(photograph))
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
-    sheared = once(photograph, "ShearX", 0.25)
-    source = np.floor(columns + 0.25 * rows).astype(int)
+    sheared = once(photograph, "ShearX", 0.27)
+    source = np.floor(columns + 0.27 * rows).astype(int)
     expected = np.where(
         (source < SIDE)[..., None], photograph[rows.astype(int), source % SIDE], grey
     )
     np.testing.assert_array_equal(sheared, expected)
     np.testing.assert_array_equal(
-        once(photograph.swapaxes(0, 1), "ShearY", 0.25).swapaxes(0, 1), sheared
+        once(photograph.swapaxes(0, 1), "ShearY", 0.27).swapaxes(0, 1), sheared
     )
 
 
@@ -167,7 +177,10 @@ def test_an_image_is_not_changed_in_place_and_an_unchanged_one_is_given_back(pho
     for name in OPERATIONS:
         once(photograph, name, LEVELS["randaugment"][name].value(7))
     np.testing.assert_array_equal(photograph, kept)
+    mirrored = once(photograph[:, ::-1], "TranslateX", 9)
+    np.testing.assert_array_equal(mirrored, once(photograph[:, ::-1].copy(), "TranslateX", 9))
     assert changed(photograph, ()) is photograph
+    assert changed(np.array([[[0.9, 7.9, 260.0]]]), ()).tolist() == [[[0, 7, 255]]]
 
 
 def test_levels_that_are_not_whole_are_cut_as_the_released_code_casts_them():
@@ -187,6 +200,8 @@ def test_the_two_lists_have_no_sub_policy_in_common():
     assert not paper & released
     assert len(AUTOAUGMENT_PAPER.subpolicies) == len(AUTOAUGMENT_V0.subpolicies) == 25
     assert (len(paper), len(released)) == (20, 25)  # the paper prints five of them twice
+    first = Given(0.0, *[0.0] * 8)
+    assert AUTOAUGMENT_PAPER.chosen(first)[0].value == 7  # bits of level 8, by the paper's range
 
 
 def test_a_sub_policy_is_drawn_uniformly_and_each_step_by_its_probability():
@@ -255,10 +270,11 @@ def test_a_seed_chooses_what_it_chose():
 def test_policies_have_names():
     for name, policy in POLICIES.items():
         assert get_policy(name) is policy
-        assert policy.name == name
+        assert policy.name == str(policy) == name
     assert get_policy("randaugment-2-6.67") == RandAugment(2, 6.67)
     assert get_policy(RandAugment(3, 15).name) == RandAugment(3, 15)
-    assert replace(RandAugment(), magnitude=5).name == "randaugment-2-5"
+    assert str(replace(RandAugment(), magnitude=5)) == "randaugment-2-5"
+    assert str(Erasing(0.25)) == "0.25, 0.02 to 0.333 by the mean"
     for policy in (AUTOAUGMENT_V0, RandAugment(1, 9)):
         assert loads(dumps(policy)) == policy  # as processes that read images are sent it
 
@@ -310,14 +326,16 @@ def test_erasing_tries_again_and_then_leaves_an_image_as_it_is():
     too_high, fits = (1, 1, 0, 0), (0, 0, 0, 0)
     found = erased(image, erasing, Given(0, *too_high, *fits, *too_high * 8))
     assert (found == 0).sum() == 3 * 13 * 13  # the root of 160 is 12.65
-    assert erased(image, erasing, Given(0, *too_high * 10)) is image
+    never = Erasing(probability=1.0, area=(0.25, 0.25), aspect=(4.0, 4.0))  # 40 x 10
+    for one, draws in ((erasing, too_high), (never, (0.5, 0.5, 0, 0))):
+        assert erased(image, one, Given(0, *draws * 10)).all()
 
 
 def test_erasing_comes_in_by_its_probability_and_noise_is_of_every_pixel():
     image = np.full((3, 32, 32), 9, np.float32)
     tries = [0.5] * 40
-    assert erased(image, Erasing(0.25), Given(0.25, *tries)) is image
-    assert erased(image, Erasing(0.25), Given(0.2499, *tries)) is not image
+    assert erased(image, Erasing(0.25), Given(0.25, *tries)).all()
+    assert not erased(image, Erasing(0.25), Given(0.2499, *tries)).all()
     noisy = erased(image, Erasing(1.0, noise=True), np.random.default_rng(1))
     values = noisy[noisy != 9]
     assert len(np.unique(values)) == len(values) > 100
@@ -339,6 +357,20 @@ def test_a_policy_comes_after_the_flip_and_erasing_after_the_normalization(photo
     expected = erased(expected, Erasing(1.0), random)
     np.testing.assert_array_equal(found, expected)
     assert (found == 0).all(0).any()  # the mean, which is 0 after the normalization only
+
+
+def test_a_policy_leaves_whole_levels_and_erasing_does_not():
+    """Of a family that resizes to fractions of levels too: what a device can look up itself."""
+    family = next(family for family in FAMILIES.values() if not family.interpolation.rounds)
+    samples = [Sample(PHOTOGRAPH, label) for label in range(4)]
+    plain, policy = Augmentation(flip=True), Augmentation(flip=True, policy=AUTOAUGMENT_PAPER)
+    batches = Batches(samples, (16, 16), 4, policy, family=family)
+    assert batches.has_levels
+    raw, whole = (batches.read(0, 0, raw=raw).images for raw in (True, False))
+    looked_up = np.stack([batches.table[c][raw[:, c]] for c in range(3)], 1)
+    np.testing.assert_array_equal(looked_up, whole)
+    for other in (plain, replace(policy, erasing=Erasing())):
+        assert not replace(batches, augmentation=other).has_levels
 
 
 def test_without_a_policy_an_image_is_what_it_was(photograph):

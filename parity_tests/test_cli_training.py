@@ -207,10 +207,14 @@ def test_a_head_of_other_classes_is_replaced(folder, tmp_path):
 def test_shards_are_trained_on(backend, short, tmp_path):
     data = tmp_path / "shards"
     data.mkdir()
-    write_shard(data / "train-00000-of-00001", [1, 2, 3, 3])
+    write_shard(data / "train-00000-of-00001", [1, 2, 3, 3, 1])
     write_shard(data / "validation-00000-of-00001", [1, 2])
     out = tmp_path / "run"
-    run("train", "--backend", backend, "--data", data, "--classes", 3, *SMALL, "--out", out)
+    said = run("train", "--backend", backend, "--data", data, "--classes", 3, *SMALL, "--out", out)
+    assert "4 images to train on and 1 to validate on" in said
+    assert "scored at the end on the 2 images of val" in said
+    assert "the best epoch is chosen by 1 images that are held out of train" in said
+    assert said.splitlines()[-1].startswith("val: ")
     assert load(out / LAST)[0].num_classes == 3
     assert read_table(out / EPOCHS)[0]["step"] == 1
     printed = run("evaluate", "--weights", out / LAST, "--data", data, "--backend", backend)

@@ -12,10 +12,18 @@ from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.training.schedules import (
     Cosine,
     Exponential,
+    Optimization,
     average_decay,
     is_decayed,
     scaled_rate,
 )
+from efficientnet_rosetta.torch_impl.optimizer import (
+    MovingAverage,
+    RMSProp,
+    dump_slots,
+    make_optimizer,
+)
+from efficientnet_rosetta.torch_impl.weights import dump_weights, load_weights
 from parity_tests.claiming import caught, holds, mistakes
 
 
@@ -95,8 +103,6 @@ def test_l2_covers_all_but_batch_norm():
 
 def test_one_step_of_rmsprop_is_that_of_the_released_code():
     """P-16's scalar example, by hand: five steps, the learning rate halved at the third."""
-    from efficientnet_rosetta.torch_impl.optimizer import RMSProp
-
     parameter = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
     rate = Exponential(0.1, 0.5, 2)
     optimizer = RMSProp([{"params": [parameter]}], rate, 0.9, 0.9, 1e-3)
@@ -109,3 +115,57 @@ def test_one_step_of_rmsprop_is_that_of_the_released_code():
         value -= momentum
         optimizer.step()
         assert parameter.item() == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["rmsprop", "sgd"])
+def test_all_parameters_at_once_are_one_after_the_other(rule):
+    """The rule that is read and the one that trains, to rounding; some have no gradient."""
+    optimization = Optimization(Exponential(0.1, 0.5, 3), rule, weight_decay=1e-2)
+    random, models = torch.Generator().manual_seed(0), []
+    for foreach in (True, False):
+        model = torch.nn.ModuleDict({"conv": torch.nn.Linear(3, 4), "bn": torch.nn.Linear(2, 5)})
+        models.append((model.double(), make_optimizer(model, optimization, foreach)))
+    models[1][0].load_state_dict(models[0][0].state_dict())
+    before = models[0][0].state_dict()
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    for _ in range(5):
+        for one, other in zip(*(model.parameters() for model, _ in models), strict=True):
+            one.grad = torch.randn(one.shape, dtype=one.dtype, generator=random)
+            other.grad = one.grad.clone()
+        for model, optimizer in models:
+            model["bn"].bias.grad = None
+            optimizer.step()
+    (model, optimizer), (other, others) = models
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, other.state_dict()[name], rtol=1e-12, atol=1e-14)
+        assert torch.equal(tensor, before[name]) == (name == "bn.bias")
+    slots, expected = dump_slots(model, optimizer), dump_slots(other, others)
+    assert slots.keys() == expected.keys()
+    for slot, arrays in slots.items():
+        for name, array in arrays.items():
+            np.testing.assert_allclose(array, expected[slot][name], rtol=1e-12, atol=1e-14)
+
+
+def test_an_average_follows_the_tensors_whatever_is_done_with_them():
+    """Weights are loaded, exchanged with the averages and laid out otherwise, in place."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3)).double()
+    del model[1].num_batches_tracked
+    average = MovingAverage(model, 0.5)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for step in range(4):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor += 1
+        if step == 1:
+            model.to(memory_format=torch.channels_last)
+        if step == 2:
+            load_weights(model, {name: 2 * array for name, array in dump_weights(model).items()})
+        average.update()
+        taken = 1 - average_decay(step, 0.5)
+        for name, tensor in model.state_dict().items():
+            expected[name] += taken * (tensor - expected[name])
+        average.swap()
+        torch.testing.assert_close(dict(model.state_dict()), expected, rtol=1e-12, atol=1e-12)
+        average.swap()
+    for name, array in average.dump().items():
+        np.testing.assert_allclose(array, expected[name].numpy(), rtol=1e-12)

@@ -1,299 +1,371 @@
-"""Reading a file is reading data: nothing in it is run, followed, or believed about its size."""
+"""From a file to a batch by the fast way: the bits are those of the plain way, written here."""
 
-import os
-import pickle
-import struct
-import zipfile
+from dataclasses import replace
+from io import BytesIO
 
-import h5py
-import keras
 import numpy as np
-import onnx
 import pytest
-import torch
-from safetensors.numpy import save_file
+from PIL import Image, ImageOps
 
-from efficientnet_rosetta.common.backends.registry import get_backend
-from efficientnet_rosetta.common.checkpoints import formats
-from efficientnet_rosetta.common.checkpoints.formats import LazyTensor
-from efficientnet_rosetta.common.checkpoints.formats.checkpoint import Content
-from efficientnet_rosetta.common.checkpoints.inspect import inspect
-from efficientnet_rosetta.common.checkpoints.layouts import layout_of
-from efficientnet_rosetta.common.checkpoints.layouts.keras_graph import config
+from efficientnet_rosetta.common._util.files import content
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.spec import resolve
-from parity_tests.support import small, weights_of
+from efficientnet_rosetta.common.images.augment import INCEPTION_CROP, Augmentation, random_box
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.images.colours import (
+    LUMINANCE,
+    PRINCIPAL_COLOURS,
+    PRINCIPAL_VALUES,
+    colour_change,
+    coloured,
+)
+from efficientnet_rosetta.common.images.datasets import Sample
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, Encoded, decode, load_image
+from efficientnet_rosetta.common.images.erasing import Erasing
+from efficientnet_rosetta.common.images.families import FAMILIES
+from efficientnet_rosetta.common.images.mixing import Mixing
+from efficientnet_rosetta.common.images.normalization import (
+    IMAGENET,
+    INCEPTION,
+    LITE_PIXELS,
+    RAW,
+    level_table,
+    normalised,
+)
+from efficientnet_rosetta.common.images.resize import resized
+from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
+from efficientnet_rosetta.common.training.recipes import get_recipe
 
-SUFFIX = {
-    "safetensors": ".safetensors",
-    "torch": ".pth",
-    "h5": ".h5",
-    "weights.h5": ".weights.h5",
-    "keras": ".keras",
-    "npz": ".npz",
-    "onnx": ".onnx",
-    "tf-checkpoint": "",
-}
-
-
-def graph_of(network):
-    """Our own ONNX file of a network."""
-    backend = get_backend("torch")
-    model = backend.build(network)
-    return backend.export_onnx(model, network)
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
-def test_a_pickle_is_not_executed(how, tmp_path):
-    path, crater = tmp_path / "bomb.pth", tmp_path / "crater"
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(Bomb(crater)))
-    else:
-        torch.save({"x": Bomb(crater)}, path, _use_new_zipfile_serialization=how == "zip")
-    with pytest.raises(RosettaError, match=r"bomb.pth: "):
-        inspect(path)
-    assert not crater.exists()
+SIZE = (32, 40)
+SEED, EPOCH = 5, 2
+# One of each rule of interpolation.
+BY_RULE = {family.interpolation: family for family in FAMILIES.values()}.values()
 
 
-def test_a_frozen_program_says_what_to_ask_for(tmp_path):
-    frozen = torch.jit.freeze(torch.jit.script(torch.nn.Linear(2, 2).eval()))
-    frozen.save(tmp_path / "script.pt")
-    with pytest.raises(RosettaError, match="is a frozen TorchScript program"):
-        inspect(tmp_path / "script.pt")
+# ------------------------------------------------------------------ the plain way
 
 
-@pytest.mark.parametrize("link", [h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/nowhere")])
-def test_links_in_hdf5_are_not_followed(link, tmp_path):
-    with h5py.File(tmp_path / "link.h5", "w") as file:
-        file["here"] = link
-    with pytest.raises(RosettaError, match="here is a link, which is not followed"):
-        inspect(tmp_path / "link.h5")
+def plain_pixels(data):
+    """Decoded at once, and an array from then on: (H, W, 3) of uint8."""
+    with Image.open(BytesIO(data)) as found:
+        found.load()
+        image = ImageOps.exif_transpose(found)
+    if image.mode.startswith("I"):
+        grey = (np.asarray(image).astype(np.int64) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, 2)
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, "black")
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
 
 
-def test_external_storage_in_hdf5_is_not_followed(tmp_path):
-    with h5py.File(tmp_path / "external.h5", "w") as file:
-        file.create_dataset("x", (8,), "f4", external=[("/etc/passwd", 0, 32)])
-    with pytest.raises(RosettaError, match="x lies in another file"):
-        inspect(tmp_path / "external.h5")
+def plain_resized(pixels, box, size):
+    image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC, box)
+    return np.array(image)
 
 
-def test_an_object_array_in_npz_is_not_unpickled(tmp_path):
-    crater = tmp_path / "crater"
-    np.savez(tmp_path / "bomb.npz", x=np.array([Bomb(crater)], dtype=object))
-    with pytest.raises(RosettaError, match=r"bomb.npz: no layout has keys like x"):
-        inspect(tmp_path / "bomb.npz")
-    (stored,) = formats.read(tmp_path / "bomb.npz").tensors.values()
-    with pytest.raises(RosettaError, match=r"cannot be read as .npz"):
-        stored.read()
-    assert not crater.exists()
+def plain_normalised(image, normalization):
+    mean, std = np.array(normalization.mean), np.array(normalization.std)
+    return ((image / 255 - mean) / std).transpose(2, 0, 1).astype(np.float32)
 
 
-def test_a_compressed_keras_archive_is_not_inflated(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.weights.h5", b"\0" * 10_000_000)
-    with pytest.raises(RosettaError, match="its weights are compressed"):
-        inspect(tmp_path / "bomb.keras")
+def plain_evaluation(pixels, family):
+    fitting = family.fit.fit(pixels.shape[:2], SIZE)
+    image = resized(pixels, fitting.box, fitting.size, family.interpolation)
+    top, left = fitting.corner
+    kept = image[top : top + SIZE[0], left : left + SIZE[1]]
+    return plain_normalised(kept, family.normalization)
 
 
-def test_a_zip_with_absolute_paths_is_not_extracted(tmp_path):
-    with zipfile.ZipFile(tmp_path / "evil.pth", "w") as archive:
-        archive.writestr(str(tmp_path / "crater"), "x")
-    with pytest.raises(RosettaError, match="is a zip archive, but of neither"):
-        inspect(tmp_path / "evil.pth")
-    assert not (tmp_path / "crater").exists()
+def plain_training(pixels, place):
+    random = np.random.default_rng([SEED, EPOCH, place])
+    area, aspect = INCEPTION_CROP.crop_area, INCEPTION_CROP.crop_aspect
+    image = plain_resized(pixels, random_box(pixels.shape[:2], area, aspect, random), SIZE)
+    if random.random() < 0.5:
+        image = np.ascontiguousarray(image[:, ::-1])
+    return plain_normalised(image, IMAGENET)
 
 
-def test_a_lambda_in_a_keras_archive_is_not_built(tmp_path):
-    crater = tmp_path / "crater"
-    folder = str(crater)
-    layer = keras.layers.Lambda(lambda x: __import__("os").mkdir(folder) or x)
-    keras.Sequential([keras.Input((4,)), layer]).save(tmp_path / "bomb.keras")
-    crater.rmdir()
-    keras.saving.load_model(tmp_path / "bomb.keras", safe_mode=False)
-    crater.rmdir()  # Keras, when told to trust the file, does run it
-    with pytest.raises(RosettaError, match="no layout has keys like"):
-        inspect(tmp_path / "bomb.keras")
-    assert not crater.exists()
+# ------------------------------------------------------------------ the same bits
+
+
+def noise(height, width, channels=3):
+    shape = (height, width, channels)
+    return np.random.default_rng(height).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(image, kind="PNG", orientation=1):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = BytesIO()
+    image.save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+def pictures():
+    """Files of every kind, by name."""
+    of_noise = {mode: Image.fromarray(noise(61, 47, 4)).convert(mode) for mode in ("L", "RGBA")}
+    deep = np.random.default_rng(0).integers(0, 2**16, (45, 70), dtype=np.uint16)
+    with Image.open(PHOTOGRAPH) as found:
+        photograph = found.resize((97, 53))
+    found = {
+        "photograph.jpg": PHOTOGRAPH.read_bytes(),
+        "grey.jpg": encoded(of_noise["L"], "JPEG"),
+        "alpha.png": encoded(of_noise["RGBA"]),
+        "cmyk.jpg": encoded(photograph.convert("CMYK"), "JPEG"),
+        "palette.gif": encoded(photograph.quantize(40), "GIF"),
+        "deep.png": encoded(Image.fromarray(deep)),
+        "one.png": encoded(Image.fromarray(noise(1, 1))),
+        "thin.png": encoded(Image.fromarray(noise(3, 90))),
+    }
+    for kind in ("JPEG", "TIFF"):
+        for orientation in range(1, 9):
+            name = f"turned-{orientation}.{kind.lower()}"
+            found[name] = encoded(photograph, kind, orientation)
+    return found
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, data in pictures().items():
+        (folder / name).write_bytes(data)
+    return [Sample(folder / name, 0) for name in pictures()]
+
+
+@pytest.fixture(scope="module")
+def plain(samples):
+    return [plain_pixels(sample.path.read_bytes()) for sample in samples]
+
+
+def test_files_of_every_kind_are_decoded_as_at_once(samples, plain):
+    for sample, expected in zip(samples, plain, strict=True):
+        assert np.array_equal(decode(sample.path.read_bytes(), "x"), expected), sample
+
+
+def test_training_by_the_fast_way_has_the_bits_of_the_plain_one(samples, plain):
+    batches = Batches(samples, SIZE, len(samples), INCEPTION_CROP, SEED)
+    found = batches.read(EPOCH, 0).images
+    for place, index in enumerate(batches.order(EPOCH)):
+        expected = plain_training(plain[index], place)
+        assert found[place].tobytes() == expected.tobytes(), samples[index]
+
+
+@pytest.mark.parametrize("family", BY_RULE, ids=lambda family: family.name)
+def test_evaluation_by_the_fast_way_has_the_bits_of_the_plain_one(samples, plain, family):
+    found = Batches(samples, SIZE, len(samples), family=family).read(0, 0).images
+    for image, pixels, sample in zip(found, plain, samples, strict=True):
+        assert image.tobytes() == plain_evaluation(pixels, family).tobytes(), sample
+
+
+def test_an_array_and_an_image_of_pillow_are_the_same(plain):
+    """To whoever prepares one image, and not a batch."""
+    for pixels in plain:
+        image = Image.fromarray(pixels)
+        evaluated = [evaluation_image(given, SIZE) for given in (pixels, image)]
+        trained = [
+            training_image(given, SIZE, INCEPTION_CROP, np.random.default_rng(1))
+            for given in (pixels, image)
+        ]
+        for one, other in (evaluated, trained):
+            assert one.tobytes() == other.tobytes()
+    with pytest.raises(RosettaError, match=r"\(90, 3\) and mode L; it must be .* uint8"):
+        evaluation_image(Image.new("L", (3, 90)), SIZE)
+
+
+@pytest.mark.parametrize("normalization", [IMAGENET, INCEPTION, LITE_PIXELS, RAW])
+def test_a_look_up_is_the_arithmetic(normalization):
+    levels = np.arange(768, dtype=np.uint8).reshape(16, 16, 3)
+    expected = plain_normalised(levels, normalization)
+    for image in (levels, levels[:, ::-1], levels[::-1]):
+        assert (
+            normalised(image, normalization).tobytes()
+            == plain_normalised(image, normalization).tobytes()
+        )
+    out = np.full((2, 3, 16, 16), np.nan, np.float32)
+    assert normalised(levels, normalization, out[1]).base is out
+    assert out[1].tobytes() == expected.tobytes()
+    assert np.isnan(out[0]).all()
+    with pytest.raises(ValueError, match="read-only"):
+        level_table(normalization)[0, 0] = 1
+
+
+def test_a_turned_tiff_is_turned_once(tmp_path):
+    """Pillow turns it by itself."""
+    pixels = noise(40, 64)
+    (tmp_path / "turned.tif").write_bytes(encoded(Image.fromarray(pixels), "TIFF", 6))
+    turned = np.rot90(pixels, -1)
+    assert np.array_equal(decode((tmp_path / "turned.tif").read_bytes(), "x"), turned)
+    expected = plain_normalised(turned, IMAGENET)
+    np.testing.assert_allclose(load_image(tmp_path / "turned.tif", (64, 40)), expected, atol=1e-6)
+
+
+def test_a_file_is_read_to_its_end(tmp_path, monkeypatch):
+    """One that has grown since it was measured, or one whose size the system does not know."""
+    path = tmp_path / "x"
+    path.write_bytes(bytes(100))
+    measure = type(path.stat())
+    real = __import__("os").fstat
+    monkeypatch.setattr("os.fstat", lambda number: measure([*real(number)[:6], 10, 0, 0, 0]))
+    assert content(path, 1000) == bytes(100)
+    with pytest.raises(RosettaError, match="more than 99 bytes"):
+        content(path, 99)
+
+
+# ------------------------------------------------------------------ levels
+
+
+@pytest.mark.parametrize("augmentation", [None, INCEPTION_CROP, Augmentation(rotation=9.0)])
+@pytest.mark.parametrize("family", ["official", "keras-hub", "timm-tf-ap"])
+def test_levels_looked_up_are_the_images(samples, augmentation, family):
+    batches = Batches(samples, SIZE, 4, augmentation, SEED, FAMILIES[family])
+    assert batches.has_levels
+    expected, found = batches.read(1, 1), batches.read(1, 1, raw=True)
+    assert found.images.dtype == np.uint8
+    assert found.labels.tolist() == expected.labels.tolist()
+    channels = np.arange(3)[:, None, None]
+    assert batches.table[channels, found.images].tobytes() == expected.images.tobytes()
+
+
+def test_a_device_looks_up_the_same_bits(samples):
+    from efficientnet_rosetta.torch_impl._levels import looked_up
+
+    torch = pytest.importorskip("torch")
+    batches = Batches(samples, SIZE, 3, INCEPTION_CROP, SEED)
+    levels = torch.from_numpy(batches.read(0, 0, raw=True).images)
+    expected = batches.read(0, 0).images
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = looked_up(levels.to(memory_format=layout), torch.tensor(batches.table))
+        assert found.dtype == torch.float32
+        assert found.numpy().tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(
-    ("location", "message"),
+    "options",
     [
-        ("../outside.bin", "which is not a file beside the model"),
-        ("/etc/passwd", "which is not a file beside the model"),
-        ("beside.bin", "which is not beside it"),
+        {"family": FAMILIES["tpu"]},
+        {"augmentation": replace(INCEPTION_CROP, hue=0.1)},
+        {"augmentation": replace(INCEPTION_CROP, erasing=Erasing())},
+        {"augmentation": INCEPTION_CROP, "mixing": Mixing(0.2)},
     ],
+    ids=["not rounded", "coloured", "erased", "mixed"],
 )
-def test_external_data_of_onnx_is_not_followed_out_of_its_folder(location, message, tmp_path):
-    model = graph_of(small())
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=location)
-    path = tmp_path / "inside" / "external.onnx"
-    path.parent.mkdir()
-    path.write_bytes(model.SerializeToString())
-    (tmp_path / "outside.bin").write_bytes(bytes(4096))
-    with pytest.raises(RosettaError, match=message):
-        inspect(path)
+def test_what_is_not_of_whole_levels_is_not_read_as_such(samples, options):
+    batches = Batches(samples, SIZE, 4, **options)
+    assert not batches.has_levels
+    with pytest.raises(RosettaError, match="these images are no whole levels"):
+        batches.read(0, 0, raw=True)
 
 
-def test_a_name_of_onnx_that_is_no_text_is_one_line(tmp_path):
-    model = graph_of(small())
-    name = model.graph.initializer[0].name.encode()
-    content = model.SerializeToString()
-    (tmp_path / "name.onnx").write_bytes(content.replace(name, b"\xff\n\x1b" + name[3:]))
-    with pytest.raises(RosettaError, match=r"name.onnx: .*\(the name of .* is not UTF-8") as caught:
-        inspect(tmp_path / "name.onnx")
-    assert str(caught.value).isprintable()
+# ------------------------------------------------------------------ colours
 
 
-def test_a_graph_without_metadata_is_known_by_what_it_computes(tmp_path):
-    model = graph_of(small())
-    del model.metadata_props[:]
-    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    found = inspect(tmp_path / "other.onnx")
-    assert found.layouts[0].startswith("graph of efficientnet-rosetta")
-    assert found.preset == "b0"
+def in_turn(image, augmentation, random):
+    """One change after another, in float64."""
+    if augmentation.hue is not None:
+        angle = 2 * np.pi * random.uniform(-augmentation.hue, augmentation.hue)
+        axis = np.full(3, 3**-0.5)  # Rodrigues' formula
+        turned = image * np.cos(angle) + np.cross(axis, image) * np.sin(angle)
+        turned += axis * (image @ axis)[..., None] * (1 - np.cos(angle))
+        image = turned + ((image - turned) @ LUMINANCE)[..., None]
+    if augmentation.saturation is not None:
+        grey = (image @ LUMINANCE)[..., None]
+        image = grey + random.uniform(*augmentation.saturation) * (image - grey)
+    if augmentation.brightness is not None:
+        image = image * random.uniform(1 - augmentation.brightness, 1 + augmentation.brightness)
+    if augmentation.pca_noise is not None:
+        coefficients = random.normal(0, augmentation.pca_noise, 3) * PRINCIPAL_VALUES
+        image = image + 255 * (PRINCIPAL_COLOURS @ coefficients)
+    return np.clip(image, 0, 255)
 
 
-def test_a_header_that_claims_a_terabyte_is_not_allocated(tmp_path):
-    claim = (
-        b'{"conv_stem.weight":{"dtype":"F32","shape":[274877906944],'
-        b'"data_offsets":[0,1099511627776]}}'
+@pytest.mark.parametrize("parts", [("hue",), ("saturation",), ("brightness",), ("pca_noise",), ()])
+def test_all_colours_at_once_are_one_after_another(parts):
+    everything = get_recipe("cosine").augmentation
+    chosen = {part: getattr(everything, part) for part in parts}
+    augmentation = Augmentation(**chosen) if parts else everything
+    image = noise(40, 30)
+    for seed in range(5):
+        change = colour_change(augmentation, np.random.default_rng(seed))
+        found = coloured(image, change, IMAGENET)
+        expected = in_turn(image.astype(np.float64), augmentation, np.random.default_rng(seed))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, plain_normalised(expected, IMAGENET), atol=2e-6)
+        assert found.tobytes() == coloured(image, change, IMAGENET).tobytes()
+    whole = coloured(image.astype(np.float64) + 0.25, change, RAW)  # of rules that do not round
+    assert np.abs(whole - coloured(image, change, RAW)).max() > 0.01
+    assert (whole >= 0).all()
+    assert (whole <= 255).all()
+
+
+# ------------------------------------------------------------------ scaled decoding
+
+
+SCALED = replace(INCEPTION_CROP, scaled_decoding=True)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Of odd sides, as an image: red rises to the right, green downwards, both from 0 to 255."""
+    rows, columns = np.mgrid[:602, :803]
+    return Image.fromarray(
+        np.stack([columns * 255 / 802, rows * 255 / 601, 0 * rows + 90], 2).astype(np.uint8)
     )
-    (tmp_path / "huge.safetensors").write_bytes(len(claim).to_bytes(8, "little") + claim)
-    (tmp_path / "long.safetensors").write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
-    for name in ("huge", "long"):
-        with pytest.raises(RosettaError, match="cannot be read as safetensors"):
-            inspect(tmp_path / f"{name}.safetensors")
 
 
-def test_a_header_as_long_as_a_pickle_begins_is_no_pickle(tmp_path):
-    """Its length, a multiple of 8, ends in the byte 0x80."""
-    path, tensors = tmp_path / "x.safetensors", {"a": np.zeros(1, np.float32)}
-    for padding in range(0, 256, 8):
-        save_file(tensors, path, metadata={"format": "pt", "padding": "x" * (100 + padding)})
-        if path.read_bytes()[0] == 0x80:
-            break
-    assert path.read_bytes()[:8] == struct.pack("<Q", 0x80 + 256 * path.read_bytes()[1])
-    assert formats.read(path).format == "safetensors"
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_at_a_reduced_scale_shows_the_same_part(large, orientation):
+    """Its colours say where: 8 pixels of the whole image are 2.5 or 3.4 levels."""
+    data = encoded(large, "JPEG", orientation)
+    pixels = decode(data, "x")
+    height, width = pixels.shape[:2]
+    assert Encoded(data, "x").shape == (height, width)
+    box, size = (0.3 * width, 0.1 * height, width, 0.9 * height), (16, 16)
+    image, inside = Encoded(data, "x").part(box, size)
+    assert (image.height, image.width) == (-(-height // 8), -(-width // 8))
+    how = FAMILIES["official"].interpolation
+    found, expected = resized(image, inside, size, how), resized(pixels, box, size, how)
+    assert np.abs(found.astype(int) - expected).max() <= 2
+    assert np.abs(found.astype(int) - expected).mean() < 0.3
 
 
-def test_a_dataset_that_claims_a_terabyte_is_not_allocated(tmp_path):
-    """HDF5 keeps no bytes for what was never written, and would make them up."""
-    with h5py.File(tmp_path / "huge.h5", "w") as file:
-        file.create_dataset("stem_conv/stem_conv/kernel:0", (1 << 38,), "f4", chunks=(1 << 20,))
-    with pytest.raises(RosettaError, match="no layout has keys like"):
-        inspect(tmp_path / "huge.h5")
+@pytest.mark.parametrize(
+    ("side", "scale"),
+    [(64, 1), (127, 1), (128, 2), (255, 2), (256, 4), (511, 4), (512, 8), (700, 8)],
+)
+def test_a_part_keeps_twice_the_pixels_that_are_wanted(large, side, scale):
+    data = encoded(large, "JPEG")
+    image, box = Encoded(data, "x").part((10, 20, 10 + side, 20 + side), (32, 32))
+    assert (image.height, image.width) == (-(-602 // scale), -(-803 // scale))
+    assert box[2] - box[0] >= min(side, 64)
+    if scale == 1:
+        assert box == (10, 20, 10 + side, 20 + side)
 
 
-@pytest.mark.parametrize(("number", "size"), [(0, 0), (1, 2**64 - 16), (1, 2**64 - 9), (0, 8)])
-def test_a_heap_without_end_is_not_entered(number, size, tmp_path):
-    """The HDF5 library itself would go round in it for ever."""
-    path = tmp_path / "heap.weights.h5"
-    with h5py.File(path, "w") as file:
-        file.create_dataset("layers/conv2d/vars/0", data=np.zeros(3, np.float32))
-        file["layers/conv2d/vars"].attrs["name"] = "stem_conv"
-    content = bytearray(path.read_bytes())
-    place = content.index(b"GCOL") + 16
-    content[place : place + 16] = struct.pack("<HH4xQ", number, 1, size)
-    path.write_bytes(content)
-    with pytest.raises(RosettaError, match=r"heap.weights.h5: its texts are damaged"):
-        inspect(path)
+def test_scaled_decoding_changes_large_jpegs_only(large, samples, tmp_path):
+    """By the same random numbers; the others keep every bit."""
+    (tmp_path / "large.jpg").write_bytes(encoded(large, "JPEG"))
+    (tmp_path / "large.png").write_bytes(encoded(large))
+    small = next(sample for sample in samples if sample.path.name == "grey.jpg")
+    found = [Sample(tmp_path / "large.jpg", 0), Sample(tmp_path / "large.png", 0), small]
+    exact, scaled = (
+        Batches(found, SIZE, 3, augmentation, SEED) for augmentation in (INCEPTION_CROP, SCALED)
+    )
+    before, after = exact.read(0, 0), scaled.read(0, 0)
+    pairs = zip(before.images, after.images, strict=True)
+    same = [one.tobytes() == other.tobytes() for one, other in pairs]
+    assert same == [index != 0 for index in exact.order(0)]
+    assert np.abs(before.images - after.images).max() < 1
+    assert after.images.tobytes() == scaled.read(0, 0).images.tobytes()
 
 
-def test_a_group_that_contains_itself_ends(tmp_path):
-    with h5py.File(tmp_path / "loop.h5", "w") as file:
-        group = file.create_group("group")
-        group["again"] = group
-    with pytest.raises(RosettaError, match="is in the file twice, through a link"):
-        inspect(tmp_path / "loop.h5")
-
-
-def damaged(content, random):
-    """One of the ways in which files break."""
-    kind = random.integers(5)
-    if kind == 0:
-        return content[: random.integers(len(content))]
-    if kind == 1:
-        return random.bytes(random.integers(1, 4096))
-    flipped = bytearray(content)
-    # The headers are at the ends; the middle is weights, where a flip is another weight.
-    for _ in range(random.integers(1, 9)):
-        position = random.integers(min(4096, len(content)))
-        flipped[position if kind < 4 else -1 - position] = random.integers(256)
-    return bytes(flipped)
-
-
-def sound(kind, folder):
-    """A file of a format, and the part of it that will be damaged."""
-    network = resolve(width=0.25, depth=0.25, resolution=32)  # headers are what is damaged
-    if kind == "onnx":
-        path = folder / "good.onnx"
-        path.write_bytes(graph_of(network).SerializeToString())
-        return path, path
-    layout = {"npz": "efficientnet-jax", "tf-checkpoint": "tpu"}
-    layout |= dict.fromkeys(("h5", "weights.h5", "keras"), "keras-applications")
-    form = layout_of(layout.get(kind, "timm-tf")).forms[kind]
-    weights = weights_of(network)
-    tensors = {
-        k.path: LazyTensor.of(k.path, weights[n].transpose(k.axes))
-        for n, k in form.keys(network).items()
-    }
-    path = folder / f"good{SUFFIX[kind]}"
-    graph = config(network) if kind == "keras" else None
-    names = layer_names(form, network)
-    formats.write(path, kind, Content(tensors, {"format": "pt"}, names, graph))
-    return path, formats.index_of(path) if kind == "tf-checkpoint" else path
-
-
-def values_beside(path):
-    """The other file of a TensorFlow checkpoint, in which all is values with checksums."""
-    return path.with_name(f"{path.name}.data-00000-of-00001")
-
-
-def layer_names(form, network):
-    """What Keras writes beside its counters, as texts of variable length."""
-    if form.layer_names is None:
-        return {}
-    groups, names = form.names.layers(network), form.layer_names.layers(network)
-    return {f"{groups[role]}/vars": names[role] for role in names}
-
-
-def read_all(path):
-    """What a port would do: the list of tensors, then those of a plausible size."""
-    for stored in formats.read(path).tensors.values():
-        if np.prod(stored.shape, dtype=float) < 1e6:
-            stored.read()
-
-
-@pytest.mark.parametrize("tries", [100, pytest.param(300, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", [*SUFFIX, "values of tf-checkpoint"])
-def test_damaged_files_are_one_clean_line(kind, tries, tmp_path):
-    path, part = sound(kind.rpartition(" ")[2], tmp_path)
-    if kind.startswith("values"):
-        part = values_beside(path)
-    read_all(path)
-    content, random = part.read_bytes(), np.random.default_rng(0)
-    reported = 0
-    for content_now in [b"", *(damaged(content, random) for _ in range(tries))]:
-        part.write_bytes(content_now)
-        message = None
-        try:
-            read_all(path)
-        except RosettaError as error:
-            message = str(error)
-        if message is not None:
-            reported += 1
-            assert message.startswith(f"{path}: ")
-            assert message.isprintable()
-    assert reported > tries / 3
+def test_a_jpeg_that_is_cut_off_is_left_out_at_any_scale(large, tmp_path):
+    data = encoded(large, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    (tmp_path / "whole.jpg").write_bytes(data)
+    found = [Sample(tmp_path / name, 0) for name in ("cut.jpg", "whole.jpg")]
+    whole = Batches(found[1:], SIZE, 1, SCALED, SEED)
+    both = Batches(found, SIZE, 2, SCALED, SEED)
+    read = both.read(0, 0)
+    assert list(read.skipped) == [str(found[0].path)]
+    # What takes its place is what it would have been there: some random numbers were used up.
+    assert read.images[0].tobytes() == whole.read(0, 0).images[0].tobytes()

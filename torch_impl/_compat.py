@@ -15,12 +15,20 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import fx
 
 if TYPE_CHECKING:  # to export takes no Lightning
     from lightning.pytorch import Trainer
 
 CHECKED = {"lightning": "2.6.6", "tensorboard": "2.21.0", "torch": "2.13.0"}
+
+# What PyTorch's own optimizers are made of with `foreach=True`: an operation on every tensor of a
+# list, which on a GPU is a few launches for hundreds of tensors.  There are no other names for it.
+foreach_add, foreach_add_ = torch._foreach_add, torch._foreach_add_
+foreach_addcdiv_, foreach_addcmul_ = torch._foreach_addcdiv_, torch._foreach_addcmul_
+foreach_lerp_, foreach_mul_ = torch._foreach_lerp_, torch._foreach_mul_
+foreach_sqrt_ = torch._foreach_sqrt_
 
 
 def begin_at(trainer: Trainer, epochs: int) -> None:
@@ -66,3 +74,26 @@ def no_tensorflow() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+def synchronized_batch_norm(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    epsilon: float,
+    momentum: float,
+    processes: int,
+) -> torch.Tensor:
+    """Batch norm of maps (N, C, H, W) on GPUs, by statistics (C,) of the batches of all processes.
+
+    `nn.SyncBatchNorm` is a module around this function, with names and a counter of its own among
+    its tensors.  The running `mean` and `variance` are updated as `F.batch_norm` would.
+    """
+    from torch.nn.modules._functions import SyncBatchNorm
+
+    group = torch.distributed.group.WORLD
+    running = (mean, variance, epsilon, momentum)
+    found: torch.Tensor = SyncBatchNorm.apply(x, scale, bias, *running, group, processes)
+    return found

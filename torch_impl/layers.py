@@ -114,18 +114,30 @@ class BatchNorm(nn.Module):
             return F.batch_norm(
                 x, self.mean, self.variance, self.scale, self.bias, eps=self.epsilon
             )
-        # With a momentum of 1, the pass that normalises leaves the batch's own statistics in these.
-        mean, variance = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
+        kept = self.momentum * self.variance
         y = F.batch_norm(
-            x, mean, variance, self.scale, self.bias, training=True, momentum=1.0, eps=self.epsilon
+            x,
+            self.mean,
+            self.variance,
+            self.scale,
+            self.bias,
+            training=True,
+            momentum=1 - self.momentum,
+            eps=self.epsilon,
         )
-        with torch.no_grad():
-            samples, _, height, width = x.shape
-            count = samples * height * width
-            biased = variance.mul(count - 1).div(count)  # F.batch_norm divides by count - 1
-            self.mean.lerp_(mean, 1 - self.momentum)
-            self.variance.lerp_(biased, 1 - self.momentum)
+        self.take_back_correction(kept, x.numel() // len(self.scale))
         return y
+
+    def take_back_correction(self, kept: Tensor, count: int) -> None:
+        """Make PyTorch's update of the running variance the one with the biased batch variance.
+
+        PyTorch adds the unbiased one, count / (count - 1) of the biased one, to what was `kept` of
+        the running variance (C,), in the pass that normalises.  Of what it added, one part in
+        `count` is taken back: one small operation, where to do all of it here would be eight.
+        """
+        # As data: autograd, which keeps the tensor and has no use for it in training, would refuse
+        # to go back through something that was changed since.
+        self.variance.data.lerp_(kept, 1 / count)
 
 
 def activation(x: Tensor, function: Activation) -> Tensor:

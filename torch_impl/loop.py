@@ -6,6 +6,7 @@ The same program as `keras_impl/loop.py`, name for name.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -15,28 +16,33 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
 from efficientnet_rosetta.common.backends.protocol import Judge
-from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
-from efficientnet_rosetta.common.images.batches import Batches
-from efficientnet_rosetta.common.network import Network
+from efficientnet_rosetta.common.errors import RosettaError, needs
+from efficientnet_rosetta.common.images.batches import NO_IMAGE, Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
-from efficientnet_rosetta.common.training.run import (
-    TENSORBOARD,
-    TOP,
-    Epoch,
-    Run,
-    Scores,
-    Step,
-)
+from efficientnet_rosetta.common.training.run import Epoch, Run, Scores, Step
 from efficientnet_rosetta.common.training.state import State
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
 from ._compat import begin_at, no_tensorflow
+from ._devices import (
+    compile_model,
+    dump_scale,
+    fast_arithmetic,
+    layout,
+    load_scale,
+    set_seed,
+    tell,
+)
+from ._reading import Batch, Pieces, loader
+from ._scores import Losses, Metrics, mean_over_processes
+from ._synchronized import SynchronizedBatchNorm
 from .layers import BatchNorm
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of
@@ -44,52 +50,55 @@ from .weights import dump_weights, load_weights, network_of
 try:
     with needs("training in PyTorch"), no_tensorflow(), quiet_stderr():
         from lightning.pytorch import LightningModule, Trainer
-        from lightning.pytorch.loggers import TensorBoardLogger
+        from lightning.pytorch.loggers import Logger
+        from lightning.pytorch.plugins.precision import MixedPrecision
         from lightning.pytorch.strategies import DDPStrategy
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - or the logger would, later
-        from torchmetrics import MeanMetric, SumMetric
-        from torchmetrics.classification import MulticlassAccuracy
+
+        from .loggers import loggers
 except RuntimeError as error:
     if "torchvision" not in str(error):
         raise
-    # torchmetrics imports torchvision wherever it is installed.
+    # Lightning's metrics import torchvision wherever it is installed.
     raise RosettaError(
         f"torchvision was not made for PyTorch {torch.__version__} ({error}); install the one that "
         "was, or uninstall it"
     ) from error
 
 # Lightning's names for the arithmetic; "32-true" leaves the weights what they are.
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: dict[str, Precision] = {
     "float32": "32-true",
     "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
     "float64": "32-true",
 }
-# Images, labels, what could not be read, and the other classes of images and the shares of labels.
-Batch = tuple[Tensor, Tensor, dict[str, str], Tensor, Tensor]
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from the given weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
         KeyboardInterrupt: the run is to stop.
     """
-    with _quiet(), _interruptible():
-        _fit(training, weights, run, progress)
+    with _quiet(), _interruptible(), loggers(run) as reported:
+        _fit(training, weights, run, reported)
 
 
-def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
-    trainer = _trainer(training, run, progress)
-    if (parts := trainer.world_size) > 1:
-        check_shares(training.train, parts)
-        check_shares(training.val, parts)
+def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger]) -> None:
+    trainer = _trainer(training, reported)
+    device, parts = trainer.strategy.root_device, trainer.world_size
+    check_shares(training.train, parts * training.recipe.accumulation)
+    check_shares(training.val, parts)
     model = build(training.network, training.dtype)
     if parts > 1:
         synchronize(model)
     # On its device from the beginning: so is then what the average and the optimizer keep.
-    model.to(trainer.strategy.root_device)
+    place: dict[str, Any] = {"device": device, "memory_format": layout(training, device)}
+    model.to(**place)
+    if training.compile:
+        compile_model(model, device, parts)
     load_weights(model, run.state.model if run.state else weights)
     kept = training.recipe.average
     average = MovingAverage(model, kept) if kept else None
@@ -97,16 +106,20 @@ def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None
         begin_at(trainer, run.state.epochs)
         if average:
             average.load(run.state.average, run.state.epochs * training.steps_per_epoch)
-    for phase in training.phases:
-        done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
-        if done < phase.epochs.stop and not training.is_over(done, best):
-            trainer.fit(ClassificationTask(model, training, phase, run, average))
-    if training.minival is not None:
-        load_weights(model, run.best_weights())
-        evaluation = _Evaluation(model, run)
-        share = trainer.global_rank, parts
-        trainer.validate(evaluation, _loader(training.val, training.workers, *share), verbose=False)
-        run.end(evaluation.scores, len(training.val.samples))
+        load_scale(_scaler(trainer), run.state.slots)
+    if run.first:
+        tell(training, device, parts)
+    with fast_arithmetic(training, device):
+        for phase in training.phases:
+            done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
+            if done < phase.epochs.stop and not training.is_over(done, best):
+                trainer.fit(ClassificationTask(model, training, phase, run, average))
+        if training.minival is not None:
+            load_weights(model, run.best_weights())
+            evaluation = _Evaluation(model, run)
+            val = loader(training.val, training.workers, trainer.global_rank, parts)
+            trainer.validate(evaluation, val, verbose=False)
+            run.end(evaluation.scores, len(training.val.samples))
 
 
 def evaluate(
@@ -131,7 +144,7 @@ def evaluate(
             enable_progress_bar=False,
             devices=1,
         )
-        trainer.validate(evaluation, _loader(batches, workers), verbose=False)
+        trainer.validate(evaluation, loader(batches, workers), verbose=False)
     return evaluation.scores
 
 
@@ -139,23 +152,24 @@ class _Evaluation(LightningModule):
     """A model that is scored on what can be read."""
 
     scores: Scores
+    layout = torch.preserve_format  # of images in memory
 
     def __init__(self, model: nn.Module, run: Run, judge: Judge | None = None):
         super().__init__()
         self.model, self.run, self.network = model, run, network_of(model)
         self.judge = judge
-        self.val_metrics = _Metrics(self.network)
+        self.val_metrics, self.losses = Metrics(self.network), Losses(run.step)
 
     def validation_step(self, batch: Batch | RosettaError, number: int) -> None:
         """Score a batch, but for the places without an image."""
         images, labels, *_ = self.readable(batch)
-        read = labels >= 0
-        if read.any():
-            logits = self.logits(images[read])
-            if self.judge:
-                self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
-            labels = labels[read]
-            self.val_metrics.count(cross_entropy(logits, labels, 0.0), logits, labels)
+        logits = self.logits(images)
+        if self.judge:
+            given = labels.cpu().numpy()
+            self.judge(number, logits.cpu().numpy()[given != NO_IMAGE], given)
+        # To leave those places out of the batch, the device would have to say first which they are.
+        loss = F.cross_entropy(logits, labels, ignore_index=NO_IMAGE, reduction="sum")
+        self.val_metrics.count(loss, logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Reduce the scores over all batches and processes."""
@@ -164,6 +178,7 @@ class _Evaluation(LightningModule):
     def readable(self, batch: Batch | RosettaError) -> Batch:
         """A batch, unless it could not be read; what was left out of it is noted."""
         if isinstance(batch, RosettaError):
+            self.losses.settle()
             raise batch
         self.run.note(batch[2])
         return batch
@@ -171,7 +186,7 @@ class _Evaluation(LightningModule):
     def logits(self, images: Tensor) -> Tensor:
         """Of images (N, C, H, W) in the weights' own type, under autocast as well."""
         dtype = next(self.model.parameters()).dtype
-        return self.model(images.to(dtype)).to(dtype)
+        return self.model(images.to(dtype, memory_format=self.layout)).to(dtype)
 
 
 class ClassificationTask(_Evaluation):
@@ -196,25 +211,37 @@ class ClassificationTask(_Evaluation):
         table = None if weights is None else torch.tensor(weights, dtype=dtype)
         self.register_buffer("class_weights", table)
         self.optimizer = make_optimizer(model, phase.optimization)
-        self.train_metrics = _Metrics(self.network)
+        self.layout = layout(training, next(model.parameters()).device)
+        self.train_metrics = Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
         self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
         self.batches = training.batches(phase.epochs.start)
+        self.first = phase.began * training.steps_per_epoch
         if run.state and run.state.epochs > phase.began:
-            first = phase.began * training.steps_per_epoch
-            load_slots(model, self.optimizer, run.state.slots, self.done - first)
+            load_slots(model, self.optimizer, run.state.slots, self.done - self.first)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's."""
         return self.optimizer
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> DataLoader[Any] | Pieces:
         """Batches to train on, other ones in every epoch."""
-        return _loader(self.batches, self.plan.workers, *self.share)
+        whole = loader(self.batches, self.plan.workers, *self.share)
+        return whole if self.pieces == 1 else Pieces(whole, self.pieces)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
-        return _loader(self.plan.selection, self.plan.workers, *self.share)
+        return loader(self.plan.selection, self.plan.workers, *self.share)
+
+    @property
+    def pieces(self) -> int:
+        """Of a batch, whose gradients are added up to those of a step."""
+        return self.plan.recipe.accumulation
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step that is next."""
+        return self.phase.optimization.rate(self.done - self.first)
 
     @property
     def share(self) -> tuple[int, int]:
@@ -227,12 +254,18 @@ class ClassificationTask(_Evaluation):
         for role in self.phase.frozen:
             self.model.get_submodule(role).eval()
         self.images, self.seconds = 0, 0.0
+        self.loss = torch.zeros((), device=self.device)
 
     def on_train_batch_start(self, batch: Batch | RosettaError, number: int) -> None:
         """What is random in a step depends on the step, and so comes again when it is repeated."""
         if self.images == 0:
             self.began = time.perf_counter()
-        torch.manual_seed(step_seed(self.plan.seed, self.done, self.trainer.global_rank))
+        if self.plan.compile:
+            torch.compiler.cudagraph_mark_step_begin()
+        if number % self.pieces == 0:
+            set_seed(self.device, step_seed(self.plan.seed, self.done, self.trainer.global_rank))
+            # One that float16 leaves out, as its gradients are no numbers, is a step all the same.
+            self.optimizer.steps = self.done - self.first
 
     def training_step(self, batch: Batch | RosettaError, number: int) -> Tensor:
         """The loss of a batch; what counts as found of a mixed image is the class of `labels`."""
@@ -241,25 +274,25 @@ class ClassificationTask(_Evaluation):
         logits = self.logits(images)
         smoothing, weights = self.phase.optimization.label_smoothing, self.class_weights
         loss = cross_entropy(logits, labels, smoothing, mixed, weights)
-        self.loss = loss.detach()
-        self.accuracies = self.train_metrics.count(loss, logits, labels)
+        self.loss = self.loss + loss.detach() / self.pieces
+        self.train_metrics.count(loss * len(labels), logits, labels)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch | RosettaError, number: int) -> None:
-        """Follow with the average, and note the step."""
+        """Follow with the average, and note the step, at the last piece of a batch."""
+        if (number + 1) % self.pieces:
+            return
         if self.average:
             self.average.update()
-        loss = self.trainer.strategy.reduce(self.loss, reduce_op="mean").item()
-        first = self.phase.began * self.plan.steps_per_epoch
-        rate = self.phase.optimization.rate(self.done - first)
-        self.run.step(Step(self.done, self.current_epoch, rate, loss))
+        step = Step(self.done, self.current_epoch, self.rate, math.nan)
+        self.losses.send(step, mean_over_processes(self.loss))
+        self.loss = torch.zeros_like(self.loss)
         self.done += 1
+        # What is written at the end of an epoch must not come before a loss that was no number.
+        is_last = self.done % self.plan.steps_per_epoch == 0
+        self.losses.settle(but=0 if is_last else 1)
         self.images += self.plan.train.batch
         self.seconds = time.perf_counter() - self.began
-        values = {"loss": loss, "learning_rate": rate, "images_per_second": self.speed}
-        self.log_dict(
-            {**values, **self.accuracies}, prog_bar=True, logger=False, rank_zero_only=True
-        )
 
     @property
     def speed(self) -> float:
@@ -285,7 +318,7 @@ class ClassificationTask(_Evaluation):
     def on_train_epoch_end(self) -> None:
         """Log the epoch, and keep it; the last one of a phase ends that."""
         self.trainer.should_stop = self.current_epoch + 1 == self.phase.epochs.stop
-        rate = self.phase.optimization.rate(self.optimizer.steps - 1)
+        rate = self.phase.optimization.rate(self.done - 1 - self.first)
         row = Epoch(
             self.current_epoch + 1,
             self.done,
@@ -309,7 +342,7 @@ class ClassificationTask(_Evaluation):
             best,
             dump_weights(self.model),
             self.average.dump() if self.average else {},
-            dump_slots(self.model, self.optimizer),
+            {**dump_slots(self.model, self.optimizer), **dump_scale(_scaler(self.trainer))},
         )
 
 
@@ -325,160 +358,52 @@ def set_dropout(model: nn.Module, rate: float) -> None:
     dropout.p = rate
 
 
-class SynchronizedBatchNorm(BatchNorm):
-    """Batch normalization over the batches of all processes, as if they were one."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        if not self.training:
-            return super().forward(x)
-        values = x.to(self.mean.dtype)
-        mean = _mean(values)
-        centred = values - mean[:, None, None]
-        variance = _mean(centred.square())
-        with torch.no_grad():
-            self.mean.lerp_(mean, 1 - self.momentum)
-            self.variance.lerp_(variance, 1 - self.momentum)
-        scale = self.scale * (variance + self.epsilon).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; so is its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Sum.apply(gradient.contiguous())
-
-
-def _mean(x: Tensor) -> Tensor:
-    """Of every channel, over all processes, whose batches are of the same size."""
-    return _Sum.apply(x.mean((0, 2, 3))) / torch.distributed.get_world_size()
-
-
 def synchronize(model: nn.Module) -> None:
-    """Have every batch norm see the batches of all processes."""
+    """Have every batch norm see the batches of all processes; its tensors stay the same ones."""
     dialect = network_of(model).dialect
     for name, module in list(model.named_modules()):
         if isinstance(module, BatchNorm):
-            synchronized = SynchronizedBatchNorm(len(module.scale), dialect).to(module.scale)
-            synchronized.load_state_dict(module.state_dict())
-            model.set_submodule(name, synchronized)
+            synchronized = SynchronizedBatchNorm(len(module.scale), dialect)
+            synchronized.scale, synchronized.bias = module.scale, module.bias
+            synchronized.mean, synchronized.variance = module.mean, module.variance
+            model.set_submodule(name, synchronized.train(module.training))
 
 
-# ------------------------------------------------------------------ batches
+# ------------------------------------------------------------------ settings
 
 
-class _Read(Dataset[Any]):
-    """Batches by epoch and number, read in worker processes."""
-
-    def __init__(self, batches: Batches, part: int, parts: int):
-        self.batches, self.part, self.parts = batches, part, parts
-
-    def __getitem__(self, place: tuple[int, int]) -> Batch | RosettaError:
-        try:
-            found = self.batches.read(*place, self.part, self.parts)
-        except RosettaError as error:
-            return error  # what is raised in a worker arrives as its whole traceback
-        images, labels, partners, shares = map(
-            torch.from_numpy, (found.images, found.labels, found.partners, found.shares)
-        )
-        return images, labels, found.skipped, partners, shares
-
-
-class _Places(Sampler[tuple[int, int]]):
-    """The batches of an epoch, which Lightning sets as it does for any sampler that has one."""
-
-    def __init__(self, batches: Batches):
-        self.number, self.epoch = len(batches), 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go on with another epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter([(self.epoch, number) for number in range(self.number)])
-
-
-def _loader(batches: Batches, workers: int, part: int = 0, parts: int = 1) -> DataLoader[Any]:
-    return DataLoader(
-        _Read(batches, part, parts),
-        batch_size=None,
-        sampler=_Places(batches),
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0,
-    )
-
-
-# ------------------------------------------------------------------ scores and settings
-
-
-class _Metrics(nn.Module):
-    """Means over images, those of all processes."""
-
-    def __init__(self, network: Network):
-        super().__init__()
-        if network.num_classes is None:
-            raise UsageError("the network has no classifier to score; give it classes")
-        self.loss, self.images = MeanMetric(), SumMetric()
-        self.top1, self.top5 = (
-            MulticlassAccuracy(
-                network.num_classes, top_k=min(k, network.num_classes), average="micro"
-            )
-            for k in (1, TOP)
-        )
-
-    def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Count a batch, whose mean loss is given; its own accuracies, those of this process."""
-        self.loss.update(loss.detach(), len(labels))
-        self.images.update(len(labels))
-        found = logits.detach()
-        return {"top1": self.top1(found, labels), "top5": self.top5(found, labels)}
-
-    def found_scores(self) -> Scores:
-        """The means so far, after which counting starts anew.
-
-        Raises:
-            RosettaError: no image could be read.
-        """
-        metrics = self.loss, self.top1, self.top5, self.images
-        loss, top1, top5, images = (metric.compute().item() for metric in metrics)
-        for metric in metrics:
-            metric.reset()
-        if not images:
-            raise RosettaError("no image could be read to validate on")
-        return Scores(loss, top1, top5)
-
-
-def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
+def _trainer(training: Training, reported: list[Logger]) -> Trainer:
     """Lightning's loop; torchrun says how many processes there are, or Lightning starts them."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", training.devices))
     nodes = max(1, process()[1] // local) if "LOCAL_WORLD_SIZE" in os.environ else 1
     # The statistics of synchronized batch norms are the same everywhere.
     strategy = DDPStrategy(broadcast_buffers=False) if local * nodes > 1 else "auto"
+    precision = PRECISIONS[training.precision]
+    # Lightning would take bfloat16 where there is no GPU, and say so in a log.
+    on_cpu = precision == "16-mixed" and not torch.accelerator.is_available()
+    plugins: list[Any] = [MixedPrecision("16-mixed", "cpu")] if on_cpu else []
     return Trainer(
         max_epochs=training.recipe.epochs,
         devices=local,
         num_nodes=nodes,
         strategy=strategy,
-        precision=PRECISIONS[training.precision],
-        logger=TensorBoardLogger(run.folder, name=None, version=TENSORBOARD),
+        precision=None if plugins else precision,
+        plugins=plugins,
+        accumulate_grad_batches=training.recipe.accumulation,
+        # Images of one size are worth trying the kernels that there are for them; NVIDIA's only.
+        benchmark=True,
+        logger=reported or False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
+
+
+def _scaler(trainer: Trainer) -> torch.amp.GradScaler | None:
+    """What scales the loss, which float16 needs."""
+    return getattr(trainer.precision_plugin, "scaler", None)
 
 
 @contextmanager

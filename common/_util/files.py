@@ -68,7 +68,10 @@ def content(path: str | Path, most: int) -> bytes:
     try:
         with opened(path) as file:
             size = os.fstat(file.fileno()).st_size
-            found = file.read(most + 1) if size <= most else b""
+            # No more is asked for than there should be, since room is made for all that is.
+            found = file.read(size + 1) if size <= most else b""
+            if len(found) > size:  # it has grown meanwhile, or its size is not known, as in /proc
+                found += file.read(most + 1 - len(found))
     except OSError as error:
         raise FileError(path, f"cannot be read ({_why(error)})") from error
     if max(size, len(found)) > most:

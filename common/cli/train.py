@@ -15,10 +15,14 @@ from .command import app, say
 from .options import (
     REFERENCES,
     BackendOption,
+    DepthOption,
     FamilyOption,
     FromOption,
     GivenDialect,
+    KerasBackendOption,
+    MiddleBlocksOption,
     SizeOption,
+    WidthOption,
     WorkersOption,
     pixels,
     skipped_lines,
@@ -35,20 +39,14 @@ ARITHMETIC = "float32, bfloat16, float16 or float64"
 @app.command()
 def train(
     backend: BackendOption = None,
+    keras_backend: KerasBackendOption = None,
     preset: Annotated[
         str | None,
         typer.Option(help=f"Network to train: {', '.join(PRESETS)}. Default: b0."),
     ] = None,
-    width: Annotated[
-        float | None, typer.Option(help="Width multiplier. Default: the preset's.")
-    ] = None,
-    depth: Annotated[
-        float | None, typer.Option(help="Depth multiplier. Default: the preset's.")
-    ] = None,
-    middle_blocks: Annotated[
-        int | None,
-        typer.Option(help="Number of blocks in the middle flow (Xception only). Default: 8."),
-    ] = None,
+    width: WidthOption = None,
+    depth: DepthOption = None,
+    middle_blocks: MiddleBlocksOption = None,
     dialect: GivenDialect = None,
     data: Annotated[
         Path | None,
@@ -197,6 +195,7 @@ def train(
             done = rosetta.train(
                 data,
                 backend=backend,
+                keras_backend=keras_backend,
                 preset=preset,
                 width=width,
                 depth=depth,
@@ -235,6 +234,11 @@ def train(
         for line in skipped_lines(done.skipped):
             say(line)
         say(f"best: {done.best_top1:.2%} top-1, {done.weights}")
+        if (val := done.val) is not None:
+            say(
+                f"val: {val.top1:.2%} top-1, {val.top5:.2%} top-5 of {val.images:,} images that "
+                f"it was not chosen by"
+            )
 
 
 def _start_lines(training: Training, backend: str, folder: Path, done: int) -> Iterator[str]:
@@ -242,9 +246,15 @@ def _start_lines(training: Training, backend: str, folder: Path, done: int) -> I
     yield (
         f"{folder}: {network.title} with {network.num_classes} classes at "
         f"{pixels(network.resolution)} pixels in {backend}, recipe {recipe.name}, "
-        f"{len(training.train.samples):,} images to train on and {len(training.val.samples):,} to "
-        f"validate on, {training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
+        f"{len(training.train.samples):,} images to train on and "
+        f"{len(training.selection.samples):,} to validate on, "
+        f"{training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
     )
+    if training.minival is not None:
+        yield (
+            "the images to validate on are held out of train and choose the best epoch, which is "
+            f"scored at the end on the {len(training.val.samples):,} images of val"
+        )
     if done:
         yield f"continuing after epoch {done}"
     yield HEADINGS

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -18,12 +18,19 @@ from ..errors import FileError, RosettaError, UnreadableImageError
 from ..network import Size
 from .augment import Augmentation
 from .balance import Balance
+from .colours import changes_colours
 from .datasets import Sample
-from .decode import decode
+from .decode import Encoded
 from .family import Family
 from .mixing import Mixing, blended, drawn
+from .normalization import level_table
 from .tfrecord import Record
-from .transforms import evaluation_image, training_image
+from .transforms import (
+    evaluation_image,
+    evaluation_pixels,
+    training_image,
+    training_pixels,
+)
 from .usual import OFFICIAL
 
 SUBSTITUTES = 20  # images tried in place of one that cannot be read
@@ -95,21 +102,44 @@ class Batches:
             return _balanced_order(self.seed, epoch, self.balance)
         return _order(self.seed, epoch, len(self.samples))
 
-    def read(self, epoch: int, number: int, part: int = 0, parts: int = 1) -> Batch:
+    @property
+    def table(self) -> np.ndarray:
+        """What the levels of `read` with `raw` are to be looked up in: (3, 256) of float32."""
+        return level_table(self.family.normalization)
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether images are whole levels from 0 to 255, and nothing is done once normalised."""
+        rounded, augmentation = self.family.interpolation.rounds, self.augmentation
+        if augmentation is None:
+            return rounded
+        if changes_colours(augmentation) or augmentation.erasing or self.mixing:
+            return False
+        return rounded or augmentation.rotation is not None or augmentation.policy is not None
+
+    def read(
+        self, epoch: int, number: int, part: int = 0, parts: int = 1, raw: bool = False
+    ) -> Batch:
         """A batch, or one of equal parts of it for one of several processes: a pure function.
 
         Where images are mixed, a part has pairs of them, and not one stretch of the batch.
         What cannot be read is replaced by the next image that can be in training, and by
         `NO_IMAGE` in evaluation.
 
+        If `raw`, images are levels of uint8, a quarter of the bytes: level v of channel c becomes
+        `table[c, v]`, wherever that is looked up, and is what is read otherwise, bit for bit.
+
         Raises:
-            RosettaError: in training, no image can be read; or a label is none of the classes.
+            RosettaError: in training, no image can be read; or a label is none of the classes; or
+                `raw` is asked for and there are other things than levels (`has_levels`).
         """
+        if raw and not self.has_levels:
+            raise RosettaError("these images are no whole levels; read them normalised")
         first = number * self.batch
         if self.mixing is None:
             share = self.batch // parts
             start = first + part * share
-            return self._read_places(epoch, range(start, start + share))
+            return self._read_places(epoch, range(start, start + share), raw)
         random = np.random.default_rng([self.seed, epoch, number, MIXED])
         pairs = drawn(self.mixing, self.batch, self.size, random)
         wanted = pairs.part(part, parts)
@@ -118,51 +148,88 @@ class Batches:
         images, labels, partners, shares = blended(images, labels, places, pairs, wanted)
         return Batch(images, labels, skipped, partners, shares)
 
-    def _read_places(self, epoch: int, places: Sequence[int]) -> Batch:
+    def _read_places(self, epoch: int, places: Sequence[int], raw: bool = False) -> Batch:
         """What is at some places of an epoch, unmixed."""
         skipped: dict[str, str] = {}
-        found = [self._at(epoch, place, skipped) for place in places]
-        images, numbers = zip(*found, strict=True)
-        labels = np.array(numbers, np.int64)
-        return Batch(np.stack(images), labels, skipped, labels, np.ones(len(labels), np.float32))
+        images = np.empty((len(places), 3, *self.size), np.uint8 if raw else np.float32)
+        labels = np.empty(len(places), np.int64)
+        # All at once: after an image there is nothing of NumPy's seeding left in the cache.
+        order, randoms = self.order(epoch), [self._random(epoch, place) for place in places]
+        for row, place in enumerate(places):
+            labels[row] = self._put(images[row], order, place, randoms[row], skipped)
+        return Batch(images, labels, skipped, labels, np.ones(len(labels), np.float32))
 
-    def _at(self, epoch: int, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
+    def _random(self, epoch: int, place: int) -> np.random.Generator | None:
+        """The random numbers of a place of an epoch, of which evaluation has none."""
         if self.augmentation is None:
-            return self._evaluated(place, skipped)
-        order = self.order(epoch)
+            return None
+        return np.random.default_rng([self.seed, epoch, place])
+
+    def _put(
+        self,
+        out: np.ndarray,
+        order: np.ndarray,
+        place: int,
+        random: np.random.Generator | None,
+        skipped: dict[str, str],
+    ) -> int:
+        """Put the image at a place of an order into `out`; its label."""
+        if random is None:
+            label = None
+            if place < len(order):
+                label = self._put_sample(out, self.samples[order[place]], random, skipped)
+            if label is None:
+                out[:] = 0
+            return NO_IMAGE if label is None else label
         for further in range(SUBSTITUTES):
             sample = self.samples[order[(place + further) % len(order)]]
-            if (read := self._read(sample, skipped)) is not None:
-                random = np.random.default_rng([self.seed, epoch, place])
-                pixels, label = read
-                image = training_image(pixels, self.size, self.augmentation, random, self.family)
-                return image, label
+            if (label := self._put_sample(out, sample, random, skipped)) is not None:
+                return label
+            # The next one has the same numbers, of which some may have been used.
+            seeds = cast(np.random.SeedSequence, random.bit_generator.seed_seq)
+            random = np.random.default_rng(seeds)
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
-    def _evaluated(self, place: int, skipped: dict[str, str]) -> tuple[np.ndarray, int]:
-        read = None
-        if place < len(self.samples):
-            read = self._read(self.samples[place], skipped)
-        if read is None:
-            return np.zeros((3, *self.size), np.float32), NO_IMAGE
-        return evaluation_image(read[0], self.size, self.family), read[1]
-
-    def _read(
-        self, sample: Sample | Record, skipped: dict[str, str]
-    ) -> tuple[np.ndarray, int] | None:
+    def _put_sample(
+        self,
+        out: np.ndarray,
+        sample: Sample | Record,
+        random: np.random.Generator | None,
+        skipped: dict[str, str],
+    ) -> int | None:
+        """Put an image into `out`; its label, or nothing where it cannot be read."""
         try:
             content, label = sample.read()
-            pixels = decode(content, str(sample))
+            self._check_label(sample, label)
+            self._prepare(Encoded(content, str(sample)), random, out)
         except UnreadableImageError as error:
             skipped[str(sample)] = str(error)
             return None
+        return label
+
+    def _prepare(self, image: Encoded, random: np.random.Generator | None, out: np.ndarray) -> None:
+        """Put an image into `out`: normalised, or levels where that holds them."""
+        raw = out.dtype == np.uint8
+        if self.augmentation is None or random is None:
+            evaluated = image.decoded(), self.size, self.family
+            if raw:
+                out[:] = evaluation_pixels(*evaluated).transpose(2, 0, 1)
+            else:
+                evaluation_image(*evaluated, out)
+            return
+        trained = image, self.size, self.augmentation, random, self.family
+        if raw:
+            out[:] = training_pixels(*trained).transpose(2, 0, 1)
+        else:
+            training_image(*trained, out)
+
+    def _check_label(self, sample: Sample | Record, label: int) -> None:
         if self.classes is not None and label >= self.classes:
             raise FileError(
                 str(sample),
                 f"is of class {label}, counted from 0, but there are {self.classes}",
                 argument="classes",
             )
-        return pixels, label
 
 
 @lru_cache(maxsize=EPOCHS_KEPT)

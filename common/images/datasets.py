@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -55,11 +55,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What there is to train on and to validate on, and the names of its classes."""
+    """What there is to train on and to validate on, and the names of its classes.
+
+    `minival` was held out of `train`, to choose the best epoch by.
+    """
 
     classes: tuple[str, ...]
     train: tuple[Sample | Record, ...]
     val: tuple[Sample | Record, ...]
+    minival: tuple[Sample | Record, ...] = ()
 
     @property
     def class_indices(self) -> dict[str, int]:
@@ -73,23 +77,30 @@ class Folder(DataSet):
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
+    minival: tuple[Sample, ...] = ()
 
 
 def read_data(
-    root: str | Path, held_out: float = HELD_OUT, seed: int = 0, classes: int | None = None
+    root: str | Path,
+    held_out: float = HELD_OUT,
+    seed: int = 0,
+    classes: int | None = None,
+    minival: float | None = None,
 ) -> DataSet:
     """A folder of images (`read_folder`), or of TFRecord shards (`read_shards`).
 
     `classes` is checked against a folder of images, and believed of shards, whose classes have no
-    names: 1,000 by default, and with the background class where they are 1,001.
+    names: 1,000 by default, and with the background class where they are 1,001.  `minival` is the
+    share of what there is to train on that is held out besides, where `val` was set apart by
+    whoever made the data; where it was held out just now, it is no more than a minival itself.
 
     Raises:
         RosettaError: it is neither, or has another number of classes.
     """
     root = Path(root)
     if _holds_shards(root):
-        return read_shards(root, IMAGENET_CLASSES if classes is None else classes)
-    found = read_folder(root, held_out, seed)
+        return read_shards(root, IMAGENET_CLASSES if classes is None else classes, minival)
+    found = read_folder(root, held_out, seed, minival)
     if classes not in (None, len(found.classes)):
         raise FileError(
             root, f"has {len(found.classes)} classes, not {classes}", argument="classes"
@@ -97,14 +108,28 @@ def read_data(
     return found
 
 
-def read_shards(root: str | Path, classes: int = IMAGENET_CLASSES) -> DataSet:
+def read_shards(
+    root: str | Path, classes: int = IMAGENET_CLASSES, minival: float | None = None
+) -> DataSet:
     """The records of `train-*-of-*` and `validation-*-of-*`, as ImageNet's are named.
+
+    `minival` is the share of the shards to train on that are held out, the first ones by name, as
+    the released code takes 20 of 1,024 (google/automl, efficientnetv2/datasets.py).
 
     Raises:
         RosettaError: one of the two is not there, or a shard is damaged.
     """
-    parts = (_records(Path(root), SHARDS[split], classes) for split in SPLITS)
-    return DataSet(tuple(map(str, range(classes))), *parts)
+    train, val = (_records(Path(root), SHARDS[split], classes) for split in SPLITS)
+    held: tuple[Record, ...] = ()
+    if minival:
+        shards = sorted({record.path for record in train})
+        if len(shards) > 1:
+            first = shards[_number_held(minival, len(shards)) - 1]
+            held = tuple(record for record in train if record.path <= first)
+        else:
+            held = train[: _number_held(minival, len(train))]
+        train = train[len(held) :]
+    return DataSet(tuple(map(str, range(classes))), train, val, held)
 
 
 def _records(root: Path, pattern: str, classes: int) -> tuple[Record, ...]:
@@ -115,10 +140,13 @@ def _records(root: Path, pattern: str, classes: int) -> tuple[Record, ...]:
     return tuple(record for path in paths for record in read_records(path, background))
 
 
-def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> Folder:
+def read_folder(
+    root: str | Path, held_out: float = HELD_OUT, seed: int = 0, minival: float | None = None
+) -> Folder:
     """One folder a class, within `train` and `val` or to be split: `held_out` of each class is val.
 
-    The split depends on the seed and the names only, and adding an image moves no other one of
+    Where there are `train` and `val`, `minival` is the share of each class of `train` that is held
+    out.  A split depends on the seed and the names only, and adding an image moves no other one of
     its class across it but at the border.
 
     Raises:
@@ -132,10 +160,11 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
         unknown = sorted(set(_classes(root / "val")) - set(classes))
         if unknown:
             raise RosettaError(f"{root / 'val' / unknown[0]}: is a class that train does not have")
-        parts = (
+        train, val = (
             tuple(_samples(root / split, classes, required=split == "train")) for split in SPLITS
         )
-        return Folder(classes, *parts)
+        train, held = _split(train, root, minival or 0.0, seed)
+        return Folder(classes, train, val, held)
     for split in SPLITS:
         if (root / split).is_dir() and any(path.is_dir() for path in (root / split).iterdir()):
             (other,) = set(SPLITS) - {split}
@@ -143,16 +172,29 @@ def read_folder(root: str | Path, held_out: float = HELD_OUT, seed: int = 0) -> 
     if not 0 <= held_out < 1:
         raise RosettaError(f"the share held out is {held_out}; it must be at least 0 and below 1")
     classes = _classes(root)
-    train: list[Sample] = []
-    val: list[Sample] = []
-    for _, group in groupby(_samples(root, classes, required=True), lambda sample: sample.label):
+    train, val = _split(_samples(root, classes, required=True), root, held_out, seed)
+    return Folder(classes, train, val)
+
+
+def _split(
+    samples: Iterable[Sample], root: Path, share: float, seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """What is kept and what is held out: a share of each class, none of it if that is 0."""
+    kept: list[Sample] = []
+    held: list[Sample] = []
+    for _, group in groupby(samples, lambda sample: sample.label):
         mine = sorted(group, key=lambda sample: _order(seed, sample.path.relative_to(root)))
-        number = min(round(held_out * len(mine)), len(mine) - 1)
-        if held_out and len(mine) > 1:
-            number = max(number, 1)
-        val += mine[:number]
-        train += mine[number:]
-    return Folder(classes, *(tuple(sorted(part, key=_by_name)) for part in (train, val)))
+        number = _number_held(share, len(mine))
+        held += mine[:number]
+        kept += mine[number:]
+    first, second = (tuple(sorted(part, key=_by_name)) for part in (kept, held))
+    return first, second
+
+
+def _number_held(share: float, count: int) -> int:
+    """How many of a number are held out: at least one of several, and never all of them."""
+    number = min(round(share * count), count - 1)
+    return max(number, 1) if share and count > 1 else number
 
 
 def read_to_evaluate(

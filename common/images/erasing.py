@@ -29,6 +29,10 @@ class Erasing:
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
     noise: bool = False
 
+    def __str__(self) -> str:
+        what = "noise" if self.noise else "the mean"
+        return f"{self.probability:g}, {self.area[0]:.3g} to {self.area[1]:.3g} by {what}"
+
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
             raise UsageError(f"the probability of erasing is {self.probability}; give 0 to 1")
@@ -38,25 +42,23 @@ class Erasing:
             raise UsageError(f"the aspect of what is erased is {self.aspect}; give two ratios")
 
 
-def erased(image: np.ndarray, erasing: Erasing, random: np.random.Generator) -> np.ndarray:
-    """A normalised image (3, H, W) of float32, a part of it erased in a copy.
+def erase(image: np.ndarray, erasing: Erasing, random: np.random.Generator) -> None:
+    """Erase a part of a normalised image (3, H, W) of float32, in place.
 
     As many numbers are drawn for the part, whatever it is; a part must be smaller than the image
     in both directions, and nothing is erased where none of several is.
     """
     chance, draws = random.random(), random.random((ATTEMPTS, 4))
     if chance >= erasing.probability:
-        return image
+        return
     channels, height, width = image.shape
     for draw in draws:
         h, w = _sides((height, width), erasing, draw)
         if h < height and w < width:
             top, left = int(draw[2] * (height - h + 1)), int(draw[3] * (width - w + 1))
-            image = image.copy(order="K")
             part = image[:, top : top + h, left : left + w]
             part[:] = random.standard_normal((channels, h, w), np.float32) if erasing.noise else 0
-            return image
-    return image
+            return
 
 
 def _sides(size: tuple[int, int], erasing: Erasing, draw: np.ndarray) -> tuple[int, int]:

@@ -141,5 +141,10 @@ class Interpolation:
     kernel: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
     antialias: bool = True  # asked of tensorflow and keras only
 
+    @property
+    def rounds(self) -> bool:
+        """Whether the result is whole levels from 0 to 255."""
+        return self.rules in ("pillow", "keras-layer")
+
 
 PILLOW_BICUBIC = Interpolation()

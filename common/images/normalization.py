@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ..errors import RosettaError
+
+LEVELS = 256  # of a colour of 8 bits
 
 # Of ImageNet's red, green and blue, on a scale of 0 to 1.
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
@@ -50,7 +53,33 @@ def check_normalization(normalization: Normalization) -> None:
         raise RosettaError(f"{normalization}: is not finite, or divides by zero")
 
 
-def normalised(image: np.ndarray, normalization: Normalization = IMAGENET) -> np.ndarray:
-    """(H, W, 3) from 0 to 255 -> (3, H, W) of float32: the mean is 0, the deviation 1."""
+def normalised(
+    image: np.ndarray, normalization: Normalization = IMAGENET, out: np.ndarray | None = None
+) -> np.ndarray:
+    """(H, W, 3) from 0 to 255 -> (3, H, W) of float32, in `out` if given: mean 0, deviation 1."""
+    if out is None:
+        out = np.empty((3, *image.shape[:2]), np.float32)
+    if image.dtype == np.uint8:
+        for channel, table in enumerate(level_table(normalization)):
+            # No level is outside of the table; of the modes, "raise" would make a copy of `out`.
+            np.take(table, image[..., channel], out=out[channel], mode="wrap")
+    else:
+        out[:] = _normalised(image, normalization).transpose(2, 0, 1)
+    return out
+
+
+@lru_cache(maxsize=64)
+def level_table(normalization: Normalization) -> np.ndarray:
+    """What becomes of each level of red, green and blue: (3, 256) of float32, to be read only.
+
+    A look-up is the same, bit for bit, as the arithmetic in float64 of which it holds all results.
+    """
+    levels = np.broadcast_to(np.arange(LEVELS)[:, None], (LEVELS, 3))
+    table = np.ascontiguousarray(_normalised(levels, normalization).T.astype(np.float32))
+    table.setflags(write=False)  # whoever asks next is given the same array
+    return table
+
+
+def _normalised(image: np.ndarray, normalization: Normalization) -> np.ndarray:
     mean, std = np.array(normalization.mean), np.array(normalization.std)
-    return ((image / 255 - mean) / std).transpose(2, 0, 1).astype(np.float32)
+    return np.asarray((image / 255 - mean) / std)

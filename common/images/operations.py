@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageChops, ImageEnhance, ImageOps
 
 FILL = (128, 128, 128)  # replace_value in autoaugment.py of the released code
 MAX_LEVEL = 10.0  # _MAX_LEVEL there: the level at which an operation has its largest value
@@ -48,7 +48,7 @@ def equalize(picture: Picture, _: float = 0) -> Picture:
 
 def invert(picture: Picture, _: float = 0) -> Picture:
     """Make a negative."""
-    return ImageOps.invert(picture)
+    return ImageChops.invert(picture)
 
 
 def posterize(picture: Picture, bits: float) -> Picture:

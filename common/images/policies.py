@@ -75,6 +75,9 @@ class AutoAugment:
                     "it must be from 0 to 1"
                 )
 
+    def __str__(self) -> str:
+        return self.name
+
     def chosen(self, random: np.random.Generator) -> tuple[Change, ...]:
         """The operations of one image; a step comes in with its own probability."""
         steps = self.subpolicies[int(random.random() * len(self.subpolicies))]
@@ -111,6 +114,9 @@ class RandAugment:
         """With both numbers, as `get_policy` reads it."""
         return f"randaugment-{self.layers}-{self.magnitude:g}"
 
+    def __str__(self) -> str:
+        return self.name
+
     def chosen(self, random: np.random.Generator) -> tuple[Change, ...]:
         """The operations of one image, drawn uniformly and independently."""
         names = tuple(OPERATIONS)
@@ -130,20 +136,27 @@ def _change(levels: str, operation: str, level: float, draw: np.ndarray) -> Chan
 def changed(image: np.ndarray, changes: Iterable[Change]) -> np.ndarray:
     """An image (H, W, 3) with its changes applied, as uint8.
 
-    Levels that are not whole are cut and not rounded, as the released code's cast does it; an image
-    without a change is given back as it came.
+    Levels that are not whole are cut and not rounded, as the released code's cast does it, whether
+    there is a change or not.
     """
-    changes = tuple(changes)
-    if not changes:
-        return image
     if image.dtype != np.uint8:
         image = np.clip(image, 0, 255).astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(image))
+    if not (changes := tuple(changes)):
+        return image
+    picture = _picture(image)
     for name, value, place in changes:
         operation = OPERATIONS[name]
         where = (place,) if operation.placed else ()
         picture = operation.apply(picture, value, *where)
     return np.asarray(picture)
+
+
+def _picture(image: np.ndarray) -> Image.Image:
+    """An image as Pillow's; one that is mirrored is a view, which NumPy is slow to copy."""
+    if image.strides[1] < 0:
+        mirrored = Image.fromarray(np.ascontiguousarray(image[:, ::-1]))
+        return mirrored.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return Image.fromarray(np.ascontiguousarray(image))
 
 
 # ------------------------------------------------------------------ the two lists

@@ -16,19 +16,35 @@ SPLINE_REACH = 20  # pixels, after which that is 4e-12
 BLUR_REACH = 4.0  # standard deviations of scipy's Gaussian
 
 
+Pixels = np.ndarray | Image.Image  # (H, W, 3) of uint8, or the same in RGB as Pillow keeps it
+
+
 def levels(image: np.ndarray) -> np.ndarray:
-    """The nearest whole levels from 0 to 255, as uint8."""
+    """The nearest whole levels from 0 to 255, as uint8; those that are such already as they are."""
+    if image.dtype == np.uint8:
+        return image
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 # ------------------------------------------------------------------ interpolation
 
 
-def resized(pixels: np.ndarray, box: Box, size: Size, how: Interpolation) -> np.ndarray:
-    """A box of (H, W, 3) at a size, from 0 to 255: uint8 where the rules round, or float64."""
+def shape_of(pixels: Pixels) -> Size:
+    """Height and width."""
+    if isinstance(pixels, Image.Image):
+        return pixels.height, pixels.width
+    return pixels.shape[:2]
+
+
+def resized(pixels: Pixels, box: Box, size: Size, how: Interpolation) -> np.ndarray:
+    """A box of pixels at a size, (h, w, 3) from 0 to 255: uint8 where the rules round, or float64.
+
+    Only what is in the box, and as far beyond it as the kernel reaches, is computed or copied.
+    """
     if how.rules == "pillow":
         kernel = Image.Resampling[how.kernel.upper()]
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], kernel, box))
+        picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+        return np.asarray(picture.resize(size[::-1], kernel, box))
     part = _cut(pixels, box)
     height, width = size
     rows = _resampled(part.astype(np.float64), height, how).swapaxes(0, 1)
@@ -38,11 +54,15 @@ def resized(pixels: np.ndarray, box: Box, size: Size, how: Interpolation) -> np.
     return levels(image) if how.rules == "keras-layer" else image
 
 
-def _cut(pixels: np.ndarray, box: Box) -> np.ndarray:
+def _cut(pixels: Pixels, box: Box) -> np.ndarray:
     """The whole pixels nearest to a box, and at least one."""
+    height, width = shape_of(pixels)
     left, top, right, bottom = map(round, box)
-    left, top = min(left, pixels.shape[1] - 1), min(top, pixels.shape[0] - 1)
-    return pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+    left, top = min(left, width - 1), min(top, height - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    if isinstance(pixels, Image.Image):
+        return np.asarray(pixels.crop((left, top, right, bottom)))
+    return pixels[top:bottom, left:right]
 
 
 def _resampled(lines: np.ndarray, wanted: int, how: Interpolation) -> np.ndarray:

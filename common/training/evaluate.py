@@ -11,7 +11,7 @@ import numpy as np
 from .._util.result import ARRAYS, Result
 from ..architectures import changed
 from ..backends.protocol import Trainer, loaded, require
-from ..backends.registry import default_backend, get_backend
+from ..backends.registry import default_backend, get_backend, on_keras
 from ..checkpoints.load import LoadedWeights, load
 from ..checkpoints.named import class_names, folder_names
 from ..errors import FileError, UsageError, needs
@@ -49,6 +49,7 @@ def evaluate(
     data: str | Path,
     *,
     backend: str | None = None,
+    keras_backend: str | None = None,
     dialect: str | None = None,
     image_size: int | None = None,
     batch: int = BATCH,
@@ -63,6 +64,7 @@ def evaluate(
     `data` is a folder of images for each class, or of TFRecord shards.  Of a folder that is not
     split, `held_out` and `seed` choose the images that a training with these settings held out; by
     default all are used.  `family` names another library's preprocessing than the weights' own.
+    `keras_backend` is what Keras is to run on; it must be said before Keras is imported.
     The `worst` images are those whose own class was found least probable, the worst first.
 
     Raises:
@@ -70,6 +72,7 @@ def evaluate(
         FileError: the weights or the data cannot be used.
         MissingDependencyError: the framework, or what it evaluates with, is not installed.
     """
+    backend = on_keras(backend, keras_backend)
     if worst < 0:
         raise UsageError(f"worst is {worst}; it must be at least 0", argument="worst")
     found = two_classes(load(weights, dialect=dialect, resolution=image_size))

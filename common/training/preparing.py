@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ..architectures import resolve
+from ..architectures import changed, resolve
 from ..backends.registry import KERAS
-from ..checkpoints.load import load, with_classes
+from ..checkpoints.load import load, refuse_other, with_classes
 from ..checkpoints.named import folder_names
 from ..errors import FileError, UsageError
+from ..images.balance import balance
 from ..images.batches import Batches
 from ..images.datasets import read_data
 from ..images.families import FAMILIES
@@ -27,6 +28,7 @@ from .plan import Training, check_precision
 from .processes import process
 
 CHANNELS = 3  # of images: red, green and blue
+FEW = 100  # images, below which the best epoch is one by chance
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         if given < least:
             raise UsageError(f"{name} is {given}; it must be at least {least}", argument=name)
     check_precision(options.precision)
-    found = read_data(data, options.held_out, seed, options.classes)
+    found = read_data(data, options.held_out, seed, options.classes, recipe.minival)
     if not found.val:
         raise FileError(
             data, "has no images to validate on; hold out a larger share", argument="held_out"
         )
     network, start, family = _start(options, found.classes)
+    if recipe.batch_norm is not None:
+        dialect = replace(network.dialect, momentum=recipe.batch_norm)
+        network = changed(network, dialect=asdict(dialect))
     notes = []
     if new and options.batch is None:
         parts = max(devices, process()[1])
@@ -66,12 +71,24 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         recipe = replace(recipe, batch=batch)
         if why:
             notes.append(f"a batch of {batch} images: {why} (--batch chooses another)")
+    if 0 < len(found.minival) < FEW:
+        notes.append(
+            f"the best epoch is chosen by {len(found.minival)} images that are held out of train; "
+            "--set minival=0.1 holds out more of them, and --set minival=none has val choose"
+        )
     batches = partial(Batches, seed=seed, family=family, classes=len(found.classes))
+    unchanged = partial(batches, size=network.resolution, batch=recipe.batch)
+    train = replace(
+        unchanged(found.train, augmentation=recipe.augmentation),
+        mixing=recipe.mixing,
+        balance=balance(found.train, "sampler") if recipe.sampler else None,
+    )
     training = Training(
         network,
         recipe,
-        batches(found.train, network.resolution, recipe.batch, recipe.augmentation),
-        batches(found.val, network.resolution, recipe.batch),
+        train,
+        unchanged(found.val),
+        minival=unchanged(found.minival) if found.minival else None,
         freeze=options.freeze,
         seed=seed,
         precision=options.precision,
@@ -107,14 +124,10 @@ def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights
             **given,
         )
         return network, initial(network, options.seed), named_family(options.family) or OFFICIAL
-    if scaling:
-        first = next(iter(scaling))
-        raise UsageError(f"{first} is that of the weights; leave it out", argument=first)
     found = load(options.weights, dialect=options.dialect, resolution=options.image_size)
     if found.network.in_channels != CHANNELS:
         raise FileError(found.path, f"takes {found.network.in_channels} channels, and not RGB")
-    if options.preset not in (None, found.network.name):
-        raise FileError(found.path, f"holds {found.network.name}, not {options.preset}")
+    refuse_other(found, options.preset, **scaling)
     family = named_family(options.family) or found.preprocessing
     # A new classifier where the weights have none, or one of other classes, as far as is known.
     names = folder_names(found.path, found.metadata) or classes

@@ -88,6 +88,7 @@ RECIPES = {
         ),
         Recipe(
             name="cosine",
+            version=2,  # since 2, colours are changed in float32, all at once
             summary="SGD with the usual tricks, as in many notes on these networks.",
             rule="sgd",
             momentum=0.9,

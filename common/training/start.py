@@ -12,7 +12,14 @@ from typing import Any
 from .._util.atomic import written
 from .._util.result import Result
 from ..backends.protocol import Trainer, require
-from ..backends.registry import default_backend, get_backend
+from ..backends.registry import (
+    KERAS,
+    default_backend,
+    get_backend,
+    keras_runs_on,
+    on_keras,
+    prefer_keras_on,
+)
 from ..catalogue.reference import label, parsed
 from ..checkpoints.named import indexed_names
 from ..errors import FileError, UsageError, WeightsError, needs
@@ -32,9 +39,11 @@ from .options import (
 )
 from .plan import Training
 from .preparing import check_compiled, in_order, planned, seen
-from .recipes import Recipe, get_recipe
-from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step
+from .recipe import Recipe
+from .recipes import get_recipe, sized
+from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step, Val
 
+KERAS_BACKEND = "keras_backend"  # of the settings, where the backend is Keras
 IMAGES = "images"  # of the settings: a checksum of what they are
 
 
@@ -46,6 +55,7 @@ class TrainingResult(Result):
     best_top1: float  # the share of validation images whose class was found, of the best epoch
     epochs: int
     weights: Path  # of the best epoch
+    val: Val | None  # its scores on images that it was not chosen by, where there were such
     skipped: dict[str, str]  # images that were left out, and why
 
 
@@ -67,6 +77,7 @@ def train(
     data: str | Path | None = None,
     *,
     backend: str | None = None,
+    keras_backend: str | None = None,
     preset: str | None = None,
     width: float | None = None,
     depth: float | None = None,
@@ -99,12 +110,16 @@ def train(
 ) -> TrainingResult:
     """Train a network by a recipe, on the same batches in either framework.
 
+    `keras_backend` is what Keras is to run on, "tensorflow", "jax" or "torch"; it must be said
+    before Keras is imported, which is bound to one from then on.
+
     `data` is a folder of images for each class, or of TFRecord shards.  `weights` is a checkpoint
     of any layout to start from, `freeze` what of it is not trained: "backbone", or the number of
     stages from the stem on.  `held_out` is the share of each class to validate on, where the folder
     has no split of its own.  The run is written into the folder `out`; `resume` continues the run
     in a folder, and only `epochs`, of which there may be more then, and what changes no number may
-    be given with it: `data`, `backend`, `workers`, `devices`, `compile` and `loggers`.
+    be given with it: `data`, `backend`, `keras_backend`, `workers`, `devices`, `compile` and
+    `loggers`.
 
     `set` has other numbers than the recipe's by name, as `rosetta recipe NAME` lists them; `lr`,
     `patience`, `accumulate`, `class_weights` and `sampler` are such numbers as well, where `lr` is
@@ -118,6 +133,7 @@ def train(
         MissingDependencyError: the framework, or what its loop needs, is not installed.
         KeyboardInterrupt: the run was stopped; it can be resumed.
     """
+    backend = on_keras(backend, keras_backend)
     given = given_options(
         set or {},
         lr,
@@ -132,7 +148,7 @@ def train(
         depth=depth,
         middle_blocks=middle_blocks,
         dialect=dialect,
-        recipe=recipe,
+        recipe=recipe if recipe is None else sized(recipe, preset),
         weights=None if weights is None else _kept(weights),
         freeze=None if freeze is None else str(freeze),
         classes=classes,
@@ -174,7 +190,8 @@ def train(
             run.discard()
         raise
     best, done = (run.state.best, run.state.epochs) if run.state else (math.nan, 0)
-    return TrainingResult(run.folder, best, done, run.folder / BEST, dict(run.skipped))
+    weights_file = run.folder / BEST
+    return TrainingResult(run.folder, best, done, weights_file, run.val, dict(run.skipped))
 
 
 def _tell(started: Started, watcher: Watcher) -> None:
@@ -238,6 +255,7 @@ def _created(
     settings = {
         SCHEMA_KEY: SCHEMA,
         "backend": name,
+        **({KERAS_BACKEND: keras_runs_on()} if name == KERAS else {}),
         "data": str(place.data.resolve()),
         **asdict(options),
         RECIPE_VERSION: training.recipe.version,
@@ -263,6 +281,7 @@ def _resumed(
     options = kept_options(folder / SETTINGS, settings)
     longer = with_more_epochs(folder, options, epochs)
     name = place.backend or settings["backend"]
+    prefer_keras_on(settings.get(KERAS_BACKEND))
     check_compiled(place.compile, name)
     data = Path(settings["data"]) if place.data is None else place.data
     plan = planned(longer, data, place)
@@ -296,7 +315,12 @@ def _check_state(run: Run, training: Training) -> None:
 
 
 def _counts(training: Training) -> dict[str, int]:
-    return {"train": len(training.train.samples), "val": len(training.val.samples)}
+    minival = training.minival
+    return {
+        "train": len(training.train.samples),
+        "val": len(training.val.samples),
+        "minival": 0 if minival is None else len(minival.samples),
+    }
 
 
 def _check_data(
@@ -310,11 +334,16 @@ def _check_data(
     if indexed_names(run.folder / LAST) != in_order(class_indices):
         raise FileError(data, "has other classes than the run began with", argument="data")
     counts = _counts(training)
-    if any(settings[part] != count for part, count in counts.items()):
+    # A run from before there was a minival has none.
+    began = {part: settings.get(part, 0) for part in counts}
+    held = ""
+    if any((counts["minival"], began["minival"])):
+        held = f"; held out of them are {counts['minival']:,}, and were {began['minival']:,}"
+    if began != counts:
         raise FileError(
             data,
             f"has {counts['train']:,} images to train on and {counts['val']:,} to validate on, "
-            f"where the run began with {settings['train']:,} and {settings['val']:,}",
+            f"where the run began with {began['train']:,} and {began['val']:,}{held}",
             argument="data",
         )
     if settings.get(IMAGES) not in (None, _images(training, data)):
@@ -329,7 +358,8 @@ def _check_data(
 def _images(training: Training, data: Path) -> str:
     """A checksum of the names, the sizes and the classes of all images, in their order."""
     digest = hashlib.sha256()
-    for batches in (training.train, training.val):
+    minival = () if training.minival is None else (training.minival,)
+    for batches in (training.train, training.val, *minival):
         for sample in batches.samples:
             digest.update(repr(sample.described(data)).encode())
     return digest.hexdigest()

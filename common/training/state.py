@@ -17,6 +17,9 @@ from ..weights import tensors_file
 from ..weights.canonical import Weights
 from ..weights.metadata import SCHEMA, SCHEMA_KEY, check_schema
 
+# Of the slots the one that is of no parameter: what float16 scales the loss by ("scale"), and for
+# how many steps it has done so ("steps").
+LOSS_SCALE = "loss_scale"
 CHECKSUM = "sha256"  # of everything else that the file says
 BEST_EPOCH = "best_epoch"
 

@@ -60,6 +60,8 @@ _PAPER = {
 
 def _between(first: float, last: float, stage: int) -> float:
     """The value of a stage, in equal steps from the first one's to the last one's."""
+    if stage == STAGES - 1:
+        return last  # to the bit
     return first + (last - first) * stage / (STAGES - 1)
 
 

@@ -79,14 +79,13 @@ def _among_the_others(x: Tensor, y: Tensor, smoothing: float) -> Tensor:
 def _rmsprop(rule: Callable[..., None]) -> Apply:
     """RMSProp by another rule."""
 
-    def update_step(self: RMSProp, gradient: Tensor, parameter: Tensor, rate: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["square"] = torch.ones_like(parameter)
-            state["momentum"] = torch.zeros_like(parameter)
-        rule(self, gradient, parameter, rate, state)
+    def update_all(
+        self: RMSProp, gradients: list[Tensor], parameters: list[Tensor], rate: float
+    ) -> None:
+        for gradient, parameter in zip(gradients, parameters, strict=True):
+            rule(self, gradient, parameter, rate, self.slots(parameter))
 
-    return other_code(RMSProp, "update_step", update_step)
+    return other_code(RMSProp, "update_all", update_all)
 
 
 def _right_rule(

@@ -223,6 +223,27 @@ def test_an_operation_is_torchvisions_of_a_picture(operation, values, photograph
         np.testing.assert_array_equal(once(photograph, operation, value), np.asarray(theirs))
 
 
+def test_torchvision_cuts_a_translation_to_whole_pixels(photograph):
+    """By 45.6 it takes the place of the nearest pixel here, and of the 45th there."""
+    picture, nearest = Image.fromarray(photograph), torchvision_policies.InterpolationMode.NEAREST
+    theirs = torchvision_policies._apply_op(picture, "TranslateY", -45.6, nearest, list(FILL))
+    np.testing.assert_array_equal(once(photograph, "TranslateY", 45), np.asarray(theirs))
+    np.testing.assert_array_equal(
+        once(photograph, "TranslateY", 45.6), once(photograph, "TranslateY", 46)
+    )
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.28, 1.5, 1.9])
+def test_color_of_the_released_code_is_one_level_away_at_most(factor, photograph):
+    """It cuts what TensorFlow's grey is, where Pillow rounds."""
+    image = tf.constant(photograph)
+    grey = tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(image))
+    first, second = (tf.cast(part, tf.float32) for part in (grey, image))
+    theirs = tf.cast(tf.clip_by_value(first + factor * (second - first), 0.0, 255.0), tf.uint8)
+    ours = once(photograph, "Color", factor).astype(int)
+    assert np.abs(ours - theirs.numpy().astype(int)).max() == 1
+
+
 def test_a_shear_of_the_released_code_is_half_a_pixel_from_pillows(photograph):
     """Its origin is the middle of the first pixel; at most .15 pixels at the largest level."""
     picture, slope = Image.fromarray(photograph), 0.27

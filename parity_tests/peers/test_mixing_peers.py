@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from efficientnet_rosetta.common.images.erasing import ATTEMPTS, Erasing, erased
+from efficientnet_rosetta.common.images.erasing import ATTEMPTS, Erasing, erase
 from efficientnet_rosetta.common.images.mixing import Mixing, mixed
 from parity_tests.given import give
 from parity_tests.peers import operators
@@ -15,7 +15,7 @@ operators.declare()
 
 from timm.data import random_erasing as timm_erasing  # noqa: E402
 from timm.data.mixup import mixup_target, rand_bbox  # noqa: E402
-from torchvision.transforms import v2  # noqa: E402
+from torchvision.transforms import RandomErasing, v2  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -23,7 +23,8 @@ def test_erasing_is_timms(seed, monkeypatch):
     """The same part of the same draws; an image of 60 x 20 makes it try again."""
     random = np.random.default_rng(seed)
     image = random.normal(size=(3, 60, 20)).astype(np.float32)
-    ours = erased(image, Erasing(1.0), np.random.default_rng(seed))
+    ours = image.copy()
+    erase(ours, Erasing(1.0), np.random.default_rng(seed))
     again = np.random.default_rng(seed)
     chance, draws = again.random(), again.random((ATTEMPTS, 4))
     fits = next(place for place, draw in enumerate(draws) if is_smaller(draw, (60, 20)))
@@ -39,6 +40,15 @@ def is_smaller(draw, size):
     area = (0.02 + draw[0] * (1 / 3 - 0.02)) * size[0] * size[1]
     aspect = np.exp(np.log(0.3) * (1 - 2 * draw[1]))
     return round(np.sqrt(area * aspect)) < size[0] and round(np.sqrt(area / aspect)) < size[1]
+
+
+def test_torchvision_erases_a_little_less():
+    theirs = RandomErasing()
+    assert (theirs.p, theirs.scale, theirs.ratio) == (0.5, (0.02, 0.33), (0.3, 3.3))
+    ours = Erasing()
+    assert ours.probability == theirs.p
+    assert ours.area == (0.02, 1 / 3)
+    assert ours.aspect == (0.3, 1 / 0.3)
 
 
 def test_mixup_of_one_share_is_timms():

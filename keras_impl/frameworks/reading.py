@@ -1,0 +1,68 @@
+"""Batches by epoch and number, read ahead in threads, on whatever Keras runs on."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from efficientnet_rosetta.common.backends.values import to_layout
+from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.training.run import Run
+
+# Images (N, H, W, C), and labels (N,); where images are mixed, with their partners' and shares.
+Read = tuple[np.ndarray, np.ndarray | tuple[np.ndarray, ...]]
+
+
+class Reader:
+    """Reads batches in a model's dtype, and notes in the run what could not be read."""
+
+    def __init__(self, model: keras.Model, run: Run, workers: int):
+        self.dtype = model.inputs[0].dtype
+        self.run, self.workers = run, workers
+        self.error: RosettaError | None = None
+
+    def read(self, batches: Batches, place: int, part: int = 0, parts: int = 1) -> Read:
+        """One part of a batch, which is counted from the first one of the first epoch."""
+        try:
+            found = batches.read(*divmod(place, len(batches)), part, parts)
+        except RosettaError as error:
+            self.error = error  # for where the framework hands on no more than its text
+            raise
+        self.run.note(found.skipped)
+        images = to_layout(found.images, channels_last=True)
+        images = np.ascontiguousarray(images, self.dtype)
+        mixed = (found.labels, found.partners, found.shares)
+        return images, mixed if batches.mixing else found.labels
+
+
+class Ahead(keras.utils.PyDataset):
+    """Whole batches in their order, those that come next being read meanwhile.
+
+    Keras's own readers stop at the end of an epoch, these go on.  Where batches come `again`, the
+    first one follows on the last one.
+    """
+
+    def __init__(self, reader: Reader, batches: Batches, places: range, again: bool):
+        super().__init__()
+        self.reader, self.batches, self.places, self.again = reader, batches, places, again
+        self.pool = ThreadPoolExecutor(max(1, reader.workers))
+        self.begun: dict[int, Future[Read]] = {}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Read:
+        """A batch by its number, whoever asks for it first."""
+        for place in range(number, number + 2 + self.reader.workers):
+            index = place % len(self) if self.again else place
+            if index < len(self) and index not in self.begun:
+                read = self.pool.submit(self.reader.read, self.batches, self.places[index])
+                self.begun[index] = read
+        return self.begun.pop(number).result()
+
+    def close(self) -> None:
+        """Read no more of what was begun."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
