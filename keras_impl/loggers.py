@@ -58,8 +58,8 @@ def _wandb(run: Run, stack: ExitStack) -> callbacks.Callback:
 def _mlflow(run: Run, stack: ExitStack) -> callbacks.Callback:
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient()
     with beginning("mlflow"):
+        client = MlflowClient()
         found = client.get_experiment_by_name(PROJECT)
         experiment = client.create_experiment(PROJECT) if found is None else found.experiment_id
         begun = client.create_run(experiment, run_name=run.folder.resolve().name).info.run_id

@@ -72,6 +72,15 @@ def test_other_weights_are_refused(weights, tmp_path):
     assert not out.exists()
 
 
+def test_layouts_of_presets_say_so(weights, tmp_path):
+    said = refused("port", weights, tmp_path / "w.pth", "--to", "timm")
+    assert said.startswith(
+        f"{weights}: timm has presets only, and this is custom (width 0.5, depth 0.3); choose from "
+    )
+    assert "canonical" in said
+    assert not (tmp_path / "w.pth").exists()
+
+
 def test_a_model_of_it_is_built(weights):
     model = rosetta.build("b0", "torch", weights=weights, **SCALING)
     again = rosetta.load(weights)

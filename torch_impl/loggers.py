@@ -44,9 +44,11 @@ def _wandb(run: Run, stack: ExitStack) -> Logger:
     import wandb
 
     settings = wandb.Settings(silent=True)
-    logger = WandbLogger(run.folder.resolve().name, run.folder, project=PROJECT, settings=settings)
-    if run.first:
-        with beginning("wandb"):
+    with beginning("wandb"):
+        logger = WandbLogger(
+            run.folder.resolve().name, run.folder, project=PROJECT, settings=settings
+        )
+        if run.first:
             stack.callback(logger.experiment.finish)  # begun by being asked for
     return logger
 
@@ -54,9 +56,9 @@ def _wandb(run: Run, stack: ExitStack) -> Logger:
 def _mlflow(run: Run, stack: ExitStack) -> Logger:
     import mlflow
 
-    # Lightning's own default is not MLflow's.
-    logger = MLFlowLogger(PROJECT, run.folder.resolve().name, mlflow.get_tracking_uri())
-    if run.first:
-        with beginning("mlflow"):
+    with beginning("mlflow"):
+        # Lightning's own default is not MLflow's.
+        logger = MLFlowLogger(PROJECT, run.folder.resolve().name, mlflow.get_tracking_uri())
+        if run.first:
             _ = logger.experiment  # begun by being asked for
     return logger

@@ -90,7 +90,7 @@ def recipe(
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
     say("rosetta train --set NAME=VALUE takes:")
     for number, allowed in tables.number_rows(found):
-        say(f"  {number:<40}{allowed}")
+        say(f"  {number:<40} {allowed}")
 
 
 @app.command()

@@ -20,6 +20,7 @@ from .recipe import Recipe
 
 ARGUMENT = "set"  # what errors name
 NONE = "none"  # how a number that may be left out is left out
+PRESENT = "as above"  # the value of a part that may be left out as a whole, where it is not
 # What a recipe is, and not how.
 FIXED = ("name", "summary", "sources", "architecture", "version", "resolution", "begun_with")
 OF_STAGES = ("augmentation", "mixing")  # each stage has its own of these, where there are stages
@@ -149,7 +150,7 @@ def _numbers(part: Any, prefix: str) -> Iterator[Number]:
             default = part_kind() if value is None else value
             for inner in _numbers(default, f"{name}."):
                 yield inner if value is not None else inner._replace(value=None)
-            yield number._replace(value=None, hint=NoneType)
+            yield number._replace(value=None if value is None else PRESENT, hint=NoneType)
         elif Policy in number.kinds:
             yield number._replace(value=None if value is None else value.name)
         elif is_dataclass(value):
