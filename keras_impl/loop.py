@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops, optimizers, tree
 
+from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.protocol import Judge
 from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.images.batches import Batches
@@ -81,8 +82,10 @@ def _fit(
     devices: Devices,
     reported: list[callbacks.Callback],
 ) -> None:
+    # A dropout that is made to drop nothing has no generator for a stage in which it does.
+    network = changed(training.network, dropout=max(part.dropout for part in training.phases))
     with devices.scope():
-        model = build(training.network, PRECISIONS[training.precision])
+        model = build(network, PRECISIONS[training.precision])
         load_weights(model, run.state.model if run.state else weights)
         kept, steps = training.recipe.average, training.steps_per_epoch
         average = MovingAverage(model, kept, steps) if kept else None
