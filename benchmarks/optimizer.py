@@ -3,9 +3,9 @@
     python benchmarks/optimizer.py [--device cpu] [--threads 1] [--rounds 25] [--json FILE]
 
 All change the same B0 by the same gradients.  `rmsprop` is RMSProp as TensorFlow 1 has it (timm's
-RMSpropTF, and PyTorch's own, which is another rule), `average` the exponential moving average of
-all tensors (timm's ModelEmaV3), and `both` what a step takes of them.  `one by one` is the rule of ours
-that is there to be read (`foreach=False`).
+RMSpropTF, and PyTorch's own, which is another rule), `average` the moving average of all tensors
+(timm's ModelEmaV3), and `both` what a step takes of them.  `one by one` is the rule of ours that is
+there to be read (`foreach=False`).
 
 All take turns in one process.  The time on a CPU is that of the processor, and on a GPU until it
 has nothing left to do; of each it is the median over the rounds.  `ratio` is another's time over
