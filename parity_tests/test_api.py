@@ -38,11 +38,10 @@ SIGNATURES = {
     "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
     "train": "(data=None, *, backend=None, keras_backend=None, preset=None, width=None, "
     "depth=None, middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, "
-    "classes=None, "
-    "image_size=None, batch=None, epochs=None, precision=None, seed=None, held_out=None, "
-    "family=None, set=None, lr=None, patience=None, accumulate=None, class_weights=None, "
-    "sampler=None, workers=2, devices=1, compile=False, loggers=None, out=None, resume=None, "
-    "watcher)",
+    "classes=None, image_size=None, batch=None, epochs=None, precision=None, seed=None, "
+    "held_out=None, family=None, set=None, lr=None, patience=None, accumulate=None, "
+    "class_weights=None, sampler=None, workers=2, devices=1, compile=False, loggers=None, "
+    "out=None, resume=None, watcher)",
     "evaluate": "(weights, data, *, backend=None, keras_backend=None, dialect=None, "
     "image_size=None, batch=32, held_out=0.0, seed=0, family=None, workers=2, worst=0)",
     "predict": "(weights, images, *, top=5, names=None, batch=32, backend=None, dialect=None, "

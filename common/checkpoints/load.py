@@ -18,6 +18,7 @@ from ..network import Network
 from ..weights.canonical import Weights, check
 from ..weights.initial import initial
 from .identify import match, match_with, undecided
+from .layouts import LAYOUTS
 from .published import sourced
 
 
@@ -159,6 +160,14 @@ def in_words(network: Network) -> str:
         f"{name.replace('_', ' ')} {value:g}" for name, value in network.scaling.items()
     )
     return f"{network.name} ({scaling})"
+
+
+def lacking(to: str, network: Network) -> str:
+    """Why a layout does not hold a network: its library has not that preset, or presets only."""
+    if network.name != "custom":
+        return f"{to} has no {network.name}; choose a layout that does"
+    names = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS if layout.holds("custom")))
+    return f"{to} has presets only, and this is {in_words(network)}; choose from {names}"
 
 
 def with_classes(network: Network, weights: Weights, classes: int, seed: int = 0) -> LoadedHead:
