@@ -65,7 +65,7 @@ class _Optimizer(keras.optimizers.Optimizer):
     @property
     def steps(self) -> int:
         """How many were made."""
-        return int(self.count)
+        return int(ops.convert_to_numpy(self.count))
 
     def slots(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """What is remembered of a variable, by what it is called."""
@@ -270,7 +270,8 @@ class MovingAverage:
 
     def begin_steps(self) -> None:
         """Hand over how far the averages move in the steps that come next."""
-        _plan(self.shares, lambda step: 1 - average_decay(step, self.decay), int(self.count))
+        done = int(ops.convert_to_numpy(self.count))
+        _plan(self.shares, lambda step: 1 - average_decay(step, self.decay), done)
 
     def update(self) -> None:
         """Follow the model, after a step of its optimizer."""
