@@ -76,6 +76,7 @@ docs-test: docs-check
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/port.py
+	$(BIN)/python benchmarks/read.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/parity.py
 

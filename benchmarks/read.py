@@ -1,16 +1,18 @@
 """Images that are read a second by our batches and by torchvision's transforms, as ratios.
 
-    python benchmarks/read.py [--images 32 4] [--rounds 12] [--json FILE]
+    python benchmarks/read.py [--images 16 2] [--rounds 24] [--json FILE]
 
 Both read the same JPEG files, cut out a part of random area and aspect, resize it to 224 pixels by
-Pillow's bicubic kernel, flip and normalise it, and stack the batch; `cosine` rotates and changes
-colours as well, by `RandomRotation` and `ColorJitter` there.  The photographs are made of the one
-that is shipped: at the size of most of ImageNet's, and at that of a camera of 12 megapixels.
+Pillow's bicubic kernel, flip and normalise it, and stack the batch: that is all of `crop`.  `paper`
+has the AutoAugment of its recipe as well, which is `AutoAugment` there, and `cosine` rotates and
+changes colours, by `RandomRotation` and `ColorJitter`.  The photographs are made of the one that is
+shipped: at the size of most of ImageNet's, and at that of a camera of 12 megapixels.
 
-All take turns in one process, on one thread; the time is that of the processor, the median over the
-rounds, each of which has other random numbers.  `ratio` is another's time over ours, above 1 where
-ours is faster; of `decoding alone` it says what share of our time is left for everything else.
-Absolute times mean nothing beyond the machine they were measured on.
+All take turns in one process, on one thread, in rounds that have other random numbers each; times
+are those of the processor, and medians over the rounds.  `ratio` is torchvision's time over that of
+a row in the same round, above 1 where the row is faster; that of `decoding alone` is what nobody
+who decodes whole images can reach.  Absolute times mean nothing beyond the machine they were
+measured on.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.augment import INCEPTION_CROP, Augmentation
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.images.datasets import Sample
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
@@ -40,33 +42,37 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for parity_tests, which is
 Turn = Callable[[int], None]  # reads a batch with the random numbers of a round
 
 SIZE = 224  # pixels
-SHAPES = ((375, 500), (3000, 4000))  # height and width
+SMALL, LARGE = (375, 500), (3000, 4000)  # height and width
 GRAIN = 3.0  # levels of noise, as of a sensor: the files are then as long as those of a camera
 QUALITY = 90  # of JPEG
 COPIES = 4  # files of each shape, which differ in their grain
-OURS, DECODING = "ours", "decoding alone"
-SCALED = "ours, scaled decoding"  # an option, which is measured where images are large enough
+WORKS = {
+    "crop": INCEPTION_CROP,
+    "paper": get_recipe("paper").augmentation,
+    "cosine": get_recipe("cosine").augmentation,
+}
+OURS, SCALED = "ours", "ours, scaled decoding"
+THEIRS, DECODING = "torchvision", "decoding alone"
 
 
 def main() -> None:
-    """Measure each recipe at each size, and print a table."""
+    """Measure each work at each size, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", nargs=2, type=int, default=[32, 4], help="a turn, by size")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--images", nargs=2, type=int, default=[16, 2], help="a turn, by size")
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--json", type=Path, help="write the ratios there")
     arguments = parser.parse_args()
     print(f"{arguments.rounds} rounds, one thread, milliseconds of the processor an image")
-    print(f"{'recipe':<10}{'photograph':<13}{'by':<24}{'ms':>8}{'ratio':>7}")
+    print(f"{'work':<8}{'photograph':<13}{'by':<24}{'ms':>8}{'ratio':>7}")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for shape, images in zip(SHAPES, arguments.images, strict=True):
+        for shape, images in zip((SMALL, LARGE), arguments.images, strict=True):
             paths = photographs(Path(folder), shape)
-            for recipe in ("official", "cosine"):
-                turns = turns_of(recipe, [paths[n % COPIES] for n in range(images)])
-                seconds = {
-                    name: found / images for name, found in measure(turns, arguments.rounds).items()
-                }
-                rows += report(recipe, f"{shape[1]} x {shape[0]}", seconds)
+            chosen = [paths[number % COPIES] for number in range(images)]
+            for work, augmentation in WORKS.items():
+                turns = turns_of(augmentation, chosen, is_large=shape == LARGE)
+                seconds = measure(turns, arguments.rounds)
+                rows += report(work, f"{shape[1]} x {shape[0]}", seconds, images)
     if arguments.json:
         command = f"python benchmarks/read.py --json {arguments.json}"
         content = {"schema": 1, "command": command, "rows": rows}
@@ -85,8 +91,8 @@ def photographs(folder: Path, shape: tuple[int, int]) -> list[Path]:
     return paths
 
 
-def measure(turns: dict[str, Turn], rounds: int) -> dict[str, float]:
-    """Median seconds of the processor of a turn of each; they take turns."""
+def measure(turns: dict[str, Turn], rounds: int) -> dict[str, list[float]]:
+    """Seconds of the processor that each took in every round; they take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for turn in turns.values():
         turn(rounds)
@@ -95,41 +101,42 @@ def measure(turns: dict[str, Turn], rounds: int) -> dict[str, float]:
             start = time.process_time()
             turn(number)
             seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+    return seconds
 
 
-def report(recipe: str, photograph: str, seconds: dict[str, float]) -> list[dict[str, object]]:
-    """Print the rows of a recipe and a size; the ratios, for JSON."""
+def report(
+    work: str, photograph: str, seconds: dict[str, list[float]], images: int
+) -> list[dict[str, object]]:
+    """Print the rows of a work and a size; the ratios, for JSON."""
     rows: list[dict[str, object]] = []
     for name, found in seconds.items():
-        ratio = found / seconds[OURS]
-        print(
-            f"{recipe:<10}{photograph:<13}{name:<24}{1000 * found:>8.2f}{ratio:>7.2f}", flush=True
-        )
-        if name == SCALED:
-            ratio = seconds["torchvision"] / found
-            print(f"{'':<10}{'':<13}{'  torchvision beside it':<24}{'':>8}{ratio:>7.2f}")
-        rows.append(
-            {"recipe": recipe, "photograph": photograph, "by": name}
-            | {"seconds": found, "ratio": round(ratio, 3)}
-        )
+        pairs = zip(seconds[THEIRS], found, strict=True)
+        ratio = statistics.median(theirs / own for theirs, own in pairs)
+        milliseconds = 1000 * statistics.median(found) / images
+        print(f"{work:<8}{photograph:<13}{name:<24}{milliseconds:>8.2f}{ratio:>7.2f}", flush=True)
+        if name != THEIRS:
+            said = {"work": work, "photograph": photograph}
+            rows.append({**said, "by": name, "ratio": round(ratio, 3)})
     return rows
 
 
-def turns_of(recipe: str, paths: list[Path]) -> dict[str, Turn]:
-    """Who reads the files by a recipe, and how."""
-    augmentation = get_recipe(recipe).augmentation
+def turns_of(augmentation: Augmentation, paths: list[Path], is_large: bool) -> dict[str, Turn]:
+    """Who does a work on files, and how; what is not large is decoded at its own scale."""
     turns = {OURS: ours(augmentation, paths)}
-    if hasattr(augmentation, "scaled_decoding"):
+    if is_large:
         turns[SCALED] = ours(replace(augmentation, scaled_decoding=True), paths)
-    return turns | {"torchvision": torchvision_turn(augmentation, paths), DECODING: decoding(paths)}
+    return turns | {THEIRS: torchvision_turn(augmentation, paths), DECODING: decoding(paths)}
 
 
 def ours(augmentation: Augmentation, paths: list[Path]) -> Turn:
     """Our batches, as a loop has them."""
     samples = [Sample(path, 0) for path in paths]
     batches = Batches(samples, (SIZE, SIZE), len(samples), augmentation)
-    return lambda number: batches.read(number, 0) and None
+
+    def turn(number: int) -> None:
+        batches.read(number, 0)
+
+    return turn
 
 
 def torchvision_turn(augmentation: Augmentation, paths: list[Path]) -> Turn:
@@ -150,6 +157,8 @@ def torchvision_turn(augmentation: Augmentation, paths: list[Path]) -> Turn:
         ),
         transforms.RandomHorizontalFlip(),
     ]
+    if augmentation.policy is not None:
+        steps.append(transforms.AutoAugment(transforms.AutoAugmentPolicy.IMAGENET))
     if augmentation.rotation is not None:
         steps.append(transforms.RandomRotation(augmentation.rotation, InterpolationMode.BILINEAR))
     if augmentation.hue is not None:

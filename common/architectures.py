@@ -49,6 +49,23 @@ def resolve(preset: str = "b0", **arguments: Any) -> Network:
     return architecture.resolve(preset, **arguments)
 
 
+def scaled(
+    preset: str,
+    width: float | None = None,
+    depth: float | None = None,
+    middle_blocks: int | None = None,
+    **arguments: Any,
+) -> Network:
+    """The network of a preset, or of another scaling of it where something of that is not None.
+
+    Raises:
+        UsageError: as `resolve`.
+    """
+    scaling = {"width": width, "depth": depth, "middle_blocks": middle_blocks}
+    given = {name: value for name, value in scaling.items() if value is not None}
+    return resolve(preset, **given, **arguments)
+
+
 def arguments_of(network: Network) -> dict[str, Any]:
     """What `rebuilt` needs to make a network again, the preset's name apart."""
     return {**network.arguments, "dialect": dataclasses.asdict(network.dialect)}

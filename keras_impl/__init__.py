@@ -167,7 +167,7 @@ def build_features(
     return FeatureMaps(model, network)
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from canonical weights, or go on from the state of the run.
 
     Raises:
@@ -175,7 +175,7 @@ def fit(training: Training, weights: Weights, run: Run, progress: bool = False) 
     """
     from . import loop  # what a loop needs, nothing else does
 
-    loop.fit(training, weights, run, progress)
+    loop.fit(training, weights, run)
 
 
 def evaluate(

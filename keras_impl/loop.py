@@ -15,13 +15,13 @@ import keras
 import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops, optimizers, tree
 
+from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.protocol import Judge
-from efficientnet_rosetta.common.errors import RosettaError, UsageError, needs
+from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
 from efficientnet_rosetta.common.training.run import (
-    TENSORBOARD,
     TOP,
     Epoch,
     Run,
@@ -38,6 +38,7 @@ from .frameworks import Devices, current
 from .frameworks.reading import Reader
 from .frameworks.telling import Judging, Late, Logs
 from .layers import functional
+from .loggers import loggers
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .weights import dump_weights, load_weights, network_of, role_of
 
@@ -58,27 +59,33 @@ PRECISIONS = {
 SCALE = 2.0**16
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from the given weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
-        MissingDependencyError: TensorBoard is not installed.
+        MissingDependencyError: what a logger needs is not installed.
         KeyboardInterrupt: the run is to stop.
     """
-    with needs("training in Keras"):
-        import tensorboard  # noqa: F401 - or Keras's callback would say so after an epoch
     devices = FRAMEWORK.devices(training)
     if devices.parts > 1:
         check_shares(training.train, devices.parts)
         check_shares(training.val, devices.parts)
-    with FRAMEWORK.arithmetic(training.dtype):
-        _fit(training, weights, run, devices, progress)
+    with FRAMEWORK.arithmetic(training.dtype), loggers(run) as reported:
+        _fit(training, weights, run, devices, reported)
 
 
-def _fit(training: Training, weights: Weights, run: Run, devices: Devices, progress: bool) -> None:
+def _fit(
+    training: Training,
+    weights: Weights,
+    run: Run,
+    devices: Devices,
+    reported: list[callbacks.Callback],
+) -> None:
+    # A dropout that is made to drop nothing has no generator for a stage in which it does.
+    network = changed(training.network, dropout=max(part.dropout for part in training.phases))
     with devices.scope():
-        model = build(training.network, PRECISIONS[training.precision])
+        model = build(network, PRECISIONS[training.precision])
         load_weights(model, run.state.model if run.state else weights)
         kept, steps = training.recipe.average, training.steps_per_epoch
         average = MovingAverage(model, kept, steps) if kept else None
@@ -89,7 +96,7 @@ def _fit(training: Training, weights: Weights, run: Run, devices: Devices, progr
     for phase in training.phases:
         done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
         if done < phase.epochs.stop and not training.is_over(done, best):
-            _fit_phase(model, training, phase, run, average, devices, progress)
+            _fit_phase(model, training, phase, run, average, devices, reported)
     if training.minival is not None:
         with devices.scope():
             load_weights(model, run.best_weights())
@@ -104,7 +111,7 @@ def _fit_phase(
     run: Run,
     average: MovingAverage | None,
     devices: Devices,
-    progress: bool,
+    reported: list[callbacks.Callback],
 ) -> None:
     # Made outside of a strategy's scope: Keras would draw a batch in vain otherwise.
     task = functional(model.input, model.output, model.name, ClassificationTask)
@@ -124,8 +131,6 @@ def _fit_phase(
         task.accumulation = training.recipe.accumulation
         scaling = training.precision == "float16"
         task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices), scaling)
-        logs = [callbacks.TensorBoard(run.folder / TENSORBOARD)] if run.first else []
-        shown = {"verbose": 1 if progress else 0, "epochs": phase.epochs.stop}
         task.fit(
             train,
             initial_epoch=done,
@@ -133,15 +138,16 @@ def _fit_phase(
             validation_data=val,
             validation_steps=len(numbers),
             callbacks=Late(
-                [_Keeping(model, training, phase, run, average), *logs],
+                [_Keeping(model, training, phase, run, average), *reported],
                 add_history=True,
-                add_progbar=progress,
                 model=task,
                 steps=steps,
-                **shown,
+                epochs=phase.epochs.stop,
+                verbose=0,
             ),
             shuffle=False,
-            **shown,
+            epochs=phase.epochs.stop,
+            verbose=0,
         )
 
 

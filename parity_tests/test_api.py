@@ -31,16 +31,19 @@ SIGNATURES = {
     "raw=False, network=None, force=False, verify=True, run=True, progress)",
     "verify": "(first, second, *, dialect=None, network=None, run=True, progress)",
     "export": "(preset, output, backend=None, *, weights=None, endpoints=False, opset=18, "
-    "dialect=None, resolution=None)",
-    "parity": "(presets, *, image=None, dialect=None, dtype='float32', resolution=None, "
-    "batch=1, seed=0, variants=(), full=False, watcher, command='')",
+    "width=None, depth=None, middle_blocks=None, dialect=None, resolution=None)",
+    "parity": "(presets, *, image=None, width=None, depth=None, middle_blocks=None, "
+    "dialect=None, dtype='float32', resolution=None, batch=1, seed=0, variants=(), full=False, "
+    "watcher, command='')",
     "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
     "train": "(data=None, *, backend=None, preset=None, width=None, depth=None, "
     "middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, classes=None, "
     "image_size=None, batch=None, epochs=None, precision=None, seed=None, held_out=None, "
-    "family=None, workers=2, devices=1, out=None, resume=None, watcher)",
+    "family=None, set=None, lr=None, patience=None, accumulate=None, class_weights=None, "
+    "sampler=None, workers=2, devices=1, compile=False, loggers=None, out=None, resume=None, "
+    "watcher)",
     "evaluate": "(weights, data, *, backend=None, dialect=None, image_size=None, batch=32, "
-    "held_out=0.0, seed=0, family=None, workers=2)",
+    "held_out=0.0, seed=0, family=None, workers=2, worst=0)",
     "predict": "(weights, images, *, top=5, names=None, batch=32, backend=None, dialect=None, "
     "image_size=None, family=None)",
     "identify": "(path, network=None)",

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.parity import claims
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.training.schedules import (
+    Constant,
     Cosine,
     Exponential,
     Optimization,
@@ -17,6 +19,7 @@ from efficientnet_rosetta.common.training.schedules import (
     is_decayed,
     scaled_rate,
 )
+from efficientnet_rosetta.keras_impl.weights import variables
 from efficientnet_rosetta.torch_impl.optimizer import (
     MovingAverage,
     RMSProp,
@@ -99,6 +102,26 @@ def test_l2_covers_all_but_batch_norm():
     assert len(left) == 4 * 49
     assert is_decayed("stages.3.blocks.0.se_reduce.bias")
     assert is_decayed("classifier.bias")
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_biases_are_covered_unless_a_recipe_leaves_them_out(framework):
+    """As the code of EfficientNetV2 does (hparams.py, weight_decay_exclude)."""
+    network = resolve("b0", width=0.1, depth=0.1, resolution=32, num_classes=2)
+    backend = get_backend(framework)
+    module = import_module(f"efficientnet_rosetta.{framework}_impl.optimizer")
+    for decays_biases in (True, False):
+        model = backend.build(network)
+        optimization = Optimization(Constant(0.1), decays_biases=decays_biases)
+        optimizer = module.make_optimizer(model, optimization)
+        if framework == "torch":
+            covered = {id(p) for p in optimizer.param_groups[0]["params"]}
+            found = {n for n, p in model.named_parameters() if id(p) in covered}
+        else:
+            found = {n for n, v, _ in variables(model) if v.path in optimizer.decayed}
+        kernels = {name for name in network.tensors if name.endswith(".weight")}
+        biases = {n for n in network.tensors if n.endswith(".bias") and is_decayed(n)}
+        assert found == (kernels | biases if decays_biases else kernels)
 
 
 def test_one_step_of_rmsprop_is_that_of_the_released_code():

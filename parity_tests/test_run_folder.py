@@ -50,7 +50,7 @@ def fitted(monkeypatch):
     """How often a training came as far as its loop, which here makes one epoch of one step."""
     calls = []
 
-    def fit(training, weights, run, progress=False):
+    def fit(training, weights, run):
         done = run.state.epochs if run.state else 0
         calls.append(done)
         run.step(Step(done, done, 0.1, 1.0))

@@ -25,7 +25,7 @@ from efficientnet_rosetta.common.errors import RosettaError, needs
 from efficientnet_rosetta.common.images.batches import NO_IMAGE, Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
-from efficientnet_rosetta.common.training.run import TENSORBOARD, Epoch, Run, Scores, Step
+from efficientnet_rosetta.common.training.run import Epoch, Run, Scores, Step
 from efficientnet_rosetta.common.training.state import State
 from efficientnet_rosetta.common.weights.canonical import Weights
 
@@ -50,10 +50,12 @@ from .weights import dump_weights, load_weights, network_of
 try:
     with needs("training in PyTorch"), no_tensorflow(), quiet_stderr():
         from lightning.pytorch import LightningModule, Trainer
-        from lightning.pytorch.loggers import TensorBoardLogger
+        from lightning.pytorch.loggers import Logger
         from lightning.pytorch.plugins.precision import MixedPrecision
         from lightning.pytorch.strategies import DDPStrategy
         from torch.utils.tensorboard import SummaryWriter  # noqa: F401 - or the logger would, later
+
+        from .loggers import loggers
 except RuntimeError as error:
     if "torchvision" not in str(error):
         raise
@@ -73,19 +75,19 @@ PRECISIONS: dict[str, Precision] = {
 }
 
 
-def fit(training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+def fit(training: Training, weights: Weights, run: Run) -> None:
     """Train from the given weights, or go on from the state of the run.
 
     Raises:
         RosettaError: the loss is no number, or images cannot be read.
         KeyboardInterrupt: the run is to stop.
     """
-    with _quiet(), _interruptible():
-        _fit(training, weights, run, progress)
+    with _quiet(), _interruptible(), loggers(run) as reported:
+        _fit(training, weights, run, reported)
 
 
-def _fit(training: Training, weights: Weights, run: Run, progress: bool) -> None:
-    trainer = _trainer(training, run, progress)
+def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger]) -> None:
+    trainer = _trainer(training, reported)
     device, parts = trainer.strategy.root_device, trainer.world_size
     check_shares(training.train, parts * training.recipe.accumulation)
     check_shares(training.val, parts)
@@ -163,7 +165,8 @@ class _Evaluation(LightningModule):
         images, labels, *_ = self.readable(batch)
         logits = self.logits(images)
         if self.judge:
-            self.judge(number, logits.cpu().numpy(), labels.cpu().numpy())
+            given = labels.cpu().numpy()
+            self.judge(number, logits.cpu().numpy()[given != NO_IMAGE], given)
         # To leave those places out of the batch, the device would have to say first which they are.
         loss = F.cross_entropy(logits, labels, ignore_index=NO_IMAGE, reduction="sum")
         self.val_metrics.count(loss, logits, labels)
@@ -369,7 +372,7 @@ def synchronize(model: nn.Module) -> None:
 # ------------------------------------------------------------------ settings
 
 
-def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
+def _trainer(training: Training, reported: list[Logger]) -> Trainer:
     """Lightning's loop; torchrun says how many processes there are, or Lightning starts them."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", training.devices))
     nodes = max(1, process()[1] // local) if "LOCAL_WORLD_SIZE" in os.environ else 1
@@ -389,11 +392,11 @@ def _trainer(training: Training, run: Run, progress: bool) -> Trainer:
         accumulate_grad_batches=training.recipe.accumulation,
         # Images of one size are worth trying the kernels that there are for them; NVIDIA's only.
         benchmark=True,
-        logger=TensorBoardLogger(run.folder, name=None, version=TENSORBOARD),
+        logger=reported or False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
 

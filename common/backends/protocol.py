@@ -94,7 +94,7 @@ Judge = Callable[[int, np.ndarray, np.ndarray], None]
 class Trainer(Backend, Protocol):
     """A backend with a training loop."""
 
-    def fit(self, training: Training, weights: Weights, run: Run, progress: bool = False) -> None:
+    def fit(self, training: Training, weights: Weights, run: Run) -> None:
         """The framework's own training loop: from weights, or on from the state of the run.
 
         Raises `RosettaError` if the loss is no number, or images cannot be read, and

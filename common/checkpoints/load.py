@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .._util.result import ARRAYS, Result
-from ..architectures import changed
+from ..architectures import changed, scaled
 from ..catalogue.records import Record
 from ..errors import FileError, UsageError, WeightsError
 from ..images.families import FAMILIES, family_of
@@ -117,6 +118,47 @@ def load(
         metadata=found.checkpoint.metadata,
         record=found.record,
     )
+
+
+def refuse_other(
+    found: LoadedWeights,
+    preset: str | None,
+    width: float | None = None,
+    depth: float | None = None,
+    middle_blocks: int | None = None,
+) -> None:
+    """Refuse weights of another network than the one that is named, as far as one is.
+
+    Weights of no preset go by "custom", and by any preset of their architecture with their scaling.
+
+    Raises:
+        UsageError: there is no such preset.
+        FileError: the weights are of another one, or of another scaling.
+    """
+    network = found.network
+    scaling = {"width": width, "depth": depth, "middle_blocks": middle_blocks}
+    given: dict[str, Any] = {name: value for name, value in scaling.items() if value is not None}
+    name = None if preset is None else preset.lower()
+    if name in (None, network.name):
+        wanted = {**network.scaling, **given}
+        same = wanted == network.scaling
+    else:
+        asked = scaled(name or "", **given)
+        same = (asked.architecture, asked.scaling) == (network.architecture, network.scaling)
+    if not same:
+        options = (f"--{other.replace('_', '-')} {value:g}" for other, value in given.items())
+        asked_for = " ".join(filter(None, (name, *options)))
+        raise FileError(found.path, f"holds {in_words(network)}, not {asked_for}")
+
+
+def in_words(network: Network) -> str:
+    """A preset's name, or how else it is scaled: `custom (width 0.5, depth 0.3)`."""
+    if network.name != "custom":
+        return network.name
+    scaling = ", ".join(
+        f"{name.replace('_', ' ')} {value:g}" for name, value in network.scaling.items()
+    )
+    return f"{network.name} ({scaling})"
 
 
 def with_classes(network: Network, weights: Weights, classes: int, seed: int = 0) -> LoadedHead:

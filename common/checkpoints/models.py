@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._util.atomic import replacing
 from .._util.result import Result
-from ..architectures import changed, resolve
+from ..architectures import changed, resolve, scaled
 from ..backends.protocol import OPSET, Exporter, FeatureBuilder, loaded, require
 from ..backends.registry import default_backend, get_backend
-from ..errors import FileError, UsageError
+from ..errors import UsageError
 from ..network import Network
 from ..weights.calibration import calibrated
 from ..weights.canonical import Weights
-from .load import LoadedHead, LoadedWeights, load, weights_for
+from .load import LoadedHead, LoadedWeights, load, refuse_other, weights_for
 
 DTYPES = ("float32", "float64")
 
@@ -102,14 +103,19 @@ def export(
     weights: str | Path | None = None,
     endpoints: bool = False,
     opset: int = OPSET,
+    width: float | None = None,
+    depth: float | None = None,
+    middle_blocks: int | None = None,
     dialect: str | None = None,
     resolution: int | None = None,
 ) -> Exported:
     """Write a network to ONNX, with a dynamic batch and its description in the metadata.
 
     `weights` are a checkpoint of any layout; without them the network has calibrated random
-    weights.  `preset` may be None where weights are given.  With `endpoints`, the value of every
-    section is an output of the file.  `resolution` is a side in pixels; by default the preset's.
+    weights.  `preset` may be None where weights are given; it is "custom", or has its `width`,
+    `depth` or `middle_blocks` given, where they are of another scaling than any preset.  With
+    `endpoints`, the value of every section is an output of the file.  `resolution` is a side in
+    pixels; by default the preset's.
 
     Raises:
         UsageError: an unknown preset or backend, or neither preset nor weights.
@@ -120,7 +126,8 @@ def export(
     framework = require(get_backend(name), Exporter, name)
     # Opened before the work: what cannot be written is reported at once.
     with replacing(output) as temporary:
-        found = _exported_network(preset, weights, dialect, resolution)
+        scaling = {"width": width, "depth": depth, "middle_blocks": middle_blocks}
+        found = _exported_network(preset, weights, scaling, dialect, resolution)
         model = loaded(framework, found.network, found.weights)
         exported = framework.export_onnx(model, found.network, endpoints, opset)
         temporary.write_bytes(exported.SerializeToString())
@@ -129,15 +136,18 @@ def export(
 
 
 def _exported_network(
-    preset: str | None, weights: str | Path | None, dialect: str | None, resolution: int | None
+    preset: str | None,
+    weights: str | Path | None,
+    scaling: Mapping[str, Any],
+    dialect: str | None,
+    resolution: int | None,
 ) -> LoadedHead:
     if weights is None:
         if preset is None:
             raise UsageError("there is nothing to export; name a preset, or weights")
-        given = {} if dialect is None else {"dialect": dialect}
-        network = resolve(preset, resolution=resolution, **given)
+        said = {} if dialect is None else {"dialect": dialect}
+        network = scaled(preset, **{**scaling, **said}, resolution=resolution)
         return LoadedHead(network, calibrated(network))
     loaded = load(weights, dialect=dialect, resolution=resolution)
-    if preset is not None and loaded.network.name != preset.lower():
-        raise FileError(loaded.path, f"holds {loaded.network.name}, not {preset}")
+    refuse_other(loaded, preset, **scaling)
     return LoadedHead(loaded.network, loaded.weights)

@@ -32,6 +32,7 @@ from .identify import Match, match, undecided
 from .inspect import Inspection, expectations, inspection
 from .layouts import LAYOUT_NAMES, LAYOUTS, Form, Layout, layout_of
 from .layouts.keras_graph import model_of
+from .load import in_words
 from .marks import CLASSIFIER
 from .named import carried_names
 from .published import sourced
@@ -217,13 +218,21 @@ def _target(destination: Path, to: str, found: Match) -> tuple[Layout, str]:
     preset = found.network.name
     layout = layout_of(to, preset, found.dialect)
     if layout is None:
-        raise FileError(found.checkpoint.path, f"{to} has no {preset}; choose a layout that does")
+        raise FileError(found.checkpoint.path, _lacking(to, found.network))
     kind = _format(destination, to, layout.forms)
     if not layout.forms[kind].may_end_early:
         known = (other for other in LAYOUTS for form in other.forms.values() if form.may_end_early)
         names = ", ".join(dict.fromkeys(other.name for other in known if other.holds(preset)))
         found.refuse_ending(f"{to} has whole networks only; choose from {names}")
     return layout, kind
+
+
+def _lacking(to: str, network: Network) -> str:
+    """Why a layout does not hold a network: its library has not that preset, or presets only."""
+    if network.name != "custom":
+        return f"{to} has no {network.name}; choose a layout that does"
+    names = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS if layout.holds("custom")))
+    return f"{to} has presets only, and this is {in_words(network)}; choose from {names}"
 
 
 def _suited(found: Match, layout: Layout, raw: bool) -> Match:

@@ -18,14 +18,17 @@ from .command import app, say
 from .options import (
     REFERENCES,
     BackendOption,
+    DepthOption,
     FromOption,
     GivenDialect,
     JsonFlag,
+    MiddleBlocksOption,
     NetworkOption,
     PresetArgument,
     RunFlag,
     SizeOption,
     Steps,
+    WidthOption,
     end,
     pixels,
 )
@@ -312,11 +315,17 @@ def export(
     opset: Annotated[
         int | None, typer.Option(help="Version of ONNX's operator set. Default: 18.")
     ] = None,
+    width: WidthOption = None,
+    depth: DepthOption = None,
+    middle_blocks: MiddleBlocksOption = None,
     dialect: GivenDialect = None,
     size: SizeOption = None,
     from_folder: FromOption = None,
 ) -> None:
-    """Write a network to an ONNX file, for batches of any size."""
+    """Write a network to an ONNX file, for batches of any size.
+
+    The preset of weights of another scaling is "custom", or the preset with that scaling.
+    """
     given = {} if opset is None else {"opset": opset}
     done = rosetta.export(
         preset,
@@ -324,6 +333,9 @@ def export(
         backend,
         weights=weights,
         endpoints=endpoints,
+        width=width,
+        depth=depth,
+        middle_blocks=middle_blocks,
         dialect=dialect,
         resolution=size,
         **given,

@@ -9,21 +9,34 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..architectures import resolve
+from ..architectures import scaled
 from . import tables
 from .command import app, say
-from .options import PresetArgument, SizeOption, pixels
+from .options import (
+    DepthOption,
+    MiddleBlocksOption,
+    PresetArgument,
+    SizeOption,
+    WidthOption,
+    pixels,
+)
 
 TABLE_WIDTH = 106  # that of L2, and of Xception
 LAYOUTS_WIDTH = 150
 
 
 @app.command()
-def table(preset: PresetArgument = "b0", size: SizeOption = None) -> None:
-    """Print the stages of a preset like the table of the paper, with parameters and cost."""
+def table(
+    preset: PresetArgument = "b0",
+    width: WidthOption = None,
+    depth: DepthOption = None,
+    middle_blocks: MiddleBlocksOption = None,
+    size: SizeOption = None,
+) -> None:
+    """Print the stages of a network like the table of the paper, with parameters and cost."""
     from ..counting import count, count_stages
 
-    network = resolve(preset, resolution=size)
+    network = scaled(preset, width, depth, middle_blocks, resolution=size)
     costs = count_stages(network)
     grid = Table(
         title=f"{network.title}: {tables.scaling(network.scaling)}, dropout {network.dropout:g}",
@@ -77,7 +90,7 @@ def recipe(
     Console(width=max(Console().width, TABLE_WIDTH)).print(grid)
     say("rosetta train --set NAME=VALUE takes:")
     for number, allowed in tables.number_rows(found):
-        say(f"  {number:<40}{allowed}")
+        say(f"  {number:<40} {allowed}")
 
 
 @app.command()

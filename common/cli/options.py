@@ -46,6 +46,12 @@ SizeOption = Annotated[
         metavar="PIXELS", help="Side of the input image in pixels. Default: the preset's own."
     ),
 ]
+WidthOption = Annotated[float | None, typer.Option(help="Width multiplier. Default: the preset's.")]
+DepthOption = Annotated[float | None, typer.Option(help="Depth multiplier. Default: the preset's.")]
+MiddleBlocksOption = Annotated[
+    int | None,
+    typer.Option(help="Number of blocks in the middle flow (Xception only). Default: 8."),
+]
 BackendOption = Annotated[
     str | None,
     typer.Option(help="Framework to use: torch or keras. Default: the one that is installed."),

@@ -15,15 +15,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import efficientnet_rosetta as rosetta
 
-from ..architectures import PRESETS, resolve
+from ..architectures import PRESETS, scaled
 from ..errors import UsageError, needs
 from .command import app, say
 from .options import (
     DIFFERS,
+    DepthOption,
     DialectOption,
     JsonFile,
+    MiddleBlocksOption,
     PresetArgument,
     SizeOption,
+    WidthOption,
     end,
     pixels,
 )
@@ -60,6 +63,9 @@ def parity(
         ),
     ] = None,
     image: ImageOption = None,
+    width: WidthOption = None,
+    depth: DepthOption = None,
+    middle_blocks: MiddleBlocksOption = None,
     dialect: DialectOption = None,
     dtype: DtypeOption = "float32",
     size: SizeOption = None,
@@ -108,6 +114,9 @@ def parity(
             stack,
             presets,
             image=image,
+            width=width,
+            depth=depth,
+            middle_blocks=middle_blocks,
             dialect=dialect,
             dtype=dtype,
             resolution=size,
@@ -279,6 +288,9 @@ def trace(
         ),
     ],
     image: ImageOption = None,
+    width: WidthOption = None,
+    depth: DepthOption = None,
+    middle_blocks: MiddleBlocksOption = None,
     dialect: DialectOption = None,
     dtype: DtypeOption = "float32",
     size: SizeOption = None,
@@ -291,7 +303,7 @@ def trace(
     if not, 2 if the input cannot be used.
     """
     said = {} if dialect is None else {"dialect": dialect}
-    network = resolve(preset, resolution=size, **said)
+    network = scaled(preset, width, depth, middle_blocks, resolution=size, **said)
     with needs("a comparison"):
         from ..backends.align import operation_sentences
         from ..parity.check import checked_settings, traced

@@ -33,8 +33,8 @@ HEADINGS = (
 def row(epoch: Epoch) -> str:
     """An epoch in the columns of `HEADINGS`."""
     return (
-        f"{epoch.epoch:>6}{epoch.loss:>9.4f}{epoch.top1:>8.2%}{epoch.top5:>8.2%}"
-        f"{epoch.val_loss:>10.4f}{epoch.val_top1:>8.2%}{epoch.val_top5:>8.2%}"
+        f"{epoch.epoch:>6} {epoch.loss:>8.4f}{epoch.top1:>8.2%}{epoch.top5:>8.2%}"
+        f" {epoch.val_loss:>9.4f}{epoch.val_top1:>8.2%}{epoch.val_top5:>8.2%}"
         f"{epoch.learning_rate:>10.2e}{epoch.images_per_second:>10.1f}"
     )
 

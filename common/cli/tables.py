@@ -14,7 +14,7 @@ from ..spec import DROP_PATH_RATE
 if TYPE_CHECKING:
     from ..catalogue.records import Record
     from ..checkpoints.layouts import Layout
-    from ..training.recipes import Recipe
+    from ..training.recipes import Recipe, RecipeStage
 
 RECIPE_UNITS = {
     "every": " epochs",
@@ -94,10 +94,14 @@ def recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 
 def _stage_words(recipe: Recipe, number: int) -> Iterator[str]:
-    """How long a stage of a recipe is, its images, and what else is its own; a line each."""
-    stage = recipe.stages[number]
+    """How long a stage of a recipe is, how large its images are, and what else is its own."""
     epochs = sum(recipe.stage_of(epoch) == number for epoch in range(recipe.epochs))
-    yield f"{epochs} epochs at {stage.image_size} pixels"
+    yield f"{epochs} epochs at {recipe.stages[number].image_size} pixels"
+    yield from stage_words(recipe.stages[number])
+
+
+def stage_words(stage: RecipeStage) -> Iterator[str]:
+    """What is done to the images of a stage, and how much is dropped."""
     if stage.augmentation.policy is not None:
         yield stage.augmentation.policy.name
     if stage.mixing is not None:

@@ -15,11 +15,14 @@ from .command import app, say
 from .options import (
     REFERENCES,
     BackendOption,
+    DepthOption,
     FamilyOption,
     FromOption,
     GivenDialect,
     KerasBackendOption,
+    MiddleBlocksOption,
     SizeOption,
+    WidthOption,
     WorkersOption,
     pixels,
     skipped_lines,
@@ -41,16 +44,9 @@ def train(
         str | None,
         typer.Option(help=f"Network to train: {', '.join(PRESETS)}. Default: b0."),
     ] = None,
-    width: Annotated[
-        float | None, typer.Option(help="Width multiplier. Default: the preset's.")
-    ] = None,
-    depth: Annotated[
-        float | None, typer.Option(help="Depth multiplier. Default: the preset's.")
-    ] = None,
-    middle_blocks: Annotated[
-        int | None,
-        typer.Option(help="Number of blocks in the middle flow (Xception only). Default: 8."),
-    ] = None,
+    width: WidthOption = None,
+    depth: DepthOption = None,
+    middle_blocks: MiddleBlocksOption = None,
     dialect: GivenDialect = None,
     data: Annotated[
         Path | None,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -186,7 +186,8 @@ class Batches:
             if (label := self._put_sample(out, sample, random, skipped)) is not None:
                 return label
             # The next one has the same numbers, of which some may have been used.
-            random = np.random.default_rng(random.bit_generator.seed_seq)
+            seeds = cast(np.random.SeedSequence, random.bit_generator.seed_seq)
+            random = np.random.default_rng(seeds)
         raise RosettaError(f"no image can be read from here on: {next(iter(skipped.values()))}")
 
     def _put_sample(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util.result import Result
-from ..architectures import PRESETS, resolve
+from ..architectures import PRESETS, scaled
 from ..backends.align import operation_sentences
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import DIFFERS, PROVED, Verdict
@@ -108,6 +108,9 @@ def parity(
     presets: str | Sequence[str] = DEFAULT_PRESETS,
     *,
     image: str | Path | None = None,
+    width: float | None = None,
+    depth: float | None = None,
+    middle_blocks: int | None = None,
     dialect: str | None = None,
     dtype: str = "float32",
     resolution: int | None = None,
@@ -122,10 +125,10 @@ def parity(
 
     `presets` is one name or several.  `image` is a photograph other than the built-in one,
     `resolution` a side in pixels other than the presets', and `dialect` one other than that of
-    their own code.  `batch` is how many variants of the
-    photograph are run, and how many images of noise.  `variants` are other ways to run a backend,
-    such as ("keras", "jax").  `full` also checks gradients, batch norm, dropping, optimizers and
-    initialisation.  `command` is what the report says was run.
+    their own code; `width`, `depth` and `middle_blocks` are another scaling.  `batch` is how many
+    variants of the photograph are run, and how many images of noise.  `variants` are other ways
+    to run a backend, such as ("keras", "jax").  `full` also checks gradients, batch norm, dropping,
+    optimizers and initialisation.  `command` is what the report says was run.
 
     Raises:
         UsageError: an argument is unknown or outside its range.
@@ -134,7 +137,9 @@ def parity(
     """
     names = [presets] if isinstance(presets, str) else list(presets)
     said = {} if dialect is None else {"dialect": dialect}
-    networks = [resolve(name, resolution=resolution, **said) for name in names]
+    networks = [
+        scaled(name, width, depth, middle_blocks, resolution=resolution, **said) for name in names
+    ]
     settings = checked_settings(networks[0], image, dtype, batch, seed, variants)
     watcher.started(runners(settings), len(networks) * steps(settings))
     results: list[NetworkResult] = []

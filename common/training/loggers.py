@@ -5,12 +5,20 @@ The loggers are the frameworks' own: `torch_impl/loggers.py` and `keras_impl/log
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import DamagedFileError, MissingDependencyError, UsageError
+from ..errors import (
+    OWN_FAULTS,
+    DamagedFileError,
+    MissingDependencyError,
+    RosettaError,
+    UsageError,
+    reason,
+)
 
 # What must be installed for each.
 LOGGERS: dict[str, str | None] = {
@@ -67,3 +75,21 @@ def kept_loggers(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:
             path, f"{LOGGERS_KEY} is {said!r}; correct it, or start the run again"
         )
     return chosen_loggers(said)
+
+
+@contextmanager
+def beginning(name: str) -> Iterator[None]:
+    """Say in one line why a logger cannot begin: its server is not there, or does not know us.
+
+    Raises:
+        RosettaError: it cannot.
+    """
+    try:
+        yield
+    except OWN_FAULTS:
+        raise
+    except Exception as error:
+        raise RosettaError(
+            f"logger {name} cannot begin ({reason(error)}); mend that, or leave it out",
+            argument="logger",
+        ) from error

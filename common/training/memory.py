@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..network import Activation, Layer, Network
-from .recipes import Recipe
+from .recipe import Recipe
 
 STEPS = 4  # of an epoch, at least: fewer are hardly a training
 SMALLEST = 8  # images: batch norm's statistics are of a batch
@@ -92,11 +92,10 @@ def fitting_batch(
     memory: float = math.inf
     if free is not None and devices == 1:
         left = ROOM * free - weight_bytes(network)
-        memory = max(1.0, left / image_bytes(network, precision))
-    most = min(data, memory)
-    if recipe.batch <= most and recipe.batch % devices == 0:
+        memory = max(1.0, left / image_bytes(network, precision) * recipe.accumulation)
+    most, parts = min(data, memory), devices * recipe.accumulation
+    if recipe.batch <= most and recipe.batch % parts == 0:
         return recipe.batch, ""
-    part = max(1, min(int(most), recipe.batch) // devices)
-    batch = devices * 2 ** int(math.log2(part))
+    batch = parts * 2 ** int(math.log2(max(1, min(int(most), recipe.batch) // parts)))
     why = "memory" if memory < data else f"{images:,} images to train on"
     return batch, f"the recipe's {recipe.batch:,} does not fit the {why}"

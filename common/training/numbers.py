@@ -15,11 +15,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import UsageError
-from .recipes import Recipe
+from ..images.policies import POLICIES, Policy, get_policy
+from .recipe import Recipe
 
 ARGUMENT = "set"  # what errors name
 NONE = "none"  # how a number that may be left out is left out
-FIXED = ("name", "summary", "sources", "architecture", "version")  # what a recipe is, not how it is
+PRESENT = "as above"  # the value of a part that may be left out as a whole, where it is not
+# What a recipe is, and not how.
+FIXED = ("name", "summary", "sources", "architecture", "version", "resolution", "begun_with")
 OF_STAGES = ("augmentation", "mixing")  # each stage has its own of these, where there are stages
 TRUTH = {"true": True, "false": False}
 SIMILAR = 0.5  # of difflib's measure: a slip of a finger, and not another word
@@ -74,6 +77,7 @@ RANGES = {
     "hue": Range(0.0, 0.5),
     "brightness": SHARE,
     "probability": SHARE,
+    **dict.fromkeys(("area", "aspect"), POSITIVE),
 }
 
 
@@ -115,7 +119,7 @@ def _as_text(value: Any) -> str:
         return ",".join(map(_as_text, value))
     if value is None or isinstance(value, bool):
         return NONE if value is None else str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value).removesuffix(".0")
 
 
 def _in_words(kind: Any, range_: Range) -> str:
@@ -123,6 +127,8 @@ def _in_words(kind: Any, range_: Range) -> str:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         return f"two numbers {range_}, with a comma between them"
+    if kind is Policy:
+        return f"{', '.join(POLICIES)} or randaugment-LAYERS-MAGNITUDE"
     if kind is bool:
         return "true or false"
     return f"a whole number of {range_}" if kind is int else f"a number {range_}"
@@ -140,15 +146,26 @@ def _numbers(part: Any, prefix: str) -> Iterator[Number]:
     for field in fields(part):
         name, value = prefix + field.name, getattr(part, field.name)
         number = Number(name, value, hints[field.name])
-        if is_dataclass(value):
+        if part_kind := _optional_part(number):
+            default = part_kind() if value is None else value
+            for inner in _numbers(default, f"{name}."):
+                yield inner if value is not None else inner._replace(value=None)
+            yield number._replace(value=None if value is None else PRESENT, hint=NoneType)
+        elif Policy in number.kinds:
+            yield number._replace(value=None if value is None else value.name)
+        elif is_dataclass(value):
             yield from _numbers(value, f"{name}.")
-            if NoneType in number.kinds:
-                yield number._replace(hint=NoneType)
         elif isinstance(value, tuple) and value and all(map(is_dataclass, value)):
             for place, element in enumerate(value, 1):
                 yield from _numbers(element, f"{name}.{place}.")
         elif all(map(_is_plain, number.kinds)):
             yield number
+
+
+def _optional_part(number: Number) -> Any:
+    """The dataclass that a field is of, if it may also be left out."""
+    kinds = [kind for kind in number.kinds if is_dataclass(kind)]
+    return kinds[0] if kinds and NoneType in number.kinds else None
 
 
 def _is_plain(kind: Any) -> bool:
@@ -168,14 +185,17 @@ def with_numbers(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
         UsageError: the recipe has no such number, it is of another type or outside its range, or
             it contradicts another one.
     """
+    known = numbers(recipe)
     for name, value in read_numbers(recipe, given).items():
+        if value is not None and Policy in known[name].kinds:
+            value = get_policy(value)
         recipe = _exchanged(recipe, name.split("."), value)
     _check(recipe, given)
     return recipe
 
 
 def read_numbers(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, as values of the types that the recipe's fields have.
+    """What is given, as values of the types that the recipe's fields have, a policy as its name.
 
     Raises:
         UsageError: the recipe has no such number, or it is of another type or outside its range.
@@ -214,6 +234,8 @@ def _read(kind: Any, given: Any) -> tuple[Any] | None:
         return (None,) if given is None or given == NONE else None
     if get_origin(kind) is Literal:
         return (given,) if given in get_args(kind) else None
+    if kind is Policy:
+        return (given,) if isinstance(given, str) and _is_policy(given) else None
     if get_origin(kind) is tuple:
         parts = given.split(",") if isinstance(given, str) else given
         if not isinstance(parts, list | tuple):
@@ -236,6 +258,14 @@ def _read(kind: Any, given: Any) -> tuple[Any] | None:
     return (number,)
 
 
+def _is_policy(name: str) -> bool:
+    try:
+        get_policy(name)
+    except UsageError:
+        return False
+    return True
+
+
 def _is_within(value: Any, range_: Range) -> bool:
     if isinstance(value, tuple):
         return list(value) == sorted(value) and all(part in range_ for part in value)
@@ -249,7 +279,12 @@ def _exchanged(part: Part, path: list[str], value: Any) -> Part:
         place = int(name) - 1
         element = _exchanged(part[place], further, value)
         return (*part[:place], element, *part[place + 1 :])  # type: ignore[return-value]
-    new = _exchanged(getattr(part, name), further, value) if further else value
+    inner = getattr(part, name)
+    if further and inner is None:
+        if value is None:
+            return part
+        inner = _optional_part(Number(name, None, get_type_hints(type(part))[name]))()
+    new = _exchanged(inner, further, value) if further else value
     return replace(part, **{name: new})  # type: ignore[type-var]
 
 
@@ -278,6 +313,11 @@ def _check(recipe: Recipe, given: Mapping[str, Any]) -> None:
                 f"{one} and {other} go together, and {lacking} is {NONE}; set both",
                 argument=ARGUMENT,
             )
+    if recipe.class_weights is not None and recipe.sampler is not None:
+        raise UsageError(
+            "rare classes would count twice, by class_weights and by the sampler; choose one",
+            argument=ARGUMENT,
+        )
     total = sum(phase.share for phase in recipe.phases)
     if not math.isclose(total, 1.0, abs_tol=1e-9):
         raise UsageError(

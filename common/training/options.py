@@ -14,7 +14,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ..errors import DamagedFileError, FileError, UsageError
 from .numbers import ARGUMENT, read_numbers, with_numbers
 from .plan import Training
-from .recipes import Recipe, get_recipe
+from .recipe import Recipe
+from .recipes import get_recipe
 
 SCALING = ("width", "depth", "middle_blocks")  # of one architecture or another
 RECIPE_VERSION = "recipe_version"  # of the settings
@@ -89,14 +90,14 @@ class Place:
 
 
 def lengthened(recipe: Recipe, epochs: int) -> Recipe:
-    """A recipe of more epochs, all of which are of its last phase."""
+    """A recipe of more epochs, all of which are of its last phase and its last stage."""
     lengths = [len(recipe.epochs_of(number)) for number in range(len(recipe.phases))]
     lengths[-1] += epochs - recipe.epochs
     phases = tuple(
         replace(phase, share=length / epochs)
         for phase, length in zip(recipe.phases, lengths, strict=True)
     )
-    return replace(recipe, epochs=epochs, phases=phases)
+    return replace(recipe, epochs=epochs, phases=phases, begun_with=recipe.epochs)
 
 
 # ------------------------------------------------------------------ as they are given

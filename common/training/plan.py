@@ -69,7 +69,7 @@ class Training:
             raise UsageError(
                 f"a batch of {self.recipe.batch} images cannot be gone through in "
                 f"{self.recipe.accumulation} equal parts; choose another number of them",
-                argument="accumulation",
+                argument="accumulate",
             )
 
     @property

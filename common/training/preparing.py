@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..architectures import changed, resolve
 from ..backends.registry import KERAS
-from ..checkpoints.load import load, with_classes
+from ..checkpoints.load import load, refuse_other, with_classes
 from ..checkpoints.named import folder_names
 from ..errors import FileError, UsageError
 from ..images.balance import balance
@@ -124,14 +124,10 @@ def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights
             **given,
         )
         return network, initial(network, options.seed), named_family(options.family) or OFFICIAL
-    if scaling:
-        first = next(iter(scaling))
-        raise UsageError(f"{first} is that of the weights; leave it out", argument=first)
     found = load(options.weights, dialect=options.dialect, resolution=options.image_size)
     if found.network.in_channels != CHANNELS:
         raise FileError(found.path, f"takes {found.network.in_channels} channels, and not RGB")
-    if options.preset not in (None, found.network.name):
-        raise FileError(found.path, f"holds {found.network.name}, not {options.preset}")
+    refuse_other(found, options.preset, **scaling)
     family = named_family(options.family) or found.preprocessing
     # A new classifier where the weights have none, or one of other classes, as far as is known.
     names = folder_names(found.path, found.metadata) or classes

@@ -95,6 +95,7 @@ class Recipe:
     accumulation: int = 1
     class_weights: Literal["balanced"] | None = None
     sampler: Literal["balanced"] | None = None
+    begun_with: int | None = None  # epochs that a run was to have, where it has more by now
 
     def epochs_of(self, phase: int) -> range:
         """The epochs of a phase, from 0; none where its share comes to less than half a one."""
@@ -105,11 +106,13 @@ class Recipe:
     def stage_of(self, epoch: int) -> int | None:
         """The number of the stage that an epoch is in, both from 0; None without stages.
 
-        They begin with an epoch.  The last one is left out of no run, however short that is.
+        They begin with an epoch.  The last one is left out of no run, however short that is, and
+        goes on where a run was given more epochs.
         """
         if not self.stages:
             return None
-        return (len(self.stages) * (epoch + 1) - 1) // self.epochs
+        number = (len(self.stages) * (epoch + 1) - 1) // (self.begun_with or self.epochs)
+        return min(number, len(self.stages) - 1)
 
     def optimization(self, batch: int, steps_per_epoch: float, phase: int = 0) -> Optimization:
         """Optimizer and schedule for a batch size and an epoch of so many steps."""

@@ -241,8 +241,7 @@ class Run:
         self.val = Val(self.state.best_epoch if self.state else 0, images, *scores)
         if self.first:
             with replacing(self.folder / VAL) as temporary:
-                text = json.dumps(self.val._asdict(), indent=1)
-                temporary.write_text(text + "\n", encoding="utf-8")
+                temporary.write_bytes(_as_text(self.val._asdict()))
 
 
 def _as_text(table: Mapping[str, Any]) -> bytes:

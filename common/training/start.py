@@ -39,7 +39,8 @@ from .options import (
 )
 from .plan import Training
 from .preparing import check_compiled, in_order, planned, seen
-from .recipes import Recipe, get_recipe, sized
+from .recipe import Recipe
+from .recipes import get_recipe, sized
 from .run import BEST, LAST, SETTINGS, STATE, Epoch, Run, Step, Val
 
 KERAS_BACKEND = "keras_backend"  # of the settings, where the backend is Keras

@@ -35,6 +35,7 @@ from efficientnet_rosetta.common.cli.tables import (
     recipe_rows,
     sizes,
     stage_row,
+    stage_words,
 )
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.images.families import FAMILIES
@@ -165,6 +166,19 @@ def recipes() -> str:
         for item in dict.fromkeys(item for column in columns for item in column)
     ]
     return table(("Item", "Paper", "By", "Released code", "By"), rows, "tall")
+
+
+@generated("stages of v2")
+def stages_of_v2() -> str:
+    """Sizes of images by stage in every recipe that has stages, and what else the ends have."""
+    rows = []
+    for recipe in RECIPES.values():
+        if recipe.stages:
+            pixels = ", ".join(str(stage.image_size) for stage in recipe.stages)
+            ends = recipe.stages[0], recipe.stages[-1]
+            words = [", ".join(stage_words(stage)) for stage in ends]
+            rows.append((f"`{recipe.name}`", pixels, *words))
+    return table(("Recipe", "Pixels by stage", "First stage", "Last stage"), rows, "tall")
 
 
 @generated("families")
@@ -439,6 +453,16 @@ def cost_of_training() -> str:
         for row in result("train")["rows"]
     ]
     return table(("Framework", "Pixels", "Batch", "Beside", "Ratio"), rows, "numbers")
+
+
+@generated("cost of reading")
+def cost_of_reading() -> str:
+    """What torchvision takes to read images, over what we take."""
+    rows = [
+        (row["work"], row["photograph"], row["by"], f"{row['ratio']:.2f}")
+        for row in result("read")["rows"]
+    ]
+    return table(("Work", "Photograph", "By", "Ratio"), rows, "numbers")
 
 
 @generated("error by depth")

@@ -301,11 +301,11 @@ def test_a_run_keeps_the_name_of_its_first_weights(monkeypatch, tmp_path):
     class Planned(Exception):  # noqa: N818 - it is no error
         pass
 
-    def plan(options, *arguments):
+    def plan(options, *arguments, **more):
         raise Planned(options.weights)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(start, "_plan", plan)
+    monkeypatch.setattr(start, "planned", plan)
     with pytest.raises(Planned, match=f"^{NAME}$"):
         rosetta.train(tmp_path, weights=NAME, backend="torch")
     with pytest.raises(Planned, match=f"^{tmp_path}/b0.pth$"):

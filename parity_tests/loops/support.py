@@ -63,7 +63,7 @@ def training(folder, net=None, recipe="official", epochs=1, changes=None, **opti
 def fitted(backend, plan, path, weights=None):
     """A run in a folder, new or continued."""
     run = Run(path)
-    path.mkdir(exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
     run.restore()
     get_backend(backend).fit(plan, weights or calibrated(plan.network), run)
     return run

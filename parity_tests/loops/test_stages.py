@@ -1,6 +1,7 @@
 """Progressive learning and early stopping: the same in both frameworks, whole or in parts."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.images.augment import INCEPTION_CROP
+from efficientnet_rosetta.common.images.balance import balance
 from efficientnet_rosetta.common.images.mixing import Mixing
 from efficientnet_rosetta.common.training.recipe import RecipeStage
 from efficientnet_rosetta.common.training.run import BEST, EPOCHS, VAL, Run, read_table
@@ -84,6 +86,31 @@ def test_sizes_are_in_proportion_to_the_network(folder):
     assert [wide.batches(epoch).size for epoch in (0, 2)] == [(64, 128), (96, 192)]
     small = replace(plan, network=network(32))
     assert [small.batches(epoch).size for epoch in (0, 2)] == [(32, 32), (32, 32)]
+
+
+# ------------------------------------------------------------------ classes of unequal sizes
+
+
+@pytest.mark.slow
+def test_losses_agree_on_classes_of_unequal_sizes(folder, tmp_path):
+    """Weights and order both change the losses, and do so alike."""
+    plan = training(folder)
+    samples = plan.train.samples[:45]
+    counts = Counter(sample.label for sample in samples)
+    assert max(counts.values()) > 2 * min(counts.values())
+    plan = replace(plan, train=replace(plan.train, samples=samples))
+    weighed = replace(plan, recipe=replace(plan.recipe, class_weights="balanced"))
+    drawn = replace(plan.train, balance=balance(samples, "sampler"))
+    plans = {"plain": plan, "weighed": weighed, "both": replace(weighed, train=drawn)}
+    found = {}
+    for name, one in plans.items():
+        for backend in BACKENDS:
+            fitted(backend, one, tmp_path / name / backend)
+        ours, theirs = (losses(tmp_path / name / backend) for backend in BACKENDS)
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-8)
+        found[name] = ours
+    assert (found["plain"] != found["weighed"]).all()
+    assert (found["weighed"] != found["both"]).all()
 
 
 # ------------------------------------------------------------------ early stopping
