@@ -303,6 +303,7 @@ def test_policies_have_names():
         (lambda: Erasing(probability=2), "probability of erasing is 2"),
         (lambda: Erasing(area=(0.5, 0.1)), r"area that is erased is \(0.5, 0.1\)"),
         (lambda: Erasing(aspect=(0, 1)), r"aspect of what is erased is \(0, 1\)"),
+        (lambda: Erasing(aspect=(1.0, 1e308)), r"give two ratios from 0.01 to 100"),
     ],
 )
 def test_what_is_no_policy_is_one_line(make, message):
