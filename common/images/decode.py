@@ -87,6 +87,8 @@ def unreadable(name: str | Path, error: Exception) -> UnreadableImageError:
 def load_image(path: str | Path, size: Size) -> np.ndarray:
     """Centre crop of the shape of `size`, bicubic resize, normalization: (3, H, W), float64.
 
+    Its pixels are those of `decode`: what is transparent is on black, and 16 bits become 8.
+
     Raises:
         RosettaError: not there, not an image, or too large to decode.
     """
@@ -94,7 +96,7 @@ def load_image(path: str | Path, size: Size) -> np.ndarray:
         raise FileError(path, "no such file")
     with _decoding(str(path)), opened(path) as file, Image.open(file) as found:
         _check_size(found)
-        image = upright(found).convert("RGB")
+        image = _in_rgb(upright(found))
         pixels = np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC))
     return ((pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1)
 

@@ -39,7 +39,8 @@ class Erasing:
             raise UsageError(f"the probability of erasing is {self.probability}; give 0 to 1")
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise UsageError(
-                f"the area that is erased is {self.area}; give two shares above 0 and up to 1, the lower one first"
+                f"the area that is erased is {self.area}; give two shares above 0 and up to 1, "
+                "the lower one first"
             )
         if not LOW <= self.aspect[0] <= self.aspect[1] <= HIGH:
             raise UsageError(
