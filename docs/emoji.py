@@ -240,12 +240,16 @@ def _longer() -> str:
 
 
 def _classes() -> str:
+    """Of the fine-tuned runs: the others name little but the classes that they name always."""
     found = kept()
     labels = list(found["images"]["val"])
-    head = [f"{words}, {framework}" for words in KINDS.values() for framework in BACKENDS.values()]
-    rows = [f"| class | images | {' | '.join(head)} | most often taken for |", "|---" * 7 + "|"]
+    names = [f"finetuned-{backend}" for backend in BACKENDS]
+    rows = [
+        f"| class | emoji | {' | '.join(BACKENDS.values())} | most often taken for |",
+        "|---|---|---|---|---|",
+    ]
     for number, label in enumerate(labels):
-        counts = [found["confusion"][name][number] for name in RUNS]
+        counts = [found["confusion"][name][number] for name in names]
         shares = " | ".join(f"{row[number] / sum(row):.0%}" for row in counts)
         others = [0 if other == number else count for other, count in enumerate(counts[0])]
         most = max(others)
