@@ -15,7 +15,7 @@ from ..network import Size
 from .erasing import Erasing
 from .fitting import Box
 from .policies import Policy
-from .resize import levels
+from .resize import Pixels, levels
 
 CROP_ATTEMPTS = 10  # preprocessing.py of the released code
 
@@ -81,8 +81,8 @@ def random_box(
     return left, top, left + w, top + h
 
 
-def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+def rotated(image: Pixels, degrees: float) -> np.ndarray:
     """An image (H, W, 3), turned anticlockwise about its centre: uint8, black where it was not."""
-    picture = Image.fromarray(np.ascontiguousarray(levels(image)))
-    turned = picture.rotate(degrees, Image.Resampling.BILINEAR)
-    return np.asarray(turned)
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.ascontiguousarray(levels(image)))
+    return np.asarray(image.rotate(degrees, Image.Resampling.BILINEAR))
