@@ -25,17 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import Program, seconds_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for parity_tests, which is not installed
 
-Run = Callable[[], Any]
-
-WARM_UP = 2  # runs, which allocate and choose kernels
 # Each group: a mode, our models, and what computes the same.
 GROUPS = {
     "torch": {
@@ -142,13 +139,7 @@ def measure(framework: str, arguments: argparse.Namespace) -> dict[str, float]:
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     seconds = {}
     for mode, runs in RUNS[framework](images, arguments.threads):
-        found = {name: [] for name in runs}
-        for number in range(WARM_UP + arguments.rounds):
-            for name, run in runs.items():
-                start = clock()
-                run()
-                if number >= WARM_UP:
-                    found[name].append(clock() - start)
+        found = seconds_of(runs, arguments.rounds, clock=clock)
         seconds |= {f"{mode}: {name}": min(taken) for name, taken in found.items()}
     return seconds
 
@@ -189,7 +180,7 @@ def torch_runs(images: np.ndarray, threads: int) -> Any:
         for name, memory_format in formats.items():
             x = contiguous.to(memory_format=memory_format)
 
-            def run_of(model: torch.nn.Module, x: torch.Tensor = x) -> Run:
+            def run_of(model: torch.nn.Module, x: torch.Tensor = x) -> Program:
                 def run() -> None:
                     with torch.inference_mode():
                         model(x)
@@ -203,15 +194,17 @@ def torch_runs(images: np.ndarray, threads: int) -> Any:
 
 
 def keras_runs(images: np.ndarray, threads: int) -> Any:
-    """A run of each Keras model, on TensorFlow and compiled by it."""
+    """A run of each Keras model, compiled by what Keras runs on."""
     import keras
-    import tensorflow as tf
 
     from efficientnet_rosetta.common.spec import resolve
     from efficientnet_rosetta.keras_impl import build
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     network = resolve("b0")
     models = {
         "ours": build(network),

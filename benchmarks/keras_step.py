@@ -15,16 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import taking_turns
 
 CLASSES = 1000
-WARM_UP = 2  # steps, which trace and allocate
 DROP = 0.2  # of features, and of the last block's branch; keras.applications takes no other
 GOAL = 1.1
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -59,7 +58,9 @@ def main() -> None:
         "ours": ours(batch, arguments),
         "keras.applications": theirs(batch, arguments),
     }
-    seconds = measured(fits, arguments.rounds, arguments.steps)
+    turns = {name: partial(fit, arguments.steps) for name, fit in fits.items()}
+    taken = taking_turns(turns, arguments.rounds)
+    seconds = {name: found / 1000 / arguments.steps for name, found in taken.items()}
     ratio = seconds["keras.applications"] / seconds["ours"]
     print(f"b0, {arguments.size} pixels, Keras on {keras.config.backend()}, {arguments.precision}")
     for name, found in seconds.items():
@@ -70,19 +71,6 @@ def main() -> None:
         row |= {"backend": keras.config.backend(), "precision": arguments.precision}
         arguments.json.write_text(json.dumps({"schema": 1, "rows": [row]}, indent=1) + "\n")
     raise SystemExit(ratio < GOAL)
-
-
-def measured(fits: dict[str, Fit], rounds: int, steps: int) -> dict[str, float]:
-    """Median seconds of a step of each; they take turns."""
-    for fit in fits.values():
-        fit(WARM_UP)
-    found: dict[str, list[float]] = {name: [] for name in fits}
-    for _ in range(rounds):
-        for name, fit in fits.items():
-            start = time.perf_counter()
-            fit(steps)
-            found[name].append((time.perf_counter() - start) / steps)
-    return {name: statistics.median(times) for name, times in found.items()}
 
 
 def _stream(images: np.ndarray, labels: np.ndarray) -> Any:

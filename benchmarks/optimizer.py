@@ -10,20 +10,19 @@ there to be read (`foreach=False`).
 All take turns in one process.  The time on a CPU is that of the processor, and on a GPU until it
 has nothing left to do; of each it is the median over the rounds.  `ratio` is another's time over
 ours, above 1 where ours is faster.  Absolute times mean nothing beyond the machine they were
-measured on.
+measured on.  The exit status is 1 where both take longer than timm's, or than 3 ms on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from turns import Program, taking_turns
 
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.training.schedules import Constant, Optimization
@@ -32,10 +31,8 @@ from efficientnet_rosetta.torch_impl.optimizer import MovingAverage, make_optimi
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for parity_tests, which is not installed
 
-Turn = Callable[[], object]
-
 OPTIMIZATION = Optimization(Constant(1e-4))
-WARM_UP = 3  # steps, in which memory is allocated
+LIMIT = 3.0  # milliseconds of both on a GPU; on a CPU they are to take no longer than timm's
 
 
 def main() -> None:
@@ -48,25 +45,25 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    seconds = measured(turns(device), device, arguments.rounds)
-    for peer, parts in (("ours", ("ours", "ours")), ("timm", ("RMSpropTF", "ModelEmaV3"))):
-        one, other = (seconds[key] for key in zip(("rmsprop", "average"), parts, strict=True))
-        seconds["both", peer] = one + other
+    found = measured(arguments.rounds, device)
     print(f"b0 on {device}, {arguments.rounds} rounds, threads: {arguments.threads}")
     print(f"{'what':<9}{'whose':<18}{'ms':>8}{'ratio':>7}")
     rows = []
-    for (what, whose), found in sorted(seconds.items(), key=lambda item: item[0][0]):
-        ratio = round(found / seconds[what, "ours"], 2)
-        print(f"{what:<9}{whose:<18}{1000 * found:>8.2f}{ratio:>7.2f}")
+    for (what, whose), milliseconds in sorted(found.items(), key=lambda item: item[0][0]):
+        ratio = round(milliseconds / found[what, "ours"], 2)
+        print(f"{what:<9}{whose:<18}{milliseconds:>8.2f}{ratio:>7.2f}")
         if whose != "ours":
             rows.append({"what": what, "beside": whose, "ratio": ratio})
     if arguments.json:
         command = f"python benchmarks/optimizer.py --json {arguments.json}"
         content = {"schema": 1, "command": command, "rows": rows}
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+    both = found["both", "ours"]
+    missed = both > (LIMIT if device.type == "cuda" else found["both", "timm"])
+    raise SystemExit(1 if missed else 0)
 
 
-def turns(device: torch.device) -> dict[tuple[str, str], Turn]:
+def programs(device: torch.device) -> dict[tuple[str, str], Program]:
     """What everybody does to a model of their own, by what it is and whose."""
     from parity_tests.peers import operators
 
@@ -101,27 +98,20 @@ def turns(device: torch.device) -> dict[tuple[str, str], Turn]:
     }
 
 
-def measured(
-    turns: dict[tuple[str, str], Turn], device: torch.device, rounds: int
-) -> dict[tuple[str, str], float]:
-    """Median seconds of each; all take turns."""
+def measured(rounds: int, device: torch.device) -> dict[tuple[str, str], float]:
+    """Median milliseconds of each, and of what a step takes of both."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in turns}
-    for number in range(-WARM_UP, rounds):
-        for key, turn in turns.items():
-            settle(device)
-            start = clock()
-            turn()
-            settle(device)
-            if number >= 0:
-                seconds[key].append(clock() - start)
-    return {key: statistics.median(found) for key, found in seconds.items()}
 
+    def settle() -> None:
+        """Wait until the device has nothing left to do."""
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
-def settle(device: torch.device) -> None:
-    """Wait until the device has nothing left to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    found = taking_turns(programs(device), rounds, 1, settle, clock)
+    for peer, parts in (("ours", ("ours", "ours")), ("timm", ("RMSpropTF", "ModelEmaV3"))):
+        one, other = (found[key] for key in zip(("rmsprop", "average"), parts, strict=True))
+        found["both", peer] = one + other
+    return found
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ All take turns in one process, on one thread, in rounds that have other random n
 are those of the processor, and medians over the rounds.  `ratio` is torchvision's time over that of
 a row in the same round, above 1 where the row is faster; that of `decoding alone` is what nobody
 who decodes whole images can reach.  Absolute times mean nothing beyond the machine they were
-measured on.
+measured on.  The exit status is 1 where a ratio of GOALS is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from turns import Program, seconds_of
 
 from efficientnet_rosetta.common.images.augment import INCEPTION_CROP, Augmentation
 from efficientnet_rosetta.common.images.batches import Batches
@@ -51,6 +53,9 @@ WORKS = {
     "paper": get_recipe("paper").augmentation,
     "cosine": get_recipe("cosine").augmentation,
 }
+# The least ratios, by work and by whether the photographs are those of a camera.
+GOALS = {("crop", False): 1.2, ("cosine", False): 1.3, ("crop", True): 1.2, ("cosine", True): 1.2}
+SCALED_GOAL = 3.0
 OURS, SCALED = "ours", "ours, scaled decoding"
 THEIRS, DECODING = "torchvision", "decoding alone"
 
@@ -64,19 +69,28 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{arguments.rounds} rounds, one thread, milliseconds of the processor an image")
     print(f"{'work':<8}{'photograph':<13}{'by':<24}{'ms':>8}{'ratio':>7}")
-    rows = []
+    rows, missed = [], []
     with tempfile.TemporaryDirectory() as folder:
         for shape, images in zip((SMALL, LARGE), arguments.images, strict=True):
             paths = photographs(Path(folder), shape)
             chosen = [paths[number % COPIES] for number in range(images)]
             for work, augmentation in WORKS.items():
                 turns = turns_of(augmentation, chosen, is_large=shape == LARGE)
-                seconds = measure(turns, arguments.rounds)
+                programs = {name: numbered(turn) for name, turn in turns.items()}
+                seconds = seconds_of(programs, arguments.rounds, clock=time.process_time)
                 rows += report(work, f"{shape[1]} x {shape[0]}", seconds, images)
+                goals = {OURS: GOALS.get((work, shape == LARGE), 0.0), SCALED: SCALED_GOAL}
+                missed += [row for row in rows[-len(seconds) + 1 :] if is_missed(row, goals)]
     if arguments.json:
         command = f"python benchmarks/read.py --json {arguments.json}"
         content = {"schema": 1, "command": command, "rows": rows}
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+    raise SystemExit(1 if missed else 0)
+
+
+def is_missed(row: dict[str, object], goals: dict[str, float]) -> bool:
+    """Whether a row is below the ratio that is asked of it."""
+    return float(str(row["ratio"])) < goals.get(str(row["by"]), 0.0)
 
 
 def photographs(folder: Path, shape: tuple[int, int]) -> list[Path]:
@@ -91,17 +105,10 @@ def photographs(folder: Path, shape: tuple[int, int]) -> list[Path]:
     return paths
 
 
-def measure(turns: dict[str, Turn], rounds: int) -> dict[str, list[float]]:
-    """Seconds of the processor that each took in every round; they take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in turns}
-    for turn in turns.values():
-        turn(rounds)
-    for number in range(rounds):
-        for name, turn in turns.items():
-            start = time.process_time()
-            turn(number)
-            seconds[name].append(time.process_time() - start)
-    return seconds
+def numbered(turn: Turn) -> Program:
+    """A turn with a number of its own each time, the same as that of the others' in a round."""
+    numbers = itertools.count()
+    return lambda: turn(next(numbers))
 
 
 def report(

@@ -10,9 +10,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 Program = Callable[[], Any]
+Key = TypeVar("Key")
 WARM_UP = 3  # runs, which trace, allocate and choose kernels
 
 
@@ -55,21 +56,21 @@ class Row:
 HEAD = f"{'work':<42}{'ours, ms':>10}{'beside':>36}{'ms':>10}{'ratio':>7}  goal"
 
 
-def taking_turns(
-    programs: Mapping[str, Program],
+def seconds_of(
+    programs: Mapping[Key, Program],
     rounds: int,
     runs: int = 1,
     wait: Program = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, float]:
-    """Median milliseconds of a run of each program, in rounds in which each has its turn.
+) -> dict[Key, list[float]]:
+    """Seconds of a run of each program in every round, in which each has its turn.
 
     A turn is of so many `runs`; `wait` returns when the device has done what it was given.
     """
     for program in programs.values():
         for _ in range(WARM_UP):
             program()
-    found: dict[str, list[float]] = {name: [] for name in programs}
+    found: dict[Key, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():
             wait()
@@ -77,8 +78,20 @@ def taking_turns(
             for _ in range(runs):
                 program()
             wait()
-            found[name].append(1000 * (clock() - began) / runs)
-    return {name: statistics.median(times) for name, times in found.items()}
+            found[name].append((clock() - began) / runs)
+    return found
+
+
+def taking_turns(
+    programs: Mapping[Key, Program],
+    rounds: int,
+    runs: int = 1,
+    wait: Program = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Key, float]:
+    """Median milliseconds of a run of each program, as `seconds_of` has them."""
+    found = seconds_of(programs, rounds, runs, wait, clock)
+    return {name: 1000 * statistics.median(times) for name, times in found.items()}
 
 
 def rows(

@@ -6,7 +6,7 @@ rosetta train --backend torch --data emoji --preset lite0 --image-size 64 --batc
 rosetta train (and the same) --weights efficientnet-lite0-57934424.pth --out runs/finetuned-torch
 (both again with --backend keras, to runs/scratch-keras and runs/finetuned-keras)
 cp -r runs/scratch-torch runs/longer-torch
-rosetta train --resume runs/longer-torch --epochs 30
+rosetta train --resume runs/longer-torch --epochs 45
 python docs/emoji.py emoji runs ARCHIVES    # keeps the results; ARCHIVES has the packages
 python docs/emoji.py                        # the page, from what is kept
 """

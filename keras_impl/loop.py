@@ -205,7 +205,7 @@ class ClassificationTask(Stepping):
         self.averages = average.variables if average else []  # on JAX, a part of the state
         self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
         self.images = metrics.Sum("images")
-        self.rule = make_optimizer(self, optimization, steps) if optimization else None
+        self.rule: Any = make_optimizer(self, optimization, steps) if optimization else None
         optimizer = optimizers.LossScaleOptimizer(self.rule, SCALE) if scaling else self.rule
         self.compile(optimizer=optimizer, jit_compile=compiling, auto_scale_loss=False)
         if optimization:

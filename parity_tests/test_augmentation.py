@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from efficientnet_rosetta.common.errors import UsageError
-from efficientnet_rosetta.common.images.augment import Augmentation
+from efficientnet_rosetta.common.images.augment import Augmentation, rotated
 from efficientnet_rosetta.common.images.batches import Batches
+from efficientnet_rosetta.common.images.colours import colour_change, coloured
 from efficientnet_rosetta.common.images.datasets import Sample
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode
 from efficientnet_rosetta.common.images.erasing import Erasing, erase
@@ -21,6 +22,7 @@ from efficientnet_rosetta.common.images.operations import FILL, LEVELS, OPERATIO
 from efficientnet_rosetta.common.images.policies import (
     AUTOAUGMENT_PAPER,
     AUTOAUGMENT_V0,
+    MOST_MAGNITUDE,
     POLICIES,
     AutoAugment,
     Change,
@@ -30,7 +32,6 @@ from efficientnet_rosetta.common.images.policies import (
     get_policy,
 )
 from efficientnet_rosetta.common.images.transforms import training_image
-from efficientnet_rosetta.common.images.usual import OFFICIAL
 from parity_tests.given import Given
 
 SIDE = 96
@@ -97,6 +98,7 @@ def test_levels_become_the_values_of_the_released_code(levels, operation, expect
         (15, {"Rotate": 45, "Posterize": 6, "Color": 2.8, "SolarizeAdd": 165, "TranslateX": 150}),
         (20, {"ShearX": 0.6, "Posterize": 8, "Color": 3.7, "SolarizeAdd": 220, "Cutout": 80}),
         (28, {"Posterize": 8, "Solarize": 256, "SolarizeAdd": 308, "TranslateY": 280}),
+        (MOST_MAGNITUDE, {"Rotate": 300, "Cutout": 400, "ShearX": 3}),
     ],
 )
 def test_a_magnitude_need_not_be_whole_nor_at_most_10(magnitude, expected, photograph):
@@ -272,8 +274,11 @@ def test_policies_have_names():
         assert get_policy(name) is policy
         assert policy.name == str(policy) == name
     assert get_policy("randaugment-2-6.67") == RandAugment(2, 6.67)
-    assert get_policy(RandAugment(3, 15).name) == RandAugment(3, 15)
-    assert str(replace(RandAugment(), magnitude=5)) == "randaugment-2-5"
+    for magnitude in (15, 20 / 3, 1e-5, 0.1 + 0.2):  # as a run writes it down, and reads it again
+        policy = RandAugment(3, magnitude)
+        assert get_policy(policy.name) == policy
+    assert RandAugment(2, 10.0).name == RandAugment(2, 10).name == "randaugment-2-10"
+    assert str(RandAugment(2, 20 / 3)) == "randaugment-2-6.667"
     assert str(Erasing(0.25)) == "0.25, 0.02 to 0.333 by the mean"
     for policy in (AUTOAUGMENT_V0, RandAugment(1, 9)):
         assert loads(dumps(policy)) == policy  # as processes that read images are sent it
@@ -285,8 +290,10 @@ def test_policies_have_names():
         (lambda: get_policy("autoaugment"), "choose from autoaugment-paper, autoaugment-v0"),
         (lambda: get_policy("randaugment-2"), "unknown policy 'randaugment-2'"),
         (lambda: get_policy("randaugment-two-9"), "unknown policy 'randaugment-two-9'"),
-        (lambda: RandAugment(0, 9), "0 layers; it needs at least 1"),
+        (lambda: RandAugment(0, 9), "0 layers; give 1 to 100"),
+        (lambda: get_policy("randaugment-1000000000-9"), "1000000000 layers; give 1 to 100"),
         (lambda: RandAugment(2, -1), "magnitude of RandAugment is -1"),
+        (lambda: get_policy("randaugment-2-1e308"), r"is 1e\+308; give 0 to 100, of which 10"),
         (lambda: RandAugment(2, float("nan")), "magnitude of RandAugment is nan"),
         (lambda: AutoAugment("mine", ((Step("Blur", 1, 1),),)), "mine has the operation 'Blur'"),
         (
@@ -296,6 +303,7 @@ def test_policies_have_names():
         (lambda: Erasing(probability=2), "probability of erasing is 2"),
         (lambda: Erasing(area=(0.5, 0.1)), r"area that is erased is \(0.5, 0.1\)"),
         (lambda: Erasing(aspect=(0, 1)), r"aspect of what is erased is \(0, 1\)"),
+        (lambda: Erasing(aspect=(1.0, 1e308)), r"give two ratios from 0.01 to 100"),
     ],
 )
 def test_what_is_no_policy_is_one_line(make, message):
@@ -346,13 +354,15 @@ def test_erasing_comes_in_by_its_probability_and_noise_is_of_every_pixel():
 
 
 def test_a_policy_comes_after_the_flip_and_erasing_after_the_normalization(photograph):
-    """Seed 1 mirrors; what is drawn for colours comes after what the policy draws."""
-    size, seed = (SIDE, SIDE), 1
+    """Seed 2 mirrors, and its policy shears, which is something else before mirroring."""
+    size, seed = (SIDE, SIDE), 2
     everything = Augmentation(flip=True, policy=RandAugment(2, 9), erasing=Erasing(1.0))
     found = training_image(photograph, size, everything, np.random.default_rng(seed))
     random = np.random.default_rng(seed)
-    image = photograph[:, ::-1] if random.random() < 0.5 else photograph
-    image = changed(image, RandAugment(2, 9).chosen(random))
+    assert random.random() < 0.5
+    changes = RandAugment(2, 9).chosen(random)
+    image = changed(photograph[:, ::-1], changes)
+    assert (image != changed(photograph, changes)[:, ::-1]).any()
     expected = training_image(image, size, Augmentation(), random)
     expected = erased(expected, Erasing(1.0), random)
     np.testing.assert_array_equal(found, expected)
@@ -373,11 +383,12 @@ def test_a_policy_leaves_whole_levels_and_erasing_does_not():
         assert not replace(batches, augmentation=other).has_levels
 
 
-def test_without_a_policy_an_image_is_what_it_was(photograph):
-    """The numbers that other augmentations draw are not moved by what is not there."""
-    plain = Augmentation(flip=True, rotation=5.0, brightness=0.2)
-    first, second = (
-        training_image(photograph, (48, 48), augmentation, np.random.default_rng(7), OFFICIAL)
-        for augmentation in (plain, replace(plain, policy=None, erasing=None))
-    )
-    assert first.tobytes() == second.tobytes()
+def test_without_a_policy_no_numbers_are_drawn_for_one(photograph):
+    """Images of recipes without policy and erasing are what they were before there were any."""
+    augmentation = Augmentation(flip=True, rotation=5.0, brightness=0.2)
+    found = training_image(photograph, (SIDE, SIDE), augmentation, np.random.default_rng(2))
+    random = np.random.default_rng(2)
+    assert random.random() < 0.5  # which mirrors
+    image = rotated(photograph[:, ::-1], random.uniform(-5, 5))
+    change = colour_change(Augmentation(brightness=0.2), random)
+    assert found.tobytes() == coloured(image, change).tobytes()

@@ -171,6 +171,20 @@ def test_what_is_mixed_with_what_does_not_depend_on_the_number_of_processes(batc
     assert rows(*found) == rows(whole)
 
 
+@pytest.mark.parametrize(("count", "parts"), [(8, 4), (14, 7), (10, 5), (22, 11), (15, 5), (7, 7)])
+@pytest.mark.parametrize("mixing", [Mixing(), Mixing(mixup=0.5), BOTH])
+def test_a_part_has_whole_pairs_but_for_one_if_its_share_is_odd(mixing, count, parts):
+    """Also where the halves of a batch are odd, whose middles have no partner."""
+    pairs = drawn(mixing, count, SIZE, np.random.default_rng(0))
+    share, seen = count // parts, []
+    for part in range(parts):
+        places = pairs.part(part, parts)
+        seen += places.tolist()
+        assert len(places) == share
+        assert len(np.union1d(places, pairs.partners[places])) <= share + share % 2
+    assert sorted(seen) == list(range(count))
+
+
 @pytest.mark.parametrize(("parts", "extra"), [(1, 0), (2, 0), (3, 0), (6, 0), (4, 1), (12, 1)])
 def test_a_part_reads_no_more_than_its_pairs(batches, monkeypatch, parts, extra):
     """A partner of another part is read where the share of a part is odd, and only there."""

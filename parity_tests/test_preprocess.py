@@ -13,7 +13,7 @@ from efficientnet_rosetta.common.architectures import PRESETS
 from efficientnet_rosetta.common.checkpoints.layouts import LAYOUT_NAMES, LAYOUTS
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.augment import Augmentation
-from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, load_image
+from efficientnet_rosetta.common.images.decode import PHOTOGRAPH, decode, load_image
 from efficientnet_rosetta.common.images.families import FAMILIES, family_of
 from efficientnet_rosetta.common.images.fitting import CropFirst, Interpolation, Squash
 from efficientnet_rosetta.common.images.normalization import (
@@ -22,6 +22,7 @@ from efficientnet_rosetta.common.images.normalization import (
     IMAGENET_STD,
     INCEPTION,
     Normalization,
+    normalised,
 )
 from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
 from efficientnet_rosetta.common.images.usual import OFFICIAL
@@ -72,6 +73,22 @@ def test_other_modes_become_rgb(tmp_path, mode):
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     Image.fromarray(pixels).convert(mode).save(path)
     assert load_image(path, (32, 32)).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
+def test_what_is_transparent_or_of_16_bits_is_seen_as_in_a_batch(tmp_path, mode):
+    random = np.random.default_rng(0)
+    if mode == "I;16":
+        image = Image.fromarray(random.integers(2**16, size=(32, 32), dtype=np.uint16))
+    else:
+        image = Image.fromarray(random.integers(256, size=(32, 32, 4), dtype=np.uint8))
+        image = image.convert(mode)
+    image.save(tmp_path / "image.png")
+    levels = decode((tmp_path / "image.png").read_bytes(), "image.png")
+    expected = normalised(levels)
+    np.testing.assert_allclose(
+        load_image(tmp_path / "image.png", (32, 32)), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_photograph_is_a_photograph():

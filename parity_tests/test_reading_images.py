@@ -1,5 +1,6 @@
 """From a file to a batch by the fast way: the bits are those of the plain way, written here."""
 
+import os
 from dataclasses import replace
 from io import BytesIO
 
@@ -204,7 +205,7 @@ def test_a_file_is_read_to_its_end(tmp_path, monkeypatch):
     path = tmp_path / "x"
     path.write_bytes(bytes(100))
     measure = type(path.stat())
-    real = __import__("os").fstat
+    real = os.fstat
     monkeypatch.setattr("os.fstat", lambda number: measure([*real(number)[:6], 10, 0, 0, 0]))
     assert content(path, 1000) == bytes(100)
     with pytest.raises(RosettaError, match="more than 99 bytes"):

@@ -72,6 +72,19 @@ def folder(data, fitted, tmp_path):
     return out
 
 
+def test_a_process_that_writes_nothing_has_the_best_weights(tmp_path, monkeypatch):
+    """Whether or not the first process has come to writing them."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run = Run(tmp_path)
+    for epoch, top1 in enumerate((0.2, 0.5, 0.4), start=1):
+        weights = {"w": np.full(1, epoch)}
+        row = Epoch(epoch, epoch, 1.0, 0.5, 1.0, 1.0, top1, 1.0, 0.1, 10.0, 0)
+        run.end_epoch(row, None, weights, lambda best, row=row: State(row.epoch, best, {}, {}, {}))
+    assert run.best_weights() == {"w": 2}
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sound_run_goes_on(folder, fitted):
     rosetta.train(resume=folder)
     assert fitted == [0, 1]

@@ -25,9 +25,8 @@ class Metrics:
         if network.num_classes is None:
             raise UsageError("the network has no classifier to score; give it classes")
         self.top = min(TOP, network.num_classes)
-        self.sums: Tensor | None = (
-            None  # of losses, of labels found first and among five, of images
-        )
+        # Of losses, of labels found first and among five, and of images.
+        self.sums: Tensor | None = None
 
     def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Count a batch by the sum of its losses; a label below 0 is that of no image."""

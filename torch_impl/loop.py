@@ -91,7 +91,7 @@ def fit(training: Training, weights: Weights, run: Run) -> None:
 def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger]) -> None:
     trainer = _trainer(training, reported)
     device, parts = trainer.strategy.root_device, trainer.world_size
-    check_shares(training.train, parts * training.recipe.accumulation)
+    check_shares(training.train, parts, training.recipe.accumulation)
     check_shares(training.val, parts)
     model = build(training.network, training.dtype)
     if parts > 1:
@@ -217,7 +217,6 @@ class ClassificationTask(_Evaluation):
         self.register_buffer("class_weights", table)
         self.register_buffer("table", torch.tensor(training.train.table))
         self.optimizer = make_optimizer(model, phase.optimization)
-        self.layout = layout(training, next(model.parameters()).device)
         self.train_metrics = Metrics(self.network)
         self.images, self.began, self.seconds = 0, 0.0, 0.0
         self.done = (run.state.epochs if run.state else 0) * training.steps_per_epoch
@@ -256,6 +255,12 @@ class ClassificationTask(_Evaluation):
         """This process's number, and how many there are."""
         return self.trainer.global_rank, self.trainer.world_size
 
+    def on_train_start(self) -> None:
+        """Follow the model to its device: Lightning moved it to the CPU after the phase before."""
+        self.layout = layout(self.plan, self.device)
+        if self.average:
+            self.average.follow(self.model)
+
     def on_train_epoch_start(self) -> None:
         """Start counting; frozen sections run as in inference, all others do not."""
         self.model.train()
@@ -266,11 +271,12 @@ class ClassificationTask(_Evaluation):
 
     def on_train_batch_start(self, batch: Batch | RosettaError, number: int) -> None:
         """What is random in a step depends on the step, and so comes again when it is repeated."""
-        if self.images == 0:
+        if number == 0:
             self.began = time.perf_counter()
-        if self.plan.compile:
-            torch.compiler.cudagraph_mark_step_begin()
         if number % self.pieces == 0:
+            if self.plan.compile:
+                # Not before every piece: gradients that are added up are what graphs have left.
+                torch.compiler.cudagraph_mark_step_begin()
             set_seed(self.device, step_seed(self.plan.seed, self.done, self.trainer.global_rank))
             # One that float16 leaves out, as its gradients are no numbers, is a step all the same.
             self.optimizer.steps = self.done - self.first

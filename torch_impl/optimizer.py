@@ -292,14 +292,20 @@ def _weighed_cross_entropy(
 class MovingAverage:
     """An exponential moving average of all tensors, batch-norm statistics included.
 
-    It is made when the model is on its device: it keeps to the tensors that the model has then.
+    It is made when the model is on its device, where the averages stay.
     """
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay, self.steps = decay, 0
-        # Asking a model for all of its tensors takes as long as following them.
-        self.tensors: dict[str, Tensor] = model.state_dict(keep_vars=True)
+        self.follow(model)
         self.values = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+
+    def follow(self, model: nn.Module) -> None:
+        """Keep to the tensors that a model has now; one that was moved since may have others.
+
+        Asking a model for all of its tensors takes as long as following them.
+        """
+        self.tensors: dict[str, Tensor] = model.state_dict(keep_vars=True)
 
     @torch.no_grad()
     def update(self) -> None:

@@ -103,7 +103,7 @@ def _stage_words(recipe: Recipe, number: int) -> Iterator[str]:
 def stage_words(stage: RecipeStage) -> Iterator[str]:
     """What is done to the images of a stage, and how much is dropped."""
     if stage.augmentation.policy is not None:
-        yield stage.augmentation.policy.name
+        yield str(stage.augmentation.policy)
     if stage.mixing is not None:
         yield from (line for line in in_words(stage.mixing).splitlines() if not line.endswith(" 0"))
     if stage.dropout is not None:

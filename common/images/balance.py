@@ -14,7 +14,10 @@ from .tfrecord import Record
 
 @dataclass(frozen=True)
 class Balance:
-    """The classes of all samples, one after the other: the bytes of int32, whose hash is kept."""
+    """The classes of all samples, one after the other, as the bytes of int32.
+
+    Bytes and not an array, since orders are kept by what they are made of, which needs a hash.
+    """
 
     labels: bytes
 
@@ -34,7 +37,7 @@ class Balance:
         chosen = []
         for own, count in zip(members, places, strict=True):
             rounds = [random.permutation(own) for _ in range(-(-count // len(own)))]
-            chosen.append(np.concatenate([*rounds, own[:0]])[:count])
+            chosen.append(np.concatenate(rounds)[:count])
         return random.permutation(np.concatenate(chosen))
 
 

@@ -126,8 +126,9 @@ class Batches:
         What cannot be read is replaced by the next image that can be in training, and by
         `NO_IMAGE` in evaluation.
 
-        If `raw`, images are levels of uint8, a quarter of the bytes: level v of channel c becomes
-        `table[c, v]`, wherever that is looked up, and is what is read otherwise, bit for bit.
+        If `raw`, images are levels of uint8, a quarter of the bytes: level v of channel c is to
+        become `table[c, v]`, which is what is read otherwise, bit for bit, wherever it is looked
+        up.  Only places without an image differ: their levels are zeros, and not their values.
 
         Raises:
             RosettaError: in training, no image can be read; or a label is none of the classes; or
@@ -234,7 +235,7 @@ class Batches:
 
 @lru_cache(maxsize=EPOCHS_KEPT)
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Beside the batches, and not in them, so that it is not sent to processes that read them."""
+    """Kept outside of `Batches`, which are sent to the processes that read, and it is long."""
     order = np.random.default_rng([seed, epoch]).permutation(count)
     order.setflags(write=False)  # whoever asks next is given the same array
     return order

@@ -33,13 +33,14 @@ WAYS = {  # of its other values
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-# What exchanges height and width, and what begins at another side than the file.
+# Those that exchange height and width, those that put the last column or row of the file at the
+# left, and those that put one at the top.
 ASIDE, FROM_RIGHT, FROM_BOTTOM = (
     tuple(WAYS[value] for value in values) for values in ((5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8))
 )
 
 SCALES = (2, 4, 8)  # by which libjpeg divides the sides of an image
-SPARE = 2.0  # pixels for each that is wanted, which bicubic needs two of; Pillow's thumbnails too
+SPARE = 2.0  # pixels left, each way, for one that is wanted; Image.thumbnail leaves as many
 
 
 def photograph(path: str | Path, channels: int, size: Size) -> np.ndarray:
@@ -86,6 +87,8 @@ def unreadable(name: str | Path, error: Exception) -> UnreadableImageError:
 def load_image(path: str | Path, size: Size) -> np.ndarray:
     """Centre crop of the shape of `size`, bicubic resize, normalization: (3, H, W), float64.
 
+    Its pixels are those of `decode`: what is transparent is on black, and 16 bits become 8.
+
     Raises:
         RosettaError: not there, not an image, or too large to decode.
     """
@@ -93,7 +96,7 @@ def load_image(path: str | Path, size: Size) -> np.ndarray:
         raise FileError(path, "no such file")
     with _decoding(str(path)), opened(path) as file, Image.open(file) as found:
         _check_size(found)
-        image = upright(found).convert("RGB")
+        image = _in_rgb(upright(found))
         pixels = np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC))
     return ((pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1)
 
@@ -188,7 +191,7 @@ def _decoding(name: str) -> Iterator[None]:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Tops and rows, some at once, lest what they are converted by is as large as the whole."""
+    """Tops and strips of rows: converting all at once would take several copies of the whole."""
     for top in range(0, image.height, ROWS):
         yield top, image.crop((0, top, image.width, min(top + ROWS, image.height)))
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UsageError
 
 ATTEMPTS = 10  # of timm's and of torchvision's RandomErasing
+LOW, HIGH = 0.01, 100.0  # of an aspect: a line of pixels in any image that a network takes
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,22 @@ class Erasing:
         if not 0 <= self.probability <= 1:
             raise UsageError(f"the probability of erasing is {self.probability}; give 0 to 1")
         if not 0 < self.area[0] <= self.area[1] <= 1:
-            raise UsageError(f"the area that is erased is {self.area}; give shares from 0 to 1")
-        if not 0 < self.aspect[0] <= self.aspect[1]:
-            raise UsageError(f"the aspect of what is erased is {self.aspect}; give two ratios")
+            raise UsageError(
+                f"the area that is erased is {self.area}; give two shares above 0 and up to 1, "
+                "the lower one first"
+            )
+        if not LOW <= self.aspect[0] <= self.aspect[1] <= HIGH:
+            raise UsageError(
+                f"the aspect of what is erased is {self.aspect}; give two ratios from {LOW:g} to "
+                f"{HIGH:g}, the lower one first"
+            )
 
 
 def erase(image: np.ndarray, erasing: Erasing, random: np.random.Generator) -> None:
     """Erase a part of a normalised image (3, H, W) of float32, in place.
 
-    As many numbers are drawn for the part, whatever it is; a part must be smaller than the image
-    in both directions, and nothing is erased where none of several is.
+    The part must be smaller than the image in both directions.  Several are tried, and where none
+    is, nothing is erased; the numbers for all of them are drawn at once, whichever is taken.
     """
     chance, draws = random.random(), random.random((ATTEMPTS, 4))
     if chance >= erasing.probability:

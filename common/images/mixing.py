@@ -36,7 +36,7 @@ class Mixing:
     def __post_init__(self) -> None:
         for name in ("mixup", "cutmix"):
             if not 0 <= (alpha := getattr(self, name)) < math.inf:
-                raise UsageError(f"{name} is {alpha}; give 0 for none, or up to 1")
+                raise UsageError(f"{name} is {alpha}; give 0 for none, or a positive number")
 
 
 class Pairs(NamedTuple):
@@ -51,9 +51,14 @@ class Pairs(NamedTuple):
     boxes: np.ndarray
 
     def part(self, part: int, parts: int) -> np.ndarray:
-        """The places of one of equal parts of the batch, in order: pair by pair."""
+        """The places of one of equal parts of the batch, in order.
+
+        Parts are cut from the pairs, one after the other, and at the end what has no partner.
+        """
         places = np.arange(len(self.partners))
-        pair_by_pair = np.lexsort((places, np.minimum(places, self.partners)))
+        pair_by_pair = np.lexsort(
+            (places, np.minimum(places, self.partners), self.partners == places)
+        )
         share = len(places) // parts
         return np.sort(pair_by_pair[part * share : (part + 1) * share])
 

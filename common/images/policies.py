@@ -7,7 +7,6 @@ sequence does not depend on the choice.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -19,6 +18,8 @@ from ..errors import UsageError
 from .operations import LEVELS, OPERATIONS
 
 DRAWS = 4  # an operation: whether or which one, its sign, and its place down and across
+# Of RandAugment: far more than anybody uses (4 layers, magnitude 30), and nothing overflows.
+MOST_LAYERS, MOST_MAGNITUDE = 100, 100.0
 
 
 class Change(NamedTuple):
@@ -97,25 +98,32 @@ class RandAugment:
     in the released code.  It need not be whole.
 
     Raises:
-        UsageError: there are no layers, or the magnitude is no level.
+        UsageError: there are no layers or more than `MOST_LAYERS`, or the magnitude is negative or
+            above `MOST_MAGNITUDE`.
     """
 
     layers: int = 2
     magnitude: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.layers < 1:
-            raise UsageError(f"RandAugment has {self.layers} layers; it needs at least 1")
-        if not 0 <= self.magnitude < math.inf:
-            raise UsageError(f"the magnitude of RandAugment is {self.magnitude}; 10 is usual")
+        if not 1 <= self.layers <= MOST_LAYERS:
+            raise UsageError(
+                f"RandAugment has {self.layers} layers; give 1 to {MOST_LAYERS}, of which 2 are "
+                "usual"
+            )
+        if not 0 <= self.magnitude <= MOST_MAGNITUDE:
+            raise UsageError(
+                f"the magnitude of RandAugment is {self.magnitude}; give 0 to {MOST_MAGNITUDE:g}, "
+                "of which 10 is usual"
+            )
 
     @property
     def name(self) -> str:
-        """With both numbers, as `get_policy` reads it."""
-        return f"randaugment-{self.layers}-{self.magnitude:g}"
+        """With all digits of both numbers: `get_policy` makes the same policy of it."""
+        return f"randaugment-{self.layers}-{str(self.magnitude).removesuffix('.0')}"
 
     def __str__(self) -> str:
-        return self.name
+        return f"randaugment-{self.layers}-{self.magnitude:.4g}"
 
     def chosen(self, random: np.random.Generator) -> tuple[Change, ...]:
         """The operations of one image, drawn uniformly and independently."""
@@ -243,17 +251,20 @@ def get_policy(name: str) -> Policy:
     """A policy by its name; that of RandAugment has layers and magnitude, as randaugment-2-10.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or a number is outside its range.
     """
     if name in POLICIES:
         return POLICIES[name]
-    kind, *numbers = name.split("-")
-    if kind == "randaugment" and len(numbers) == 2:
-        try:
-            return RandAugment(int(numbers[0]), float(numbers[1]))
-        except ValueError:
-            pass
+    kind, *numbers = name.split("-", 2)
+    found = None
+    try:
+        layers, magnitude = numbers
+        found = int(layers), float(magnitude)
+    except ValueError:  # there are not two, or they are no numbers
+        pass
+    if kind == "randaugment" and found is not None:
+        return RandAugment(*found)
     raise UsageError(
-        f"unknown policy {name!r}; choose from {', '.join(POLICIES)} and randaugment-2-10 "
-        "with any number of layers and any magnitude"
+        f"unknown policy {name!r}; choose from {', '.join(POLICIES)} and "
+        "randaugment-LAYERS-MAGNITUDE, as randaugment-2-10"
     )

@@ -35,14 +35,15 @@ def process() -> tuple[int, int]:
     return int(number), int(environment.get("WORLD_SIZE", "1"))
 
 
-def check_shares(batches: Batches, parts: int) -> None:
-    """A batch must come out even.
+def check_shares(batches: Batches, devices: int, pieces: int = 1) -> None:
+    """A batch must come out even, also where every device goes through its share in pieces.
 
     Raises:
         RosettaError: it does not.
     """
-    if batches.batch % parts:
+    if batches.batch % (devices * pieces):
+        each = f", each of which goes through {pieces} equal parts of its own" * (pieces > 1)
         raise RosettaError(
-            f"a batch of {batches.batch} images cannot be shared evenly by {parts} devices",
+            f"a batch of {batches.batch} images cannot be shared evenly by {devices} devices{each}",
             argument="batch",
         )

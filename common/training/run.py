@@ -76,6 +76,7 @@ class Run:
         self.first = process()[0] == 0
         self.state: State | None = None
         self.val: Val | None = None
+        self.best: Weights | None = None  # if it was this process that came to them
         self.stopping = False  # set by what listens to Ctrl-C
         self.skipped: dict[str, str] = {}
         self.made: list[Path] = []  # folders that were not there before, the innermost first
@@ -217,7 +218,7 @@ class Run:
         """Keep an epoch: its row, the weights to use, and what it takes to go on from here."""
         best, epoch = (self.state.best, self.state.best_epoch) if self.state else (-math.inf, 0)
         if is_better := row.val_top1 > best:
-            best, epoch = row.val_top1, row.epoch
+            best, epoch, self.best = row.val_top1, row.epoch, weights
         if self.first:
             append(self.folder / EPOCHS, row)
             save(self.folder / LAST, network, weights, self.metadata)
@@ -229,12 +230,14 @@ class Run:
         self.report(row)
 
     def best_weights(self) -> Weights:
-        """Those of the best epoch, which every process reads from the folder.
+        """Those of the best epoch; a run that was continued may have to read them.
+
+        Every process came to the same ones.  What the first one writes may not be there yet.
 
         Raises:
             RosettaError: they are gone, or damaged.
         """
-        return load(self.folder / BEST)[1]
+        return load(self.folder / BEST)[1] if self.best is None else self.best
 
     def end(self, scores: Scores, images: int) -> None:
         """Keep how the best weights do on so many images that they were not chosen by."""

@@ -60,6 +60,13 @@ def training(folder, net=None, recipe="official", epochs=1, changes=None, **opti
     )
 
 
+def with_minival(plan, images=7):
+    """The same, but for so many images to validate on that choose the best epoch instead."""
+    samples = plan.val.samples
+    held, val = (replace(plan.val, samples=part) for part in (samples[:images], samples[images:]))
+    return replace(plan, minival=held, val=val)
+
+
 def fitted(backend, plan, path, weights=None):
     """A run in a folder, new or continued."""
     run = Run(path)

@@ -47,7 +47,8 @@ def test_a_table_has_every_epoch(backend, folder, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_mlflow_has_every_epoch(backend, folder, tmp_path, monkeypatch):
-    tracking = pytest.importorskip("mlflow.tracking")
+    from mlflow import tracking  # takes seconds to import
+
     tracking.set_tracking_uri((tmp_path / "mlruns").as_uri())
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     rows = reported(backend, folder, tmp_path / "run", "mlflow")
@@ -64,7 +65,8 @@ def test_mlflow_has_every_epoch(backend, folder, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_logger_that_cannot_begin_is_one_line(backend, folder, tmp_path, monkeypatch):
-    tracking = pytest.importorskip("mlflow.tracking")
+    from mlflow import tracking  # takes seconds to import
+
     tracking.set_tracking_uri((tmp_path / "mlruns").as_uri())
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)  # it is out of use
     with pytest.raises(RosettaError, match=r"^logger mlflow cannot begin \(") as caught:
@@ -75,7 +77,8 @@ def test_a_logger_that_cannot_begin_is_one_line(backend, folder, tmp_path, monke
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_wandb_works_without_a_network(backend, folder, tmp_path, monkeypatch, capfd):
-    wandb = pytest.importorskip("wandb")
+    import wandb
+
     monkeypatch.setenv("WANDB_MODE", "offline")
     told = []
     log = wandb.Run.log

@@ -3,16 +3,19 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.images.augment import INCEPTION_CROP
 from efficientnet_rosetta.common.images.balance import balance
 from efficientnet_rosetta.common.images.mixing import Mixing
 from efficientnet_rosetta.common.training.recipe import RecipeStage
-from efficientnet_rosetta.common.training.run import BEST, EPOCHS, VAL, Run, read_table
+from efficientnet_rosetta.common.training.run import BEST, EPOCHS, STATE, VAL, Run, read_table
+from efficientnet_rosetta.common.training.state import read_state
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import load
 from parity_tests.loops.support import (
@@ -22,6 +25,7 @@ from parity_tests.loops.support import (
     losses,
     network,
     training,
+    with_minival,
 )
 
 # The cheaper framework stands for both by default: what they share is common/training/plan.py.
@@ -64,6 +68,25 @@ def test_a_run_that_is_cut_in_its_second_stage_is_continued_exactly(backend, fol
         get_backend(backend).fit(plan, start, Interrupting(tmp_path / "parts", 3))
     fitted(backend, plan, tmp_path / "parts")
     np.testing.assert_array_equal(losses(tmp_path / "parts"), losses(tmp_path / "whole"))
+
+
+def test_an_average_follows_a_model_that_was_moved_between_stages(folder, tmp_path, monkeypatch):
+    """As Lightning moves it from a GPU to the CPU and back, which makes new tensors of buffers."""
+    trainer = import_module("efficientnet_rosetta.torch_impl.loop").Trainer
+    right, moved = trainer.fit, []
+
+    def moving(self, task):
+        right(self, task)
+        moved.append(task.model._apply(torch.clone))
+
+    plan = staged(folder, dropout=0.0, few=8)
+    for name in ("still", "moved"):
+        fitted("torch", plan, tmp_path / name)
+        monkeypatch.setattr(trainer, "fit", moving)
+    assert len(moved) == 2
+    still, averages = (read_state(tmp_path / name / STATE).average for name in ("still", "moved"))
+    for name, array in still.items():
+        np.testing.assert_array_equal(averages[name], array, err_msg=name)
 
 
 def test_a_stage_has_its_own_images_and_goes_on_with_the_optimizer(folder):
@@ -121,8 +144,7 @@ def test_the_best_epoch_by_minival_is_what_is_scored_on_val(backend, folder, tmp
     """Once, at the end, by the weights that minival chose; a finished run scores it if need be."""
     plan = training(folder, epochs=2, changes={"rate": 0.1, "warmup_epochs": 0})
     plan = replace(plan, train=replace(plan.train, samples=plan.train.samples[:16]))
-    held = replace(plan.val, samples=plan.val.samples[:7])
-    plan = replace(plan, minival=held, val=replace(plan.val, samples=plan.val.samples[7:]))
+    plan = with_minival(plan)
     run = fitted(backend, plan, tmp_path)
     rows = read_table(tmp_path / EPOCHS)
     best = max(rows, key=lambda row: row["val_top1"])
@@ -130,7 +152,7 @@ def test_the_best_epoch_by_minival_is_what_is_scored_on_val(backend, folder, tmp
     framework = get_backend(backend)
     model = framework.build(plan.network, "float64")
     framework.load_weights(model, load(tmp_path / BEST)[1])
-    for batches, top1 in ((held, best["val_top1"]), (plan.val, run.val.top1)):
+    for batches, top1 in ((plan.minival, best["val_top1"]), (plan.val, run.val.top1)):
         assert framework.evaluate(model, batches, Run(tmp_path)).top1 == top1
     assert run.val.images == 14
     said = json.loads((tmp_path / VAL).read_text())
