@@ -11,7 +11,7 @@ python docs/emoji.py emoji runs ARCHIVES    # keeps the results; ARCHIVES has th
 python docs/emoji.py                        # the page, from what is kept
 
 What is kept is emoji.json, and the epochs of the runs: emoji-finetuned-torch.csv,
-emoji-finetuned-keras.csv, emoji-scratch-torch.csv, emoji-scratch-keras.csv and emoji-longer-torch.csv.
+emoji-finetuned-keras.csv, emoji-scratch-torch.csv, emoji-scratch-keras.csv, emoji-longer-torch.csv.
 """
 
 from __future__ import annotations
