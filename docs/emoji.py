@@ -9,6 +9,9 @@ cp -r runs/scratch-torch runs/longer-torch
 rosetta train --resume runs/longer-torch --epochs 45
 python docs/emoji.py emoji runs ARCHIVES    # keeps the results; ARCHIVES has the packages
 python docs/emoji.py                        # the page, from what is kept
+
+What is kept is emoji.json, and the epochs of the runs: emoji-finetuned-torch.csv,
+emoji-finetuned-keras.csv, emoji-scratch-torch.csv, emoji-scratch-keras.csv, emoji-longer-torch.csv.
 """
 
 from __future__ import annotations

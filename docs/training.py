@@ -2,7 +2,7 @@
 
 python examples/digits.py digits
 rosetta train --backend torch --data digits --held-out 0.2 --width 0.5 --depth 0.5 \\
-    --image-size 32 --batch 16 --epochs 50 --out runs/torch
+    --image-size 32 --batch 16 --epochs 50 --set augmentation.policy=none --out runs/torch
 rosetta train --backend keras (and the same) --out runs/keras
 cp runs/torch/epochs.csv docs/results/digits-torch.csv
 cp runs/keras/epochs.csv docs/results/digits-keras.csv

@@ -155,7 +155,8 @@ def Classifier(num_classes: int, name: str) -> layers.Layer:
     return layers.Dense(
         num_classes,
         kernel_initializer=uniform,
-        # Logits are as precise as weights are, where what is before is less so.
+        # Logits are as precise as the weights,
+        # where what is before them is less so.
         dtype=keras.config.dtype_policy().variable_dtype,
         name=name,
     )

@@ -213,7 +213,7 @@ def test_shards_are_trained_on(backend, short, tmp_path):
     out = tmp_path / "run"
     said = run("train", "--backend", backend, "--data", data, "--classes", 3, *SMALL, "--out", out)
     assert "4 images to train on and 1 to validate on" in said
-    assert "scored at the end on the 2 images of val" in said
+    assert "scored on the 2 images of val" in said
     assert "the best epoch is chosen by 1 images that are held out of train" in said
     assert said.splitlines()[-1].startswith("val: ")
     assert load(out / LAST)[0].num_classes == 3

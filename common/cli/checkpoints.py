@@ -324,7 +324,7 @@ def export(
 ) -> None:
     """Write a network to an ONNX file, for batches of any size.
 
-    The preset of weights of another scaling is "custom", or the preset with that scaling.
+    For weights whose width or depth is no preset's, the preset is "custom".
     """
     given = {} if opset is None else {"opset": opset}
     done = rosetta.export(

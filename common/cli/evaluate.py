@@ -64,14 +64,14 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Write which classes were taken for which to this file: numbers where it ends in "
-            ".csv, a picture where it ends in .png. The option can be repeated.",
+            help="Write the confusion matrix (how many images of each class were taken for each) "
+            "to this file, as numbers (.csv) or as a picture (.png). The option can be repeated.",
         ),
     ] = None,
     worst: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Also print the N images whose own class was found least probable."
+            metavar="N", help="Also print the N images whose true class was found least probable."
         ),
     ] = 0,
     family: FamilyOption = None,
@@ -79,7 +79,7 @@ def evaluate(
     from_folder: FromOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure the accuracy of weights on a folder of images, in all and for each class.
+    """Measure the accuracy of weights on a folder of images, overall and for each class.
 
     Where the folder has train and val, the images of val are used.
     """
@@ -134,7 +134,7 @@ def _print_tables(found: Evaluation) -> None:
         shown = sorted(told, key=lambda score: (score.recall, score.name))[:SHOWN]
     wide.print(_table(("Class", "Images", "Precision", "Recall"), map(_class_row, shown)))
     if left := len(found.classes) - len(shown):
-        say(f"{left:,} more classes, of a better recall or without images (--json prints all)")
+        say(f"{left:,} more classes have a better recall, or no images (--json prints all)")
     if found.worst:
         rows = (
             (image.path, image.true, image.predicted, f"{image.probability:.2%}")

@@ -59,8 +59,8 @@ BackendOption = Annotated[
 KerasBackendOption = Annotated[
     str | None,
     typer.Option(
-        help="What Keras is to run on: tensorflow, jax or torch. Default: what KERAS_BACKEND or "
-        "Keras's own settings say."
+        help="Framework that Keras runs on: tensorflow, jax or torch. Default: what KERAS_BACKEND "
+        "or Keras's own settings say."
     ),
 ]
 FamilyOption = Annotated[

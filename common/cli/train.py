@@ -56,7 +56,11 @@ def train(
         ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="One that `rosetta recipe` lists. Default: official.")
+        str | None,
+        typer.Option(
+            help="A recipe that `rosetta recipe` lists, or v2 or v2-paper, which "
+            "--preset chooses the size of. Default: official."
+        ),
     ] = None,
     weights: Annotated[
         str | None,
@@ -96,42 +100,47 @@ def train(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Another number than the recipe's; `rosetta recipe NAME` lists them. The option "
-            "can be repeated.",
+            help="Change a number of the recipe; `rosetta recipe NAME` lists all of them. The "
+            "option can be repeated.",
         ),
     ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate, whatever the batch. Default: the recipe's, scaled to the batch."
+            help="Learning rate, as it is, not scaled to the batch. Default: the recipe's, which "
+            "is scaled where the recipe says so."
         ),
     ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
             metavar="EPOCHS",
-            help="Stop after so many epochs without a better top-1. Default: the recipe's.",
+            help="Stop after this many epochs without a better top-1. Default: never, unless the "
+            "recipe does.",
         ),
     ] = None,
     accumulate: Annotated[
         int | None,
         typer.Option(
             metavar="PARTS",
-            help="Take each step in so many parts, which need as much less memory. Default: 1.",
+            help="Go through each batch in this many equal parts, which needs less memory and adds "
+            "up their gradients. Default: the recipe's, mostly 1.",
         ),
     ] = None,
     class_weights: Annotated[
         str | None,
         typer.Option(
             metavar="balanced",
-            help="Let the loss of every class count alike. Default: every image.",
+            help="Weigh the loss so that every class counts alike, however few images it has. "
+            "Default: every image counts alike.",
         ),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
             metavar="balanced",
-            help="Draw from every class alike often. Default: every image once an epoch.",
+            help="Show every class equally often, however few images it has. Default: show every "
+            "image once an epoch.",
         ),
     ] = None,
     precision: Annotated[
@@ -153,13 +162,17 @@ def train(
         int, typer.Option(help="Number of GPUs to use; with PyTorch, of processes.")
     ] = 1,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the steps first (PyTorch).")
+        bool,
+        typer.Option(
+            "--compile", help="Compile the network first (PyTorch only; Keras always compiles)."
+        ),
     ] = False,
     logger: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="Report the epochs to tensorboard, wandb (Weights & Biases), mlflow, csv or none. "
-            "The option can be repeated. Default: tensorboard."
+            "The option can be repeated. Default: tensorboard.",
         ),
     ] = None,
     out: Annotated[
@@ -174,7 +187,8 @@ def train(
     """Train a network by a published recipe; both frameworks see the same batches.
 
     Writes best.safetensors and last.safetensors (the moving average of the weights where the
-    recipe has one), class_indices.json, epochs.csv, steps.csv and TensorBoard's logs.
+    recipe has one), class_indices.json, epochs.csv, steps.csv, and TensorBoard's logs unless
+    --logger says otherwise.
     """
     from ..training.options import assigned
     from ..training.processes import process
@@ -236,8 +250,8 @@ def train(
         say(f"best: {done.best_top1:.2%} top-1, {done.weights}")
         if (val := done.val) is not None:
             say(
-                f"val: {val.top1:.2%} top-1, {val.top5:.2%} top-5 of {val.images:,} images that "
-                f"it was not chosen by"
+                f"val: {val.top1:.2%} top-1, {val.top5:.2%} top-5 on {val.images:,} images that "
+                "played no part in choosing it"
             )
 
 
@@ -252,8 +266,8 @@ def _start_lines(training: Training, backend: str, folder: Path, done: int) -> I
     )
     if training.minival is not None:
         yield (
-            "the images to validate on are held out of train and choose the best epoch, which is "
-            f"scored at the end on the {len(training.val.samples):,} images of val"
+            "the images to validate on are held out of train and choose the best epoch; at the end "
+            f"its weights are scored on the {len(training.val.samples):,} images of val"
         )
     if done:
         yield f"continuing after epoch {done}"

@@ -195,8 +195,8 @@ _RELEASED: Mapping[str, Rule] = {
     # Its shift by all 8 bits is one by 7 on a CPU, which leaves 1 bit; Pillow refuses 0.
     "Posterize": Rule(_whole(4, 1, 8), "int(0.4 L) bits, at least 1", _CODE),
     # Above 255 nothing is inverted, as Pillow has it; 256 does not fit into the code's 8 bits.
-    "Solarize": Rule(_whole(256, largest=256), "from int(25.6 L) on", _CODE),
-    "SolarizeAdd": Rule(_whole(110), "int(11 L) below 128", _CODE),
+    "Solarize": Rule(_whole(256, largest=256), "inverts from int(25.6 L) on", _CODE),
+    "SolarizeAdd": Rule(_whole(110), "adds int(11 L) below 128", _CODE),
     **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), _ENHANCED),
     **dict.fromkeys(("ShearX", "ShearY"), _SHEARED),
     **dict.fromkeys(

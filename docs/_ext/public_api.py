@@ -137,6 +137,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "best_top1": "best share of validation images whose class was found",
         "epochs": "epochs that were run",
         "weights": "the weights of the best epoch",
+        "val": "their scores on val, where a minival chose the epoch; otherwise None",
         "skipped": "images that could not be read, and why",
     },
     "Evaluation": {
@@ -145,6 +146,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "top5": "share of images whose class is among the five most likely",
         "images": "number of images",
         "skipped": "images that could not be read, and why",
+        "classes": "for each class its name, its images, its precision and its recall",
+        "worst": "the images whose true class was found least probable, if asked for with `worst`",
+        "confusion": "how many images of each true class (a row) were taken for each (a column)",
     },
     "Prediction": {
         "path": "the image: a file; or an address, or `-`, as it was given",

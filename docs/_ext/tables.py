@@ -455,6 +455,17 @@ def cost_of_training() -> str:
     return table(("Framework", "Pixels", "Batch", "Beside", "Ratio"), rows, "numbers")
 
 
+@generated("cost of the optimizer")
+def cost_of_the_optimizer() -> str:
+    """What other optimizers and averages take, over what ours take."""
+    words = {"both": "both together", "rmsprop": "RMSProp", "average": "moving average"}
+    rows = [
+        (words[row["what"]], row["beside"], f"{row['ratio']:.2f}")
+        for row in result("optimizer")["rows"]
+    ]
+    return table(("Work", "Beside", "Ratio"), rows, "numbers")
+
+
 @generated("cost of reading")
 def cost_of_reading() -> str:
     """What torchvision takes to read images, over what we take."""

@@ -2,18 +2,16 @@
 
 Each module of this package has the same names:
 
-| name | what it is |
-|---|---|
-| `Stepping` | a model whose `fit` and `evaluate` go through `train_on` and `score` |
-| `gradients` | of a function that calls a model, at its trainable variables and at inputs |
-| `apply` | a step of an optimizer |
-| `everywhere` | run what changes variables where it changes those of all devices |
-| `traced` | a function as a graph, where that is worth it |
-| `arithmetic` | a context in which float64 is float64 |
-| `devices` | the devices that a training is to use, or one clear line why not |
-| `stream` | batches as `fit` takes them |
-| `reporting` | a context that raises what made reading fail, where the framework hides it |
-| `compiling` | what Keras's `compile` is told of XLA |
+- `Stepping`: a model whose `fit` and `evaluate` go through `train_on` and `score`
+- `gradients`: of a function that calls a model, at its trainable variables and at inputs
+- `apply`: a step of an optimizer
+- `everywhere`: run what changes variables where it changes those of all devices
+- `traced`: a function as a graph, where that is worth it
+- `arithmetic`: a context in which float64 is float64
+- `devices`: the devices that a training is to use, or one clear line why not
+- `stream`: batches as `fit` takes them
+- `reporting`: a context that raises what made reading fail, where the framework hides it
+- `compiling`: what Keras's `compile` is told of XLA
 
 `current()` is the one of this process, whose backend Keras chose when it was imported.
 """
