@@ -21,13 +21,7 @@ from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
 from efficientnet_rosetta.common.training.processes import check_shares, process
-from efficientnet_rosetta.common.training.run import (
-    TOP,
-    Epoch,
-    Run,
-    Scores,
-    Step,
-)
+from efficientnet_rosetta.common.training.run import TOP, Epoch, Run, Scores, Step
 from efficientnet_rosetta.common.training.schedules import Optimization
 from efficientnet_rosetta.common.training.state import LOSS_SCALE, State
 from efficientnet_rosetta.common.weights.canonical import Weights
@@ -69,7 +63,7 @@ def fit(training: Training, weights: Weights, run: Run) -> None:
     """
     devices = FRAMEWORK.devices(training)
     if devices.parts > 1:
-        check_shares(training.train, devices.parts)
+        check_shares(training.train, devices.parts, training.recipe.accumulation)
         check_shares(training.val, devices.parts)
     with FRAMEWORK.arithmetic(training.dtype), loggers(run) as reported:
         _fit(training, weights, run, devices, reported)
@@ -131,24 +125,20 @@ def _fit_phase(
         task.accumulation = training.recipe.accumulation
         scaling = training.precision == "float16"
         task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices), scaling)
-        task.fit(
-            train,
-            initial_epoch=done,
-            steps_per_epoch=steps,
-            validation_data=val,
-            validation_steps=len(numbers),
-            callbacks=Late(
-                [_Keeping(model, training, phase, run, average), *reported],
-                add_history=True,
-                model=task,
-                steps=steps,
+        told = [_Keeping(model, training, phase, run, average), *reported]
+        late = Late(told, model=task, steps=steps, epochs=phase.epochs.stop)
+        with late.telling():
+            task.fit(
+                train,
+                initial_epoch=done,
+                steps_per_epoch=steps,
+                validation_data=val,
+                validation_steps=len(numbers),
+                callbacks=late,
+                shuffle=False,
                 epochs=phase.epochs.stop,
                 verbose=0,
-            ),
-            shuffle=False,
-            epochs=phase.epochs.stop,
-            verbose=0,
-        )
+            )
 
 
 def evaluate(
@@ -337,12 +327,13 @@ class _Keeping(callbacks.Callback):
         self.images, self.began, self.reached = 0, 0.0, 0.0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Go on from the state of the run, if it ended amid this phase."""
+        """Go on from the state of the run: its optimizer's only if it ended amid this phase."""
         state, steps = self.run.state, self.plan.steps_per_epoch
         self.done = (state.epochs if state else 0) * steps
         first = self.phase.began
         if state and state.epochs > first:
             load_slots(self.trained, self.model.rule, state.slots, self.done - first * steps)
+        if state:
             self.model.load_scale(state.slots.get(LOSS_SCALE, {}))
         _seed(self.trained, self.plan.seed, self.done * self.plan.recipe.accumulation)
 

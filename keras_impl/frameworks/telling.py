@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from keras import callbacks, ops
@@ -32,6 +34,9 @@ class Late(callbacks.CallbackList):
 
     waiting: tuple[int, Logs] | None = None
 
+    def __init__(self, told: list[callbacks.Callback], **options: Any):
+        super().__init__(told, add_history=True, verbose=0, **options)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Tell of the step before."""
         self.tell()
@@ -42,6 +47,15 @@ class Late(callbacks.CallbackList):
         if self.waiting:
             told, self.waiting = self.waiting, None
             super().on_train_batch_end(*told)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell of the step that waits also where there is no next one, as it cannot be read."""
+        try:
+            yield
+        except Exception:
+            self.tell()
+            raise
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """An epoch's last step is done before its validation."""

@@ -10,7 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.backends import registry
-from efficientnet_rosetta.common.backends.registry import on_keras, prefer_keras_on
+from efficientnet_rosetta.common.backends.registry import (
+    get_backend,
+    on_keras,
+    prefer_keras_on,
+)
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import MissingDependencyError, UsageError
 from efficientnet_rosetta.common.training.run import BEST, EPOCHS, SETTINGS, STATE, Run, read_table
@@ -20,6 +24,7 @@ from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.loops.support import (
     BACKENDS,
     DEADLINE,
+    Interrupting,
     arguments,
     finished,
     fitted,
@@ -190,6 +195,23 @@ def test_float16_goes_on_with_the_scale_of_its_loss(folder, tmp_path):
     fitted("torch", training(folder, precision="float32"), tmp_path / "float32")
     apart = np.abs(losses(tmp_path / "whole")[:6] - losses(tmp_path / "float32")[:6])
     assert 0 < apart.max() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_scale_of_a_loss_goes_on_in_another_phase(backend, folder, tmp_path):
+    plan = training(folder, recipe="finetune", epochs=2, precision="float16")
+    assert [phase.began for phase in plan.phases] == [0, 1]
+    start = calibrated(plan.network)
+    with pytest.raises(KeyboardInterrupt):
+        get_backend(backend).fit(plan, start, Interrupting(tmp_path, 1))
+    run = Run(tmp_path)
+    run.restore()
+    scaled = run.state.slots[LOSS_SCALE]
+    scaled["scale"][:], scaled["steps"][:] = 128.0, 100
+    get_backend(backend).fit(plan, start, run)
+    found = run.state.slots[LOSS_SCALE]
+    assert (found["scale"].item(), found["steps"].item()) == (128.0, 100 + plan.steps_per_epoch)
 
 
 # ------------------------------------------------------------------ what Keras is to run on

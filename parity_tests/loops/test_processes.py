@@ -5,13 +5,15 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.training.processes import check_shares, process
-from efficientnet_rosetta.common.training.run import EPOCHS, read_table
+from efficientnet_rosetta.common.training.run import EPOCHS, VAL, read_table
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
 from parity_tests.loops.support import (
@@ -24,6 +26,7 @@ from parity_tests.loops.support import (
     network,
     rosetta,
     training,
+    with_minival,
 )
 
 AGAIN = """
@@ -96,16 +99,16 @@ from efficientnet_rosetta.keras_impl.frameworks import tensorflow
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 tensorflow._strategy = lambda training: strategy
 from parity_tests.loops.short import shorten
-from parity_tests.loops.support import fitted, training
+from parity_tests.loops.support import fitted, training, with_minival
 shorten()
-fitted("keras", training(Path(sys.argv[1]), epochs=2), Path(sys.argv[2]))
+fitted("keras", with_minival(training(Path(sys.argv[1]), epochs=2)), Path(sys.argv[2]))
 """
 
 
 @pytest.mark.slow
 def test_two_devices_of_one_process_give_the_losses_of_one(folder, tmp_path):
     """Keras's way with several GPUs, here with two halves of a CPU."""
-    fitted("keras", training(folder, epochs=2), tmp_path / "one")
+    one = fitted("keras", with_minival(training(folder, epochs=2)), tmp_path / "one")
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED, str(folder), str(tmp_path / "two")],
         env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
@@ -114,6 +117,8 @@ def test_two_devices_of_one_process_give_the_losses_of_one(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-8)
+    said = json.loads((tmp_path / "two" / VAL).read_text())
+    assert said == pytest.approx(one.val._asdict(), rel=1e-6)
 
 
 def test_processes_are_counted(monkeypatch):
@@ -142,3 +147,15 @@ def test_processes_are_counted(monkeypatch):
 def test_a_batch_must_come_out_even(folder):
     with pytest.raises(RosettaError, match="8 images cannot be shared evenly by 3 devices"):
         check_shares(training(folder).train, 3)
+    with pytest.raises(RosettaError, match="by 2 devices, each of which goes through 8 "):
+        check_shares(training(folder).train, 2, 8)
+    check_shares(training(folder).train, 2, 4)
+
+
+@pytest.mark.slow
+def test_keras_wants_parts_of_shares_to_come_out_even(folder, tmp_path, monkeypatch):
+    loop = import_module("efficientnet_rosetta.keras_impl.loop")
+    two = loop.Devices(2, nullcontext)
+    monkeypatch.setattr(loop.FRAMEWORK, "devices", lambda training: two)
+    with pytest.raises(RosettaError, match="by 2 devices, each of which goes through 8 "):
+        fitted("keras", training(folder, changes={"accumulation": 8}), tmp_path)

@@ -61,7 +61,8 @@ def test_a_loss_that_is_no_number_is_named_by_its_own_step(bad, folder, tmp_path
     assert not (tmp_path / EPOCHS).exists()
 
 
-def test_a_batch_that_cannot_be_read_leaves_no_step_out(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("backend", ["torch", pytest.param("keras", marks=pytest.mark.slow)])
+def test_a_batch_that_cannot_be_read_leaves_no_step_out(backend, folder, tmp_path, monkeypatch):
     plan = training(folder)
     right = type(plan.train).read
 
@@ -72,7 +73,7 @@ def test_a_batch_that_cannot_be_read_leaves_no_step_out(folder, tmp_path, monkey
 
     monkeypatch.setattr(type(plan.train), "read", wrong)
     with pytest.raises(RosettaError, match="a disk is gone"):
-        fitted("torch", plan, tmp_path)
+        fitted(backend, plan, tmp_path)
     assert len(losses(tmp_path)) == 3
 
 
