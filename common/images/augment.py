@@ -1,4 +1,7 @@
-"""Random changes of training images: all there are, and parts and turns; colours are apart."""
+"""Which random changes of training images there are, and how parts are cut out and turned.
+
+The other changes are in modules of their own: colours, policies and erasing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ..network import Size
 from .erasing import Erasing
 from .fitting import Box
 from .policies import Policy
-from .resize import levels
+from .resize import Pixels, levels
 
 CROP_ATTEMPTS = 10  # preprocessing.py of the released code
 
@@ -27,10 +30,11 @@ class Augmentation:
     coefficients of ImageNet's principal colours (AlexNet, section 4.1); `policy` chooses
     operations, and `erasing` a part that shows nothing.
 
-    `scaled_decoding` is no change, but faster: a JPEG is decoded at a half, a quarter or an eighth
-    of its sides where what is cut out still has twice the pixels that are wanted then.  The same
-    parts are cut out, and their pixels are a little different; photographs of a camera are read
-    twice as fast, and images of ImageNet's usual size are not reduced.
+    `scaled_decoding` changes nothing by chance, but saves time: a JPEG is decoded at a half, a
+    quarter or an eighth of its sides where the part that is cut out then still has twice as many
+    pixels each way as are wanted.  The same parts are cut out, and their pixels are a little
+    different.  At 224 pixels this takes parts of 896 or more: photographs of a camera are read
+    more than twice as fast, and ImageNet's usual images as before.
     """
 
     crop_area: tuple[float, float] | None = None
@@ -77,8 +81,8 @@ def random_box(
     return left, top, left + w, top + h
 
 
-def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+def rotated(image: Pixels, degrees: float) -> np.ndarray:
     """An image (H, W, 3), turned anticlockwise about its centre: uint8, black where it was not."""
-    picture = Image.fromarray(np.ascontiguousarray(levels(image)))
-    turned = picture.rotate(degrees, Image.Resampling.BILINEAR)
-    return np.asarray(turned)
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.ascontiguousarray(levels(image)))
+    return np.asarray(image.rotate(degrees, Image.Resampling.BILINEAR))

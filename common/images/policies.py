@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..errors import UsageError
 from .operations import LEVELS, OPERATIONS
+from .resize import Pixels
 
 DRAWS = 4  # an operation: whether or which one, its sign, and its place down and across
 # Of RandAugment: far more than anybody uses (4 layers, magnitude 30), and nothing overflows.
@@ -147,23 +148,24 @@ def changed(image: np.ndarray, changes: Iterable[Change]) -> np.ndarray:
     Levels that are not whole are cut and not rounded, as the released code's cast does it, whether
     there is a change or not.
     """
-    if image.dtype != np.uint8:
-        image = np.clip(image, 0, 255).astype(np.uint8)
-    if not (changes := tuple(changes)):
-        return image
-    picture = _picture(image)
+    return np.asarray(applied(as_picture(image), changes))
+
+
+def applied(picture: Image.Image, changes: Iterable[Change]) -> Image.Image:
+    """A picture of Pillow's with its changes applied, one after the other."""
     for name, value, place in changes:
         operation = OPERATIONS[name]
         where = (place,) if operation.placed else ()
         picture = operation.apply(picture, value, *where)
-    return np.asarray(picture)
+    return picture
 
 
-def _picture(image: np.ndarray) -> Image.Image:
-    """An image as Pillow's; one that is mirrored is a view, which NumPy is slow to copy."""
-    if image.strides[1] < 0:
-        mirrored = Image.fromarray(np.ascontiguousarray(image[:, ::-1]))
-        return mirrored.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+def as_picture(image: Pixels) -> Image.Image:
+    """An image as Pillow's, whose levels that are not whole are cut."""
+    if isinstance(image, Image.Image):
+        return image
+    if image.dtype != np.uint8:
+        image = np.clip(image, 0, 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(image))
 
 

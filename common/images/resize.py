@@ -41,10 +41,15 @@ def resized(pixels: Pixels, box: Box, size: Size, how: Interpolation) -> np.ndar
 
     Only what is in the box, and as far beyond it as the kernel reaches, is computed or copied.
     """
+    return np.asarray(resampled(pixels, box, size, how))
+
+
+def resampled(pixels: Pixels, box: Box, size: Size, how: Interpolation) -> Pixels:
+    """The same, as Pillow's image where the rules are Pillow's, which spares a copy of it."""
     if how.rules == "pillow":
         kernel = Image.Resampling[how.kernel.upper()]
         picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-        return np.asarray(picture.resize(size[::-1], kernel, box))
+        return picture.resize(size[::-1], kernel, box)
     part = _cut(pixels, box)
     height, width = size
     rows = _resampled(part.astype(np.float64), height, how).swapaxes(0, 1)

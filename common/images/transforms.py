@@ -14,8 +14,8 @@ from .erasing import erase
 from .family import Family
 from .fitting import Box, whole_image
 from .normalization import normalised
-from .policies import changed
-from .resize import Pixels, resized, shape_of
+from .policies import applied, as_picture
+from .resize import Pixels, resampled, resized, shape_of
 from .usual import OFFICIAL
 
 
@@ -83,14 +83,22 @@ def training_pixels(
         RosettaError: as `training_image`.
     """
     image, box = _part(pixels, size, augmentation, random)
-    image = resized(image, box, size, family.interpolation)
+    image = resampled(image, box, size, family.interpolation)
+    if augmentation.policy is None and augmentation.rotation is None:
+        image = np.asarray(image)  # which is mirrored without a copy
     if augmentation.flip and random.random() < 0.5:
-        image = image[:, ::-1]
+        image = _mirrored(image)
     if augmentation.policy is not None:
-        image = changed(image, augmentation.policy.chosen(random))
+        image = applied(as_picture(image), augmentation.policy.chosen(random))
     if augmentation.rotation is not None:
         image = rotated(image, random.uniform(-augmentation.rotation, augmentation.rotation))
-    return image
+    return np.asarray(image)
+
+
+def _mirrored(image: Pixels) -> Pixels:
+    if isinstance(image, Image.Image):
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image[:, ::-1]
 
 
 def _part(
