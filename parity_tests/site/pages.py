@@ -184,8 +184,9 @@ def _small(arguments: list[str]) -> list[str]:
         else:
             found += [option, value]
     for option, values in SMALLER.items():
-        place = found.index(option) + 1
-        found[place] = values.get(found[place], found[place])
+        if option in found:
+            place = found.index(option) + 1
+            found[place] = values.get(found[place], found[place])
     return found
 
 
