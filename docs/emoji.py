@@ -301,7 +301,7 @@ def draw_confusion() -> None:
                 axes.text(column, row, count, ha="center", va="center", color=ink, fontsize=7)
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set(xlabel="said", ylabel="drawn")
+    axes.set(xlabel="predicted class", ylabel="true class")
     _save(figure, "emoji_confusion.png")
 
 

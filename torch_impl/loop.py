@@ -10,7 +10,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -229,7 +229,7 @@ class ClassificationTask(_Evaluation):
         """The recipe's."""
         return self.optimizer
 
-    def train_dataloader(self) -> DataLoader[Any] | Pieces:
+    def train_dataloader(self) -> Iterable[Any]:
         """Batches to train on, other ones in every epoch."""
         raw = sends_levels(self.batches, self.device)
         whole = loader(self.batches, self.plan.workers, *self.share, raw)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
+from ..architectures import changed
 from ..errors import RosettaError, UsageError
 from ..images.balance import class_weights
 from ..images.batches import Batches
@@ -71,6 +73,25 @@ class Training:
                 f"{self.recipe.accumulation} equal parts; choose another number of them",
                 argument="accumulate",
             )
+        self._check_statistics()
+
+    def _check_statistics(self) -> None:
+        """Refuse what leaves a batch norm one value of a channel, which does not vary.
+
+        Raises:
+            UsageError: a phase has such a batch norm.
+        """
+        images = self.recipe.batch // self.recipe.accumulation  # on all devices together
+        for phase in self.phases:
+            size = self.batches(phase.epochs.start).size
+            last = changed(self.network, resolution=size).maps[-1]
+            if last.role not in phase.frozen and images * math.prod(last.output_size) == 1:
+                raise UsageError(
+                    f"one image of {size[0]} x {size[1]} pixels at a time leaves the last batch "
+                    "norms a single value of each channel; take more images at a time, or larger "
+                    "ones",
+                    argument="batch",
+                )
 
     @property
     def class_weights(self) -> tuple[float, ...] | None:

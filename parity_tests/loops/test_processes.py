@@ -152,6 +152,14 @@ def test_a_batch_must_come_out_even(folder):
     check_shares(training(folder).train, 2, 4)
 
 
+def test_a_batch_norm_needs_more_than_one_value(folder, whole):
+    one = {"accumulation": 8}  # image at a time, which has one pixel at the end
+    with pytest.raises(RosettaError, match="one image of 32 x 32 pixels at a time leaves"):
+        training(folder, changes=one)
+    training(folder, changes=one, freeze="backbone")  # whose batch norms run as in inference
+    training(folder, network(64), changes=one)
+
+
 @pytest.mark.slow
 def test_keras_wants_parts_of_shares_to_come_out_even(folder, tmp_path, monkeypatch):
     loop = import_module("efficientnet_rosetta.keras_impl.loop")
