@@ -53,19 +53,23 @@ def test_a_network_without_classes_is_not_scored(backend):
 
 
 def test_more_devices_than_there_are_is_an_argument_of_another_value():
-    from efficientnet_rosetta.keras_impl.loop import _strategy
+    from efficientnet_rosetta.keras_impl.frameworks.tensorflow import devices
 
     with pytest.raises(UsageError, match=r"^devices is 2, but TensorFlow sees 0 GPUs; ") as found:
-        _strategy(SimpleNamespace(devices=2))
+        devices(SimpleNamespace(devices=2))
     assert found.value.argument == "devices"
 
 
 WITHOUT = """
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from parity_tests.peers.operators import declare
 declare()
 from efficientnet_rosetta.common.backends.registry import get_backend
 from parity_tests.support import small
+training = SimpleNamespace(devices=1, dtype="float32")
+run = SimpleNamespace(loggers=["tensorboard"], first=True, folder=Path("run"))
 for name in sys.argv[2:]:
     sys.modules[name] = None
     network = small(width=0.25, depth=0.5)
@@ -74,7 +78,7 @@ for name in sys.argv[2:]:
         if name == "onnx":
             module.export_onnx(module.build(network), network)
         else:
-            module.fit(None, {}, None)
+            module.fit(training, {}, run)
     except ImportError as error:
         print(type(error).__name__, error.package, error, sep="|")
     del sys.modules[name]
@@ -84,7 +88,7 @@ for name in sys.argv[2:]:
 @pytest.mark.parametrize(
     ("backend", "framework", "names"),
     [
-        ("torch", "PyTorch", ("onnx", "lightning", "tensorboard", "torchmetrics")),
+        ("torch", "PyTorch", ("onnx", "lightning", "tensorboard")),
         ("keras", "Keras", ("onnx", "tensorboard")),
     ],
 )

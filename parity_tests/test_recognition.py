@@ -230,7 +230,7 @@ def test_a_scaling_of_ones_own(tmp_path):
     assert (found.preset, found.scaling) == ("custom", {"width": 0.5, "depth": 0.5})
     port(path, tmp_path / "half.safetensors", "canonical", dtype="float16", run=False)
     assert inspect(tmp_path / "half.safetensors").dtypes == ("float16",)
-    with pytest.raises(RosettaError, match="timm has no custom"):
+    with pytest.raises(RosettaError, match="timm has presets only, and this is custom"):
         port(path, tmp_path / "out.pth", "timm", run=False)
 
 

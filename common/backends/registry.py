@@ -107,7 +107,8 @@ def on_keras(backend: str | None, keras_backend: str | None) -> str | None:
             f"is {keras_backend}, but Keras runs on {running} in this process already; start "
             "another process"
         )
-    os.environ[KERAS_BACKEND] = keras_backend
+    if running is None:
+        os.environ[KERAS_BACKEND] = keras_backend
     return KERAS
 
 

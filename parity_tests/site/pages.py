@@ -172,11 +172,17 @@ def run(line: str, folder: Path) -> None:
         raise AssertionError(f"nothing here runs {line!r}")
 
 
+KERAS_ON = "--keras-backend"
+
+
 def _small(arguments: list[str]) -> list[str]:
     """A training of one epoch on small images; any other command as it is."""
     if arguments[0] != "train":
         return arguments
     found = list(arguments)
+    if KERAS_ON in found:  # which this process has chosen: loops/test_keras_elsewhere.py
+        place = found.index(KERAS_ON)
+        del found[place : place + 2]
     scaled = {} if "--weights" in found else SCALED
     for option, value in {**TRAINED, **scaled}.items():
         if option in found:
