@@ -13,7 +13,7 @@ from efficientnet_rosetta.common.images.operations import LEVELS
 from efficientnet_rosetta.common.images.policies import POLICIES, Step
 
 SHOWN = (1, 5, 9)  # levels
-POLICY_HEAD = ("", "Paper: first", "then", "v0: first", "then")
+POLICY_HEAD = ("No.", "Paper: first", "then", "v0: first", "then")
 LEVEL_HEAD = (
     "Operation",
     "Value at level L",
