@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the ratios there")
     arguments = parser.parse_args()
     print(f"{arguments.rounds} rounds, one thread, milliseconds of the processor an image")
-    print(f"{'work':<8}{'photograph':<13}{'by':<24}{'ms':>8}{'ratio':>7}")
+    print(f"{'work':<10}{'photograph':<13}{'by':<24}{'ms':>8}{'ratio':>7}")
     rows, missed = [], []
     with tempfile.TemporaryDirectory() as folder:
         for shape, images in zip((SMALL, LARGE), arguments.images, strict=True):
@@ -123,7 +123,7 @@ def report(
         pairs = zip(seconds[THEIRS], found, strict=True)
         ratio = statistics.median(theirs / own for theirs, own in pairs)
         milliseconds = 1000 * statistics.median(found) / images
-        print(f"{work:<8}{photograph:<13}{name:<24}{milliseconds:>8.2f}{ratio:>7.2f}", flush=True)
+        print(f"{work:<10}{photograph:<13}{name:<24}{milliseconds:>8.2f}{ratio:>7.2f}", flush=True)
         if name != THEIRS:
             said = {"work": work, "photograph": photograph}
             rows.append({**said, "by": name, "ratio": round(ratio, 3)})
