@@ -121,7 +121,7 @@ def ours(batch: Any, arguments: argparse.Namespace) -> Fit:
     average.begin_steps()
 
     def fit(steps: int) -> None:
-        told = Late([Noting()], model=task, add_history=True, steps=steps, epochs=1, verbose=0)
+        told = Late([Noting()], model=task, steps=steps, epochs=1)
         task.fit(batch, steps_per_epoch=steps, callbacks=told, verbose=0, shuffle=False)
         told.tell()
 
