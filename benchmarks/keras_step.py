@@ -96,10 +96,10 @@ def ours(batch: Any, arguments: argparse.Namespace) -> Fit:
     from efficientnet_rosetta.common.spec import resolve
     from efficientnet_rosetta.common.training.recipes import get_recipe
     from efficientnet_rosetta.keras_impl import build
-    from efficientnet_rosetta.keras_impl.frameworks.telling import Late
     from efficientnet_rosetta.keras_impl.layers import functional
     from efficientnet_rosetta.keras_impl.loop import ClassificationTask
     from efficientnet_rosetta.keras_impl.optimizer import MovingAverage
+    from efficientnet_rosetta.keras_impl.scores import Losses
 
     losses = []
 
@@ -121,9 +121,9 @@ def ours(batch: Any, arguments: argparse.Namespace) -> Fit:
     average.begin_steps()
 
     def fit(steps: int) -> None:
-        told = Late([Noting()], model=task, steps=steps, epochs=1)
+        told = Losses([Noting()], model=task, steps=steps, epochs=1)
         task.fit(batch, steps_per_epoch=steps, callbacks=told, verbose=0, shuffle=False)
-        told.tell()
+        told.settle()
 
     return fit
 

@@ -1,4 +1,4 @@
-"""What is private to Keras and cannot be done without, each with the reason.
+"""What is private to Keras and cannot be done without, and what it leaves to what it runs on.
 
 `CHECKED` are the versions with which all of it does what is said here.  A test compares them with
 those of constraints.txt, so that whoever takes another version looks at this file, and runs the
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import KerasTensor, layers, ops
 
 CHECKED = {"keras": "3.15.1", "tensorflow": "2.21.0"}
 
@@ -84,3 +85,159 @@ def float64_kept() -> Iterator[None]:
         yield
     finally:
         table["float64"] = before
+
+
+# ------------------------------------------------------------------ what Keras runs on
+
+# Keras leaves gradients, and how a step is made of them, to the framework that it runs on.
+BACKEND = keras.config.backend()
+
+Function = Callable[..., tuple[KerasTensor, Any]]  # a loss, and what else there is to hand on
+Values = list[KerasTensor]
+Found = tuple[Any, Values, Values]
+
+
+def without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose operations are not followed; only PyTorch follows all of them by itself.
+
+    Keras has a decorator for it, which it uses in its own optimizers and does not export.
+    """
+    if BACKEND != "torch":
+        return function
+    wrapped: Callable[..., Any] = import_module("keras.src.utils.torch_utils").no_grad(function)
+    return wrapped
+
+
+class _Steps(keras.Model):
+    """A model whose steps are `train_on` and `score`."""
+
+    def train_step(self, batch: Any) -> dict[str, KerasTensor]:
+        """A step of the optimizer."""
+        return self.train_on(*batch)
+
+    def test_step(self, batch: Any) -> dict[str, KerasTensor]:
+        """A batch to be scored on."""
+        return self.score(*batch)
+
+
+class _PureSteps(keras.Model):
+    """The same on JAX: pure functions of all variables."""
+
+    def train_step(self, state: tuple[Values, ...], batch: Any) -> tuple[Any, Any]:
+        """A step of the optimizer."""
+        return self._pure(self.train_on, state, batch, self.optimizer.variables)
+
+    def test_step(self, state: tuple[Values, ...], batch: Any) -> tuple[Any, Any]:
+        """A batch to be scored on."""
+        return self._pure(self.score, state, batch)
+
+    def _pure(
+        self,
+        step: Callable[..., Any],
+        state: tuple[Values, ...],
+        batch: Any,
+        *further: list[keras.Variable],
+    ) -> tuple[Any, Any]:
+        # In Keras's order.
+        groups = [self.trainable_variables, self.non_trainable_variables]
+        groups += [*further, self.metrics_variables]
+        variables, values = chain(*groups), chain(*state)
+        with keras.StatelessScope(list(zip(variables, values, strict=True))) as scope:
+            logs = step(*batch)
+        return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
+
+
+if TYPE_CHECKING:
+    Stepping = _Steps
+else:
+    Stepping = _PureSteps if BACKEND == "jax" else _Steps
+
+
+def gradients(function: Function, model: keras.Model, inputs: Sequence[KerasTensor] = ()) -> Found:
+    """What a function of a model returns beside its loss, and the loss's gradients.
+
+    Those at the inputs come first, then those at all trainable variables.  On several devices of
+    TensorFlow they are a share of the gradient of the mean, since the optimizer adds up all.
+    """
+    by = {"tensorflow": _by_tape, "jax": _by_function, "torch": _by_autograd}
+    return by[BACKEND](function, model, inputs)
+
+
+def _by_tape(function: Function, model: keras.Model, inputs: Sequence[KerasTensor]) -> Found:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        loss, further = function(*inputs)
+        loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
+    values = [variable.value for variable in model.trainable_variables]
+    at, found = tape.gradient(loss, [list(inputs), values])
+    return further, at, found
+
+
+def _by_function(function: Function, model: keras.Model, inputs: Sequence[KerasTensor]) -> Found:
+    import jax
+
+    trained, others = model.trainable_variables, model.non_trainable_variables
+    variables, before = [*trained, *others], [variable.value for variable in others]
+
+    def pure(values: Values, inputs: Sequence[KerasTensor]) -> tuple[KerasTensor, Any]:
+        with keras.StatelessScope(list(zip(variables, [*values, *before], strict=True))) as scope:
+            loss, further = function(*inputs)
+        return loss, (further, [scope.get_current_value(variable) for variable in others])
+
+    differentiated = jax.grad(pure, (0, 1), has_aux=True)
+    values = [variable.value for variable in trained]
+    (found, at), (further, after) = differentiated(values, list(inputs))
+    for variable, value in zip(others, after, strict=True):  # statistics of batch norms
+        variable.assign(value)
+    return further, at, found
+
+
+def _by_autograd(function: Function, model: keras.Model, inputs: Sequence[KerasTensor]) -> Found:
+    inputs = [value.detach().requires_grad_() for value in inputs]
+    loss, further = function(*inputs)
+    values = [*inputs, *(variable.value for variable in model.trainable_variables)]
+    for value in values:
+        value.grad = None  # or those of another batch would be added
+    loss.backward()
+    found = [value.grad for value in values]
+    further = keras.tree.map_structure(ops.stop_gradient, further)
+    return further, found[: len(inputs)], found[len(inputs) :]
+
+
+def apply(
+    optimizer: keras.optimizers.Optimizer, found: Values, variables: list[keras.Variable]
+) -> None:
+    """A step of an optimizer."""
+    if BACKEND != "jax":
+        without_gradients(optimizer.apply)(found, variables)
+        return
+    kept = optimizer.variables
+    values = optimizer.stateless_apply([v.value for v in kept], found, [v.value for v in variables])
+    for group, after in zip((variables, kept), values, strict=True):
+        for variable, value in zip(group, after, strict=True):
+            variable.assign(value)
+
+
+def everywhere(change: Callable[[], None]) -> None:
+    """Change variables on all devices at once, from within a step of one of them."""
+    replica = None
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        replica = tf.distribute.get_replica_context()
+    if replica:
+        replica.merge_call(lambda strategy: change())
+    else:
+        without_gradients(change)()
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as a graph, where that is worth it: on TensorFlow."""
+    if BACKEND != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    graph: Callable[..., Any] = tf.function(function)
+    return graph

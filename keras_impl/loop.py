@@ -1,46 +1,38 @@
 """Training in Keras: `fit` with callbacks, on the recipe's optimizer and batches.
 
-The same program as `torch_impl/loop.py`, name for name.  It runs on whatever Keras runs on; what
-differs between them is in `frameworks/`.
+The same program as `torch_impl/loop.py`, name for name.  It runs on whatever Keras runs on.
 """
 
 from __future__ import annotations
 
 import time
-import zlib
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-import numpy as np
 from keras import KerasTensor, callbacks, layers, losses, metrics, ops, optimizers, tree
 
 from efficientnet_rosetta.common.architectures import changed
 from efficientnet_rosetta.common.backends.protocol import Judge
-from efficientnet_rosetta.common.errors import RosettaError, UsageError
+from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.images.batches import Batches
-from efficientnet_rosetta.common.training.plan import Phase, Training, step_seed
+from efficientnet_rosetta.common.training.plan import Phase, Training
 from efficientnet_rosetta.common.training.processes import check_shares, process
-from efficientnet_rosetta.common.training.run import TOP, Epoch, Run, Scores, Step
+from efficientnet_rosetta.common.training.run import Epoch, Run, Scores, Step
 from efficientnet_rosetta.common.training.schedules import Optimization
-from efficientnet_rosetta.common.training.state import LOSS_SCALE, State
+from efficientnet_rosetta.common.training.state import State
 from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
-from ._compat import set_rate, set_seed, set_synchronized
-from .frameworks import Devices, current
-from .frameworks.reading import Reader
-from .frameworks.telling import Judging, Late, Logs
+from ._compat import Stepping, apply, everywhere, gradients, set_rate
+from .devices import Devices, arithmetic, devices, dump_scale, load_scale, set_seed, synchronize
 from .layers import functional
 from .loggers import loggers
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
+from .reading import Reader, stream
+from .scores import Logs, Losses, Metrics
 from .weights import dump_weights, load_weights, network_of, role_of
 
-FRAMEWORK = current()
-if TYPE_CHECKING:
-    from .frameworks.tensorflow import Stepping
-else:
-    Stepping = FRAMEWORK.Stepping
 # Keras's names for the arithmetic that a model is built with.
 PRECISIONS = {
     "float32": "float32",
@@ -61,12 +53,12 @@ def fit(training: Training, weights: Weights, run: Run) -> None:
         MissingDependencyError: what a logger needs is not installed.
         KeyboardInterrupt: the run is to stop.
     """
-    devices = FRAMEWORK.devices(training)
-    if devices.parts > 1:
-        check_shares(training.train, devices.parts, training.recipe.accumulation)
-        check_shares(training.val, devices.parts)
-    with FRAMEWORK.arithmetic(training.dtype), loggers(run) as reported:
-        _fit(training, weights, run, devices, reported)
+    found = devices(training)
+    if found.parts > 1:
+        check_shares(training.train, found.parts, training.recipe.accumulation)
+        check_shares(training.val, found.parts)
+    with arithmetic(training.dtype), loggers(run) as reported:
+        _fit(training, weights, run, found, reported)
 
 
 def _fit(
@@ -115,19 +107,18 @@ def _fit_phase(
     places, numbers = range(done * steps, phase.epochs.stop * steps), range(len(selection))
     with (
         devices.scope(),
-        FRAMEWORK.reporting(reader),
-        FRAMEWORK.stream(reader, batches, places) as train,
-        FRAMEWORK.stream(reader, selection, numbers, again=True) as val,
+        stream(reader, batches, places) as train,
+        stream(reader, selection, numbers, again=True) as val,
     ):
         freeze(model, phase.frozen)
         set_dropout(model, phase.dropout)
         task.class_weights = training.class_weights
         task.accumulation = training.recipe.accumulation
         scaling = training.precision == "float16"
-        task.prepare(phase.optimization, average, steps, FRAMEWORK.compiling(devices), scaling)
+        task.prepare(phase.optimization, average, steps, devices.compiling, scaling)
         told = [_Keeping(model, training, phase, run, average), *reported]
-        late = Late(told, model=task, steps=steps, epochs=phase.epochs.stop)
-        with late.telling():
+        late = Losses(told, model=task, steps=steps, epochs=phase.epochs.stop)
+        with late.settled():
             task.fit(
                 train,
                 initial_epoch=done,
@@ -160,15 +151,14 @@ def evaluate(
     reader = Reader(model, run, workers)
     numbers = range(len(batches))
     with (
-        FRAMEWORK.arithmetic(model.inputs[0].dtype),
-        FRAMEWORK.reporting(reader),
-        FRAMEWORK.stream(reader, batches, numbers) as images,
+        arithmetic(model.inputs[0].dtype),
+        stream(reader, batches, numbers) as images,
     ):
         task.prepare(None)
         task.judging = judge is not None
-        told = [Judging(judge)] if judge else []
+        told = [_Judging(judge)] if judge else []
         task.evaluate(images, steps=len(numbers), callbacks=told, verbose=0)
-        return task.found_scores()
+        return task.counted.found_scores()
 
 
 class ClassificationTask(Stepping):
@@ -193,42 +183,17 @@ class ClassificationTask(Stepping):
         self.smoothing = optimization.label_smoothing if optimization else 0.0
         self.average = average
         self.averages = average.variables if average else []  # on JAX, a part of the state
-        self.scores = [metrics.Mean("loss"), metrics.Mean("top1"), metrics.Mean(f"top{TOP}")]
-        self.images = metrics.Sum("images")
+        self.counted = Metrics()
         self.rule: Any = make_optimizer(self, optimization, steps) if optimization else None
         optimizer = optimizers.LossScaleOptimizer(self.rule, SCALE) if scaling else self.rule
         self.compile(optimizer=optimizer, jit_compile=compiling, auto_scale_loss=False)
         if optimization:
             self.optimizer.build(self.trainable_variables)
 
-    def dump_scale(self) -> dict[str, Weights]:
-        """What there is to remember of scaling the loss."""
-        if self.optimizer is self.rule:
-            return {}
-        kept = {"scale": self.optimizer.dynamic_scale, "steps": self.optimizer.step_counter}
-        found = {name: float(ops.convert_to_numpy(value)) for name, value in kept.items()}
-        return {LOSS_SCALE: {name: np.array([value]) for name, value in found.items()}}
-
-    def load_scale(self, kept: Weights) -> None:
-        """Go on with what `dump_scale` remembered, if the run was in float16 before."""
-        if kept and self.optimizer is not self.rule:
-            self.optimizer.dynamic_scale.assign(kept["scale"].item())
-            self.optimizer.step_counter.assign(int(kept["steps"].item()))
-
     @property
     def metrics(self) -> list[metrics.Metric]:
         """Means over images, which Keras resets for every epoch."""
-        return [*self.scores, self.images]
-
-    def found_scores(self) -> Scores:
-        """The scores of what was counted last.
-
-        Raises:
-            RosettaError: no image could be read.
-        """
-        if not float(self.images.result()):
-            raise RosettaError("no image could be read to validate on")
-        return Scores(*(float(score.result()) for score in self.scores))
+        return self.counted.all
 
     def train_on(self, images: KerasTensor, targets: Any) -> dict[str, KerasTensor]:
         """A step of the optimizer, and of the average after it.
@@ -236,11 +201,11 @@ class ClassificationTask(Stepping):
         The labels (N,) of mixed images come with those of their partners and with their shares;
         what counts as found of such an image is the class of `labels`.
         """
-        loss, gradients = self.accumulated(images, targets)
+        loss, found = self.accumulated(images, targets)
         self.rule.begin_step()
-        FRAMEWORK.apply(self.optimizer, gradients, self.trainable_variables)
+        apply(self.optimizer, found, self.trainable_variables)
         if self.average:
-            FRAMEWORK.everywhere(self.average.update)
+            everywhere(self.average.update)
         return self.found(loss)
 
     def accumulated(
@@ -274,32 +239,22 @@ class ClassificationTask(Stepping):
             loss = cross_entropy(logits, labels, self.smoothing, mixed, weights)
             return self.optimizer.scale_loss(loss), (loss, logits)
 
-        (loss, logits), _, gradients = FRAMEWORK.gradients(forward, self)
-        self.update(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
-        return loss, gradients
+        (loss, logits), _, found = gradients(forward, self)
+        self.counted.count(ops.broadcast_to(loss, ops.shape(labels)), logits, labels)
+        return loss, found
 
     def score(self, images: KerasTensor, labels: KerasTensor) -> dict[str, KerasTensor]:
         """Score a batch, but for the places without an image."""
         logits = self.logits(images, training=False)
         kept = ops.maximum(labels, 0)
         each = losses.sparse_categorical_crossentropy(kept, logits, from_logits=True)
-        self.update(each, logits, labels)
-        found = self.found(self.scores[0].result())
+        self.counted.count(each, logits, labels)
+        found = self.found(self.counted.scores[0].result())
         return {**found, "logits": logits, "labels": labels} if self.judging else found
 
     def logits(self, images: KerasTensor, training: bool) -> KerasTensor:
         """Of images (N, H, W, C) in the weights' own type, whatever the arithmetic."""
         return ops.cast(self(images, training=training), self.inputs[0].dtype)
-
-    def update(self, loss: KerasTensor, logits: KerasTensor, labels: KerasTensor) -> None:
-        """Count a batch, whose losses are given, but for the places without an image."""
-        weight = ops.cast(labels >= 0, "float32")
-        kept = ops.maximum(labels, 0)
-        classes = logits.shape[-1]
-        hits = [ops.in_top_k(kept, ops.cast(logits, "float32"), min(k, classes)) for k in (1, TOP)]
-        for score, values in zip(self.scores, (loss, *hits), strict=True):
-            score.update_state(values, weight)
-        self.images.update_state(weight)
 
     def found(self, loss: KerasTensor) -> dict[str, KerasTensor]:
         """What a step returns: the scores so far, but its own loss."""
@@ -308,6 +263,19 @@ class ClassificationTask(Stepping):
             return values
         # Keras takes the mean over processes along the first axis, which a number has not.
         return {name: ops.reshape(value, (1,)) for name, value in values.items()}
+
+
+class _Judging(callbacks.Callback):
+    """Hands on the logits of every batch."""
+
+    def __init__(self, judge: Judge):
+        super().__init__()
+        self.judge = judge
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Tell the number of a batch, the logits of what could be read, and all labels."""
+        logits, labels = (ops.convert_to_numpy(logs[name]) for name in ("logits", "labels"))
+        self.judge(batch, logits[labels >= 0], labels)
 
 
 class _Keeping(callbacks.Callback):
@@ -334,8 +302,8 @@ class _Keeping(callbacks.Callback):
         if state and state.epochs > first:
             load_slots(self.trained, self.model.rule, state.slots, self.done - first * steps)
         if state:
-            self.model.load_scale(state.slots.get(LOSS_SCALE, {}))
-        _seed(self.trained, self.plan.seed, self.done * self.plan.recipe.accumulation)
+            load_scale(self.model.optimizer, state.slots)
+        set_seed(self.trained, self.plan.seed, self.done * self.plan.recipe.accumulation)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Hand over what the steps of the epoch need, and start counting."""
@@ -381,7 +349,7 @@ class _Keeping(callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Log the epoch, and keep it."""
         trained = Scores(logs["loss"], logs["top1"], logs["top5"])
-        validated: Scores = self.model.found_scores()
+        validated: Scores = self.model.counted.found_scores()
         row = Epoch(
             epoch + 1,
             self.done,
@@ -405,7 +373,7 @@ class _Keeping(callbacks.Callback):
             best,
             dump_weights(self.trained),
             self.average.dump() if self.average else {},
-            {**dump_slots(self.trained, self.model.rule), **self.model.dump_scale()},
+            {**dump_slots(self.trained, self.model.rule), **dump_scale(self.model.optimizer)},
         )
 
 
@@ -424,20 +392,3 @@ def freeze(model: keras.Model, sections: frozenset[str]) -> None:
 def set_dropout(model: keras.Model, rate: float) -> None:
     """Have so large a share of the features before the classifier dropped in training."""
     set_rate(model.get_layer("dropout"), rate)
-
-
-def synchronize(model: keras.Model) -> None:
-    """Have every batch norm see the batches of all processes; JAX's do by themselves."""
-    for layer in model.layers if keras.config.backend() == "tensorflow" else ():
-        if isinstance(layer, layers.BatchNormalization):
-            set_synchronized(layer)
-
-
-def _seed(model: keras.Model, seed: int, step: int) -> None:
-    """What is random in a step depends on the step, and so comes again when it is repeated.
-
-    It differs between processes, but not between the GPUs of one.
-    """
-    for layer in model.layers:
-        if isinstance(layer, layers.Dropout) and layer.rate:
-            set_seed(layer, step_seed(seed, zlib.crc32(layer.name.encode()), process()[0]), step)

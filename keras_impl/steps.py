@@ -15,8 +15,8 @@ from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.training.schedules import Optimization
 from efficientnet_rosetta.common.weights.folding import NO_TRAINING
 
-from ._compat import follow_graph
-from .frameworks import current
+from . import _compat
+from ._compat import apply, everywhere, follow_graph, traced
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, make_optimizer
 from .weights import is_folded, role_of, variables
@@ -57,7 +57,6 @@ def steps(
 ) -> Stepped:
     """One step on each batch of images (N, C, H, W) and labels (N,); nothing is dropped."""
     _check_trainable(model)
-    framework = current()
     optimizer = make_optimizer(model, optimization)
     optimizer.build(model.trainable_variables)
     average = MovingAverage(model, optimization.average) if optimization.average else None
@@ -69,16 +68,16 @@ def steps(
 
     batches = list(batches)
     if len(batches) > WORTH_TRACING:
-        differentiated = framework.traced(differentiated)
+        differentiated = traced(differentiated)
     for images, labels in batches:
         x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
         loss, found = differentiated(x, y)
         optimizer.begin_steps()
         optimizer.begin_step()
-        framework.apply(optimizer, found, model.trainable_variables)
+        apply(optimizer, found, model.trainable_variables)
         if average:
             average.begin_steps()
-            framework.everywhere(average.update)
+            everywhere(average.update)
         losses.append(float(loss))
     return Stepped(tuple(losses), average.dump() if average else None)
 
@@ -130,7 +129,7 @@ def _differentiated(
         loss = cross_entropy(logits, y, smoothing)
         return loss, loss
 
-    loss, (image,), found = current().gradients(forward, model, [x])
+    loss, (image,), found = _compat.gradients(forward, model, [x])
     return loss, image, found
 
 

@@ -53,7 +53,7 @@ def test_a_network_without_classes_is_not_scored(backend):
 
 
 def test_more_devices_than_there_are_is_an_argument_of_another_value():
-    from efficientnet_rosetta.keras_impl.frameworks.tensorflow import devices
+    from efficientnet_rosetta.keras_impl.devices import devices
 
     with pytest.raises(UsageError, match=r"^devices is 2, but TensorFlow sees 0 GPUs; ") as found:
         devices(SimpleNamespace(devices=2))

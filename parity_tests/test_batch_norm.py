@@ -37,7 +37,7 @@ def test_running_variance_of_pytorchs_own_batch_norm_is_n_over_n_minus_one_of_ke
 
 def test_the_kernels_of_gpus_leave_the_same_statistics_of_all_processes(monkeypatch):
     """Theirs add the unbiased variance of everybody's batches: here of two processes, by hand."""
-    synchronized = import_module("efficientnet_rosetta.torch_impl._synchronized")
+    synchronized = import_module("efficientnet_rosetta.torch_impl.devices")
     network = resolve(width=0.25, depth=0.25, resolution=32)
     x = torch.randn(8, 3, 5, 5, dtype=torch.float64)
 

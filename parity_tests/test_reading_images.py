@@ -228,7 +228,7 @@ def test_levels_looked_up_are_the_images(samples, augmentation, family):
 
 
 def test_a_device_looks_up_the_same_bits(samples):
-    from efficientnet_rosetta.torch_impl._levels import looked_up
+    from efficientnet_rosetta.torch_impl.reading import looked_up
 
     torch = pytest.importorskip("torch")
     batches = Batches(samples, SIZE, 3, INCEPTION_CROP, SEED)

@@ -31,22 +31,20 @@ from efficientnet_rosetta.common.weights.canonical import Weights
 
 from . import build
 from ._compat import begin_at, no_tensorflow
-from ._devices import (
+from .devices import (
+    arithmetic,
     compile_model,
     dump_scale,
-    fast_arithmetic,
     layout,
     load_scale,
     sends_levels,
     set_seed,
+    synchronize,
     tell,
 )
-from ._levels import looked_up
-from ._reading import Batch, Pieces, loader
-from ._scores import Losses, Metrics, mean_over_processes
-from ._synchronized import SynchronizedBatchNorm
-from .layers import BatchNorm
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
+from .reading import Batch, Pieces, looked_up, stream
+from .scores import Losses, Metrics
 from .weights import dump_weights, load_weights, network_of
 
 try:
@@ -111,7 +109,7 @@ def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger])
         load_scale(_scaler(trainer), run.state.slots)
     if run.first:
         tell(training, device, parts)
-    with fast_arithmetic(training, device):
+    with arithmetic(training, device):
         for phase in training.phases:
             done, best = (run.state.epochs, run.state.best_epoch) if run.state else (0, 0)
             if done < phase.epochs.stop and not training.is_over(done, best):
@@ -119,7 +117,7 @@ def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger])
         if training.minival is not None:
             load_weights(model, run.best_weights())
             evaluation = _Evaluation(model, run)
-            val = loader(training.val, training.workers, trainer.global_rank, parts)
+            val = stream(training.val, training.workers, trainer.global_rank, parts)
             trainer.validate(evaluation, val, verbose=False)
             run.end(evaluation.scores, len(training.val.samples))
 
@@ -146,7 +144,7 @@ def evaluate(
             enable_progress_bar=False,
             devices=1,
         )
-        trainer.validate(evaluation, loader(batches, workers), verbose=False)
+        trainer.validate(evaluation, stream(batches, workers), verbose=False)
     return evaluation.scores
 
 
@@ -232,13 +230,13 @@ class ClassificationTask(_Evaluation):
     def train_dataloader(self) -> Iterable[Any]:
         """Batches to train on, other ones in every epoch."""
         raw = sends_levels(self.batches, self.device)
-        whole = loader(self.batches, self.plan.workers, *self.share, raw)
+        whole = stream(self.batches, self.plan.workers, *self.share, raw)
         return whole if self.pieces == 1 else Pieces(whole, self.pieces)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches to validate on, the same ones after every epoch."""
         raw = sends_levels(self.plan.selection, self.device)
-        return loader(self.plan.selection, self.plan.workers, *self.share, raw)
+        return stream(self.plan.selection, self.plan.workers, *self.share, raw)
 
     @property
     def pieces(self) -> int:
@@ -299,7 +297,7 @@ class ClassificationTask(_Evaluation):
         if self.average:
             self.average.update()
         step = Step(self.done, self.current_epoch, self.rate, math.nan)
-        self.losses.send(step, mean_over_processes(self.loss))
+        self.losses.send(step, self.loss)
         self.loss = torch.zeros_like(self.loss)
         self.done += 1
         # What is written at the end of an epoch must not come before a loss that was no number.
@@ -370,17 +368,6 @@ def set_dropout(model: nn.Module, rate: float) -> None:
     """Have so large a share of the features before the classifier dropped in training."""
     dropout: Any = model.dropout
     dropout.p = rate
-
-
-def synchronize(model: nn.Module) -> None:
-    """Have every batch norm see the batches of all processes; its tensors stay the same ones."""
-    dialect = network_of(model).dialect
-    for name, module in list(model.named_modules()):
-        if isinstance(module, BatchNorm):
-            synchronized = SynchronizedBatchNorm(len(module.scale), dialect)
-            synchronized.scale, synchronized.bias = module.scale, module.bias
-            synchronized.mean, synchronized.variance = module.mean, module.variance
-            model.set_submodule(name, synchronized.train(module.training))
 
 
 # ------------------------------------------------------------------ settings

@@ -95,9 +95,9 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
-from efficientnet_rosetta.keras_impl.frameworks import tensorflow
+from efficientnet_rosetta.keras_impl import devices
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-tensorflow._strategy = lambda training: strategy
+devices._strategy = lambda training: strategy
 from parity_tests.loops.short import shorten
 from parity_tests.loops.support import fitted, training, with_minival
 shorten()
@@ -164,6 +164,6 @@ def test_a_batch_norm_needs_more_than_one_value(folder, whole):
 def test_keras_wants_parts_of_shares_to_come_out_even(folder, tmp_path, monkeypatch):
     loop = import_module("efficientnet_rosetta.keras_impl.loop")
     two = loop.Devices(2, nullcontext)
-    monkeypatch.setattr(loop.FRAMEWORK, "devices", lambda training: two)
+    monkeypatch.setattr(loop, "devices", lambda training: two)
     with pytest.raises(RosettaError, match="by 2 devices, each of which goes through 8 "):
         fitted("keras", training(folder, changes={"accumulation": 8}), tmp_path)

@@ -13,9 +13,9 @@ from efficientnet_rosetta.common.training.rows import Step
 from efficientnet_rosetta.common.training.run import EPOCHS, STATE, STEPS, Run, read_table
 from efficientnet_rosetta.common.training.state import LOSS_SCALE, read_state
 from efficientnet_rosetta.common.weights.calibration import calibrated
-from efficientnet_rosetta.torch_impl import _devices, build, fit
-from efficientnet_rosetta.torch_impl._scores import Losses
+from efficientnet_rosetta.torch_impl import build, devices, fit
 from efficientnet_rosetta.torch_impl.optimizer import dump_slots, load_slots, make_optimizer
+from efficientnet_rosetta.torch_impl.scores import Losses
 from parity_tests.loops.support import fitted, losses, network, training
 
 # ------------------------------------------------------------------ losses, a step late
@@ -190,21 +190,21 @@ def test_a_step_that_float16_leaves_out_is_one_of_the_schedule(folder, tmp_path)
 )
 def test_maps_lie_in_memory_as_the_device_reads_them(folder, precision, device, expected):
     plan = training(folder, precision=precision)
-    assert _devices.layout(plan, torch.device(device)) is expected
+    assert devices.layout(plan, torch.device(device)) is expected
 
 
 def test_what_is_chosen_for_a_gpu_is_said_in_a_line(folder, monkeypatch, capsys):
     plan, gpu = training(folder, precision="float32"), torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
-    _devices.tell(replace(plan, compile=True), gpu, 2)
+    devices.tell(replace(plan, compile=True), gpu, 2)
     assert capsys.readouterr().err == (
         "on 2 x NVIDIA H100: float32, multiplied as TF32, channels last, compiled\n"
     )
     before = torch.get_float32_matmul_precision()
-    with _devices.fast_arithmetic(plan, gpu):
+    with devices.arithmetic(plan, gpu):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
-    _devices.tell(plan, torch.device("cpu"), 1)
+    devices.tell(plan, torch.device("cpu"), 1)
     assert capsys.readouterr().err == ""
 
 
@@ -224,8 +224,8 @@ def test_images_that_come_as_levels_are_the_same(folder, tmp_path, monkeypatch):
     rows = [read_table(tmp_path / name / EPOCHS)[0] for name in ("levels", "normalised")]
     assert rows[0]["val_loss"] == rows[1]["val_loss"]
     gpu = torch.device("cuda")
-    assert _devices.sends_levels(plan.train, gpu)
-    assert not _devices.sends_levels(plan.train, torch.device("cpu"))
+    assert devices.sends_levels(plan.train, gpu)
+    assert not devices.sends_levels(plan.train, torch.device("cpu"))
 
 
 def test_slots_lie_in_memory_as_their_parameters(folder):
@@ -245,7 +245,7 @@ def test_slots_lie_in_memory_as_their_parameters(folder):
 def test_a_seed_is_that_of_manual_seed():
     torch.manual_seed(3)
     expected = torch.rand(5)
-    _devices.set_seed(torch.device("cpu"), 3)
+    devices.set_seed(torch.device("cpu"), 3)
     assert torch.equal(torch.rand(5), expected)
 
 
@@ -261,6 +261,6 @@ def test_a_compiled_network_has_the_same_losses(folder, tmp_path):
 
 
 def test_without_a_compiler_there_is_one_line(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(_devices, "which", lambda name: None)
+    monkeypatch.setattr(devices, "which", lambda name: None)
     with pytest.raises(UsageError, match=r"there is no C\+\+ compiler"):
         fitted("torch", replace(training(folder), compile=True), tmp_path)

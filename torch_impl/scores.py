@@ -1,4 +1,7 @@
-"""What a loop counts without waiting for the device: scores, and the losses of its steps."""
+"""What a loop counts without waiting for the device: scores, and the losses of its steps.
+
+The same program as `keras_impl/scores.py`, name for name.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +70,9 @@ class Losses:
         self.coming: deque[tuple[Step, Tensor, torch.cuda.Event | None]] = deque()
 
     def send(self, step: Step, loss: Tensor) -> None:
-        """Have the loss of a step come from the device; `step` does not know it yet."""
+        """Have the loss of a step, its mean over processes, come from the device to the step."""
         event = None
-        loss = loss.detach().clone()
+        loss = _mean_over_processes(loss).detach().clone()
         if loss.is_cuda:
             # Into memory that the device writes to by itself; the event says when it has done so.
             loss = loss.to("cpu", non_blocking=True)
@@ -91,7 +94,7 @@ class Losses:
             self.note(replace(step, loss=loss.item()))
 
 
-def mean_over_processes(value: Tensor) -> Tensor:
+def _mean_over_processes(value: Tensor) -> Tensor:
     """A number of every process, as their mean; the device is not waited for."""
     if _processes() == 1:
         return value

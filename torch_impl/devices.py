@@ -1,4 +1,7 @@
-"""What makes a device fast: its arithmetic, the layout of maps in memory, compiled programs."""
+"""What devices need: arithmetic, the layout of maps in memory, seeds, and one batch norm for all.
+
+The same program as `keras_impl/devices.py`, name for name.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Training
 from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.canonical import Weights
+
+from ._compat import synchronized_batch_norm
+from .layers import BatchNorm
+from .weights import network_of
 
 ARITHMETIC = {
     "float32": "float32, multiplied as TF32",
@@ -40,7 +47,7 @@ def layout(training: Training, device: torch.device) -> torch.memory_format:
 
 
 @contextmanager
-def fast_arithmetic(training: Training, device: torch.device) -> Iterator[None]:
+def arithmetic(training: Training, device: torch.device) -> Iterator[None]:
     """Let NVIDIA's GPUs multiply float32 as TF32, which keeps ten of its 23 bits, and say so.
 
     Convolutions do so by PyTorch's default; elsewhere it would be in products of matrices that all
@@ -55,7 +62,7 @@ def fast_arithmetic(training: Training, device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def said(training: Training, device: torch.device, processes: int) -> str:
+def _said(training: Training, device: torch.device, processes: int) -> str:
     """What was chosen for a GPU, in a line."""
     devices = f"{processes} x " if processes > 1 else ""
     order = "last" if layout(training, device) is LAST else "first"
@@ -68,7 +75,7 @@ def said(training: Training, device: torch.device, processes: int) -> str:
 def tell(training: Training, device: torch.device, processes: int) -> None:
     """Say what was chosen; on a CPU nothing is that anybody would see in the numbers."""
     if device.type == "cuda":
-        sys.stderr.write(f"{said(training, device, processes)}\n")
+        sys.stderr.write(f"{_said(training, device, processes)}\n")
 
 
 def sends_levels(batches: Batches, device: torch.device) -> bool:
@@ -124,3 +131,73 @@ def load_scale(scaler: torch.amp.GradScaler | None, slots: dict[str, Weights]) -
     found = slots[LOSS_SCALE]
     scale, steps = found["scale"].item(), found["steps"].item()
     scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": steps})
+
+
+# ------------------------------------------------------------------ batch norm
+
+
+class SynchronizedBatchNorm(BatchNorm):
+    """Batch normalization over the batches of all processes, which are of the same size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        if x.is_cuda:
+            return self.on_cuda(x)
+        values = x.to(self.mean.dtype)
+        mean = _mean(values)
+        centred = values - mean[:, None, None]
+        variance = _mean(centred.square())
+        with torch.no_grad():
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(variance, 1 - self.momentum)
+        scale = self.scale * (variance + self.epsilon).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    def on_cuda(self, x: Tensor) -> Tensor:
+        """PyTorch's own kernels, which it has for GPUs only: (N, C, H, W) -> (N, C, H, W)."""
+        processes = torch.distributed.get_world_size()
+        kept = self.momentum * self.variance
+        y = synchronized_batch_norm(
+            x,
+            self.scale,
+            self.bias,
+            self.mean,
+            self.variance,
+            self.epsilon,
+            1 - self.momentum,
+            processes,
+        )
+        self.take_back_correction(kept, processes * x.numel() // len(self.scale))
+        return y
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient.contiguous())
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Of every channel, over all processes, whose batches are of the same size."""
+    return _Sum.apply(x.mean((0, 2, 3))) / torch.distributed.get_world_size()
+
+
+def synchronize(model: nn.Module) -> None:
+    """Have every batch norm see the batches of all processes; its tensors stay the same ones."""
+    dialect = network_of(model).dialect
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BatchNorm):
+            synchronized = SynchronizedBatchNorm(len(module.scale), dialect)
+            synchronized.scale, synchronized.bias = module.scale, module.bias
+            synchronized.mean, synchronized.variance = module.mean, module.variance
+            model.set_submodule(name, synchronized.train(module.training))

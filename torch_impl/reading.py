@@ -1,4 +1,7 @@
-"""Batches for Lightning's loop, read ahead in worker processes."""
+"""Batches for Lightning's loop, read ahead in worker processes.
+
+The same program as `keras_impl/reading.py`, name for name.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from efficientnet_rosetta.common.images.batches import Batches
 Batch = tuple[Tensor, Tensor, dict[str, str], Tensor, Tensor]
 
 
-class _Read(Dataset[Any]):
+class Reader(Dataset[Any]):
     """Batches by epoch and number, read in worker processes."""
 
     def __init__(self, batches: Batches, part: int, parts: int, raw: bool):
@@ -71,15 +74,28 @@ class Pieces:
                 yield piece[0], piece[1], skipped, piece[2], piece[3]
 
 
-def loader(
+def stream(
     batches: Batches, workers: int, part: int = 0, parts: int = 1, raw: bool = False
 ) -> DataLoader[Any]:
     """Batches, or one of equal parts of each for one of several processes; as levels if `raw`."""
     return DataLoader(
-        _Read(batches, part, parts, raw),
+        Reader(batches, part, parts, raw),
         batch_size=None,
         sampler=_Places(batches),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
     )
+
+
+def looked_up(levels: Tensor, table: Tensor) -> Tensor:
+    """Levels (N, C, H, W) of uint8 in a table (C, 256) on the same device: (N, C, H, W).
+
+    Levels are a quarter of the bytes that images are, on their way to a device.
+
+    With `Batches.read(raw=True)` and `Batches.table` these are the images that are read otherwise,
+    bit for bit, whatever the device: nothing is computed.
+    """
+    channels, size = table.shape
+    first = size * torch.arange(channels, device=table.device)[:, None, None]
+    return table.flatten()[levels.int() + first]

@@ -1,8 +1,14 @@
-"""Batches by epoch and number, read ahead in threads, on whatever Keras runs on."""
+"""Batches by epoch and number, read ahead in threads, on whatever Keras runs on.
+
+The same program as `torch_impl/reading.py`, name for name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +17,11 @@ from efficientnet_rosetta.common.backends.values import to_layout
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.run import Run
+
+from ._compat import BACKEND
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
 
 # Images (N, H, W, C), and labels (N,); where images are mixed, with their partners' and shares.
 Read = tuple[np.ndarray, np.ndarray | tuple[np.ndarray, ...]]
@@ -38,7 +49,7 @@ class Reader:
         return images, mixed if batches.mixing else found.labels
 
 
-class Ahead(keras.utils.PyDataset):
+class _Ahead(keras.utils.PyDataset):
     """Whole batches in their order, those that come next being read meanwhile.
 
     Keras's own readers stop at the end of an epoch, these go on.  Where batches come `again`, the
@@ -66,3 +77,61 @@ class Ahead(keras.utils.PyDataset):
     def close(self) -> None:
         """Read no more of what was begun."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def stream(reader: Reader, batches: Batches, places: range, again: bool = False) -> Iterator[Any]:
+    """The batches of one epoch after the other, as `fit` takes them.
+
+    What made reading fail is what is raised while they are read.
+    """
+    if BACKEND == "tensorflow":
+        with _reporting(reader):
+            yield _pipeline(reader, batches, places, again)
+        return
+    with closing(_Ahead(reader, batches, places, again)) as ahead:
+        yield ahead
+
+
+def _pipeline(reader: Reader, batches: Batches, places: range, again: bool) -> tf.data.Dataset:
+    """In TensorFlow's own way: each batch in as many parts as there are devices."""
+
+    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        parts = context.num_replicas_in_sync
+        mine = parts // context.num_input_pipelines
+        shape = (batches.batch // parts, *batches.size, 3)
+
+        kinds = [reader.dtype, tf.int64, *((tf.int64, tf.float32) if batches.mixing else ())]
+
+        def read(number: tf.Tensor) -> list[np.ndarray]:
+            place, part = divmod(int(number), mine)
+            part += context.input_pipeline_id * mine
+            return keras.tree.flatten(reader.read(batches, places[place], part, parts))
+
+        def shaped(number: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            images, *targets = tf.numpy_function(read, [number], kinds)
+            targets = [tf.ensure_shape(target, shape[:1]) for target in targets]
+            images = tf.ensure_shape(images, shape)
+            return images, tuple(targets) if batches.mixing else targets[0]
+
+        numbers = tf.data.Dataset.range(len(places) * mine)
+        numbers = numbers.repeat() if again else numbers
+        return numbers.map(shaped, max(1, reader.workers)).prefetch(1 + reader.workers)
+
+    return tf.distribute.get_strategy().distribute_datasets_from_function(pipeline)
+
+
+@contextmanager
+def _reporting(reader: Reader) -> Iterator[None]:
+    """Raise what made the pipeline fail, of which TensorFlow hands on the text; be quiet else."""
+    logger = tf.get_logger()
+    level = logger.level
+    try:
+        logger.setLevel("ERROR")  # without advice on tracing
+        yield
+    except tf.errors.OpError as error:
+        if reader.error is None:
+            raise
+        raise reader.error from error
+    finally:
+        logger.setLevel(level)
