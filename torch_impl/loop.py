@@ -95,7 +95,7 @@ def _fit(training: Training, weights: Weights, run: Run, reported: list[Logger])
     if parts > 1:
         synchronize(model)
     # On its device from the beginning: so is then what the average and the optimizer keep.
-    place: dict[str, Any] = {"device": device, "memory_format": layout(training, device)}
+    place: dict[str, Any] = {"device": device, "memory_format": layout(training.precision, device)}
     model.to(**place)
     if training.compile:
         compile_model(model, device, parts)
@@ -144,6 +144,10 @@ def evaluate(
             enable_progress_bar=False,
             devices=1,
         )
+        # As in training, or the last digits of the scores would be others than those of the run.
+        precision = str(next(model.parameters()).dtype).removeprefix("torch.")
+        evaluation.layout = layout(precision, trainer.strategy.root_device)
+        model.to(memory_format=evaluation.layout)
         trainer.validate(evaluation, stream(batches, workers), verbose=False)
     return evaluation.scores
 
@@ -255,7 +259,7 @@ class ClassificationTask(_Evaluation):
 
     def on_train_start(self) -> None:
         """Follow the model to its device: Lightning moved it to the CPU after the phase before."""
-        self.layout = layout(self.plan, self.device)
+        self.layout = layout(self.plan.precision, self.device)
         if self.average:
             self.average.follow(self.model)
 

@@ -188,9 +188,8 @@ def test_a_step_that_float16_leaves_out_is_one_of_the_schedule(folder, tmp_path)
         ("float64", "cuda", torch.contiguous_format),
     ],
 )
-def test_maps_lie_in_memory_as_the_device_reads_them(folder, precision, device, expected):
-    plan = training(folder, precision=precision)
-    assert devices.layout(plan, torch.device(device)) is expected
+def test_maps_lie_in_memory_as_the_device_reads_them(precision, device, expected):
+    assert devices.layout(precision, torch.device(device)) is expected
 
 
 def test_what_is_chosen_for_a_gpu_is_said_in_a_line(folder, monkeypatch, capsys):
