@@ -147,7 +147,8 @@ def evaluate(
         # As in training, or the last digits of the scores would be others than those of the run.
         precision = str(next(model.parameters()).dtype).removeprefix("torch.")
         evaluation.layout = layout(precision, trainer.strategy.root_device)
-        model.to(memory_format=evaluation.layout)
+        place: dict[str, Any] = {"memory_format": evaluation.layout}
+        model.to(**place)
         trainer.validate(evaluation, stream(batches, workers), verbose=False)
     return evaluation.scores
 

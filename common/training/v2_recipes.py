@@ -20,7 +20,8 @@ STAGES = 4  # effnetv2_configs.py; section 4.2 of the paper
 FIRST_SIZE = 128  # pixels: hparams.py, ibase; table 6
 FIRST_MAGNITUDE = 5.0  # of RandAugment: main.py; table 6
 LAYERS = 2  # of RandAugment: hparams.py, ra_num_layers
-MINIVAL = 20 / 1024  # of the training images: 20 of 1,024 shards, datasets.py
+HELD_OUT, SHARDS = 20, 1024  # of the training images, datasets.py
+MINIVAL = HELD_OUT / SHARDS
 
 _HPARAMS = "google/automl, efficientnetv2/hparams.py"
 _CONFIGS = "google/automl, efficientnetv2/effnetv2_configs.py"

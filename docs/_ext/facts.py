@@ -41,6 +41,7 @@ from efficientnet_rosetta.common.spec import (
     compound_scaling,
     resolve,
 )
+from efficientnet_rosetta.common.training import memory, v2_recipes
 from efficientnet_rosetta.common.training import recipes as recipe
 from efficientnet_rosetta.common.training.recipes import RECIPES
 from efficientnet_rosetta.common.training.run import read_table
@@ -274,6 +275,9 @@ def _consequences() -> Iterator[tuple[str, str]]:
     official = RECIPES["official"]
     yield "average.first", f"{average_decay(0):g}"
     yield "average.100", f"{average_decay(100):.2f}"
+    yield "minival.share", f"{100 * v2_recipes.MINIVAL:.0f} %"
+    yield "minival.shards", f"{v2_recipes.HELD_OUT} of {v2_recipes.SHARDS:,}"
+    yield "memory.share", f"{100 * memory.ROOM:.0f} %"
     periods = math.floor(official.warmup_epochs / official.every)
     yield "share after warm-up", f"{official.factor**periods:.3g}"
     # Of probabilities, softmax makes nearly equal shares: at best e / (e + classes - 1).
