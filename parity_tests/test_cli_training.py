@@ -7,15 +7,12 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from efficientnet_rosetta.common import spec
 from efficientnet_rosetta.common.checkpoints.formats import read
 from efficientnet_rosetta.common.checkpoints.inspect import inspect
 from efficientnet_rosetta.common.checkpoints.named import CLASSES, folder_names
 from efficientnet_rosetta.common.checkpoints.port import port
-from efficientnet_rosetta.common.cli import app
-from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.images.decode import PHOTOGRAPH
 from efficientnet_rosetta.common.images.normalization import INCEPTION
 from efficientnet_rosetta.common.network import PYTORCH
@@ -31,6 +28,7 @@ from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import load, save
 from parity_tests.loops.short import SHORT
 from parity_tests.peers.operators import declare
+from parity_tests.runs import refused, run
 from parity_tests.test_data import write_shard
 
 BACKENDS = ("torch", "keras")
@@ -59,22 +57,6 @@ def folder(tmp_path):
         for number in range(6):
             Image.fromarray(image // (number + 1)).save(root / name / f"{number}.png")
     return root
-
-
-def run(*arguments):
-    """What the command prints, if it ends well."""
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return done.output
-
-
-def refused(*arguments):
-    """The line that bad input gets."""
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert isinstance(done.exception, RosettaError), done.output + repr(done.exception)
-    line = str(done.exception)
-    assert "\n" not in line
-    return line
 
 
 # ------------------------------------------------------------------ train

@@ -4,23 +4,19 @@ import json
 from dataclasses import replace
 from types import NoneType
 
-import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.architectures import resolve
-from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.training import loggers, memory, preparing
 from efficientnet_rosetta.common.training.numbers import numbers, with_numbers
 from efficientnet_rosetta.common.training.options import Options, lengthened
 from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
-from efficientnet_rosetta.common.training.rows import Epoch, Step
 from efficientnet_rosetta.common.training.run import SETTINGS
-from efficientnet_rosetta.common.training.state import State
+from parity_tests.runs import run, short_loop, two_classes
 
 SMALL = ["--backend", "torch", "--width", 0.1, "--depth", 0.1, "--image-size", 32]
 
@@ -28,37 +24,18 @@ SMALL = ["--backend", "torch", "--width", 0.1, "--depth", 0.1, "--image-size", 3
 @pytest.fixture
 def data(tmp_path):
     """Six images of each of two classes."""
-    root, random = tmp_path / "data", np.random.default_rng(0)
-    for name in ("ant", "bee"):
-        (root / name).mkdir(parents=True)
-        for number in range(6):
-            pixels = random.integers(256, size=(9 + number, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{number}.png")
-    return root
+    return two_classes(tmp_path / "data")
 
 
 @pytest.fixture
 def trainings(monkeypatch):
     """The trainings that came as far as their loop, which here makes one epoch of one step."""
-    found = []
-
-    def fit(training, weights, run):
-        found.append(training)
-        done = run.state.epochs if run.state else 0
-        run.step(Step(done, done, 0.1, 1.0))
-        row = Epoch(done + 1, done + 1, 1.0, 0.5, 1.0, 1.0, 0.5, 1.0, 0.1, 10.0, 0)
-        state = State(done + 1, 0.5, weights, weights, {"momentum": weights, "square": weights})
-        run.end_epoch(row, training.network, weights, lambda best: state)
-
-    monkeypatch.setattr(get_backend("torch"), "fit", fit)
-    return found
+    return short_loop(monkeypatch, lambda training, done: training)
 
 
 def train(*arguments):
     """What the command prints, if it ends well."""
-    done = CliRunner().invoke(app, ["train", *map(str, arguments)])
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return done.output
+    return run("train", *arguments)
 
 
 def refused(*arguments):

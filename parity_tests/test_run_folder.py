@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
@@ -19,7 +18,7 @@ from efficientnet_rosetta.common.checkpoints.named import CLASSES, indexed_names
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import FileError, RosettaError
 from efficientnet_rosetta.common.training.recipes import get_recipe
-from efficientnet_rosetta.common.training.rows import Epoch, Step
+from efficientnet_rosetta.common.training.rows import Epoch
 from efficientnet_rosetta.common.training.run import (
     EPOCHS,
     SETTINGS,
@@ -29,6 +28,7 @@ from efficientnet_rosetta.common.training.run import (
     Run,
 )
 from efficientnet_rosetta.common.training.state import State, read_state, write_state
+from parity_tests.runs import short_loop, two_classes
 
 TOTAL = 4  # epochs
 
@@ -36,31 +36,13 @@ TOTAL = 4  # epochs
 @pytest.fixture
 def data(tmp_path):
     """Six images of each of two classes."""
-    root, random = tmp_path / "data", np.random.default_rng(0)
-    for name in ("ant", "bee"):
-        (root / name).mkdir(parents=True)
-        for number in range(6):
-            pixels = random.integers(256, size=(9 + number, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{number}.png")
-    return root
+    return two_classes(tmp_path / "data")
 
 
 @pytest.fixture
 def fitted(monkeypatch):
     """How often a training came as far as its loop, which here makes one epoch of one step."""
-    calls = []
-
-    def fit(training, weights, run):
-        done = run.state.epochs if run.state else 0
-        calls.append(done)
-        run.step(Step(done, done, 0.1, 1.0))
-        row = Epoch(done + 1, done + 1, 1.0, 0.5, 1.0, 1.0, 0.5, 1.0, 0.1, 10.0, 0)
-        slots = {"momentum": weights, "square": weights}
-        state = State(done + 1, 0.5, weights, weights, slots)
-        run.end_epoch(row, training.network, weights, lambda best: state)
-
-    monkeypatch.setattr(get_backend("torch"), "fit", fit)
-    return calls
+    return short_loop(monkeypatch, lambda training, done: done)
 
 
 @pytest.fixture

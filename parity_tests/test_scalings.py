@@ -1,15 +1,14 @@
 """A scaling that is no preset goes wherever a preset goes."""
 
 import pytest
-from typer.testing import CliRunner
 
 import efficientnet_rosetta as rosetta
 from efficientnet_rosetta.common.architectures import resolve
-from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
+from parity_tests.runs import refused, run
 
 SCALING = {"width": 0.5, "depth": 0.3}
 OPTIONS = ["--width", "0.5", "--depth", "0.3"]
@@ -23,20 +22,6 @@ def weights(tmp_path_factory):
     network = resolve("b0", **SCALING, resolution=32, num_classes=2)
     save(path, network, calibrated(network))
     return path
-
-
-def run(*arguments):
-    """What the command prints, if it ends well."""
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return done.output
-
-
-def refused(*arguments):
-    """The line that bad input gets."""
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert isinstance(done.exception, RosettaError), done.output + repr(done.exception)
-    return str(done.exception)
 
 
 def test_its_table_is_printed():
