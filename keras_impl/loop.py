@@ -18,7 +18,8 @@ from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.training.plan import Phase, Training
 from efficientnet_rosetta.common.training.processes import check_shares, process
-from efficientnet_rosetta.common.training.run import Epoch, Run, Scores, Step
+from efficientnet_rosetta.common.training.rows import Epoch, Step
+from efficientnet_rosetta.common.training.run import Run, Scores
 from efficientnet_rosetta.common.training.schedules import Optimization
 from efficientnet_rosetta.common.training.state import State
 from efficientnet_rosetta.common.weights.canonical import Weights

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.network import Network
-from efficientnet_rosetta.common.training.run import TOP, Scores, Step
+from efficientnet_rosetta.common.training.rows import Step
+from efficientnet_rosetta.common.training.run import TOP, Scores
 
 
 class Metrics:
