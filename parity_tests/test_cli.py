@@ -1,6 +1,7 @@
 """The command line: what it prints, how it ends, what it leaves behind."""
 
 import json
+import re
 
 import onnx
 import pytest
@@ -104,10 +105,31 @@ def test_a_symbolic_link_stays_one(tmp_path):
     assert onnx.load(target).graph.output[0].name == "logits"
 
 
-def test_a_tolerance_that_is_too_tight_fails(monkeypatch):
-    tight = comparison.Tolerance(1e-9, "rms")
-    monkeypatch.setitem(comparison.TOLERANCES, "float32", tight)
+@pytest.fixture
+def tight(monkeypatch):
+    """All runs in float32 are off by more than is allowed of any network."""
+    found = comparison.Tolerance(1e-9, "rms")
+    monkeypatch.setitem(comparison.TOLERANCES, "float32", found)
+
+
+def test_what_rounding_explains_of_a_network_is_no_difference(tight):
+    done = rosetta("parity", "v2-test", "--size", "64")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert re.search(r"1e-09 is allowed, of v2-test [1-9]\.\de-05, which its rounding", said)
+
+
+def test_a_tolerance_that_is_too_tight_fails(tight, monkeypatch):
+    monkeypatch.setattr(comparison, "NARROW_SHARE", 0.01)
     assert rosetta("parity", "v2-test", "--size", "64").exit_code == 1
+
+
+def test_a_mistake_is_more_than_rounding_explains(tight, monkeypatch):
+    wrong_epsilon(monkeypatch)
+    done = rosetta("parity", "b0", "--size", "64")
+    assert done.exit_code == 1
+    over = [line.split(":")[0].strip() for line in done.output.splitlines() if ": error" in line]
+    assert over == ["keras", "onnx-keras"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from ..weights.canonical import Weights
 from .align import OPERATION, first_divergence, operation_sentences, relative_error
 from .judgement import (
     FLOOR,
-    NOISE,
     Judged,
     Values,
     apart,
@@ -33,6 +32,7 @@ from .judgement import (
     relative,
     says_something,
     scales,
+    with_noise,
 )
 from .protocol import Backend, Tracer, loaded, provides
 from .registry import REFERENCE
@@ -100,9 +100,9 @@ class Model:
     def noisy(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """The same of every batch, with noise on weights and images."""
         random = np.random.default_rng(0)
-        self.load({name: _with_noise(array, random) for name, array in self.weights.items()})
+        self.load({name: with_noise(array, random) for name, array in self.weights.items()})
         try:
-            return [self.run(_with_noise(batch, random)) for batch in images]
+            return [self.run(with_noise(batch, random)) for batch in images]
         finally:
             self.load(self.weights)
 
@@ -119,13 +119,6 @@ class Model:
         """The operations that lead to an endpoint from the one before."""
         assert provides(self.backend, Tracer)
         return self.backend.trace(self.model, endpoint, value)
-
-
-def _with_noise(array: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Every value a little larger or smaller, by turns of chance."""
-    bits = np.unpackbits(np.frombuffer(random.bytes(array.size // 8 + 1), np.uint8))
-    signs = bits[: array.size].reshape(array.shape)
-    return np.asarray(array, np.float64) * (1 + NOISE * (2.0 * signs - 1))
 
 
 def images_for(network: Network, sizes: Sequence[Size] = SIZES) -> list[np.ndarray]:

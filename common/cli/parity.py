@@ -231,7 +231,7 @@ def _diagnosis(run: Comparison, found: Diagnosis) -> Iterator[str]:
     first, worst = run.first_divergence, run.worst
     if first is not None:
         yield (
-            f"       {run.runner}: error above {run.tolerance.limit:.0e} from {first.endpoint} on "
+            f"       {run.runner}: error above {run.tolerance.limit:.1e} from {first.endpoint} on "
             f"({run.judged(first):.1e}), largest at {worst.endpoint} ({run.judged(worst):.1e})"
         )
     yield from (f"         {sentence}" for sentence in sentences(found))

@@ -70,7 +70,7 @@ class ParityReport(Result):
         agree = sum(result.agrees for result in self.results)
         said = (
             f"{agree} of {len(self.results)} agree with {REFERENCE} in float64; errors are in "
-            f"standard deviations of the values, and {_tolerances(self.results)} is allowed"
+            f"standard deviations of the values, and {_tolerances(self.results)}"
         )
         if self.agrees:
             return Verdict(PROVED, said)
@@ -158,13 +158,19 @@ def parity(
 
 
 def _tolerances(results: Sequence[NetworkResult]) -> str:
-    """The tolerance of all runs, or of each where they differ."""
-    found = {
-        run.runner: f"{run.tolerance.limit:.0e}" for result in results for run in result.comparisons
-    }
-    if len(set(found.values())) == 1:
-        return next(iter(found.values()))
-    return ", ".join(f"{tolerance} for {runner}" for runner, tolerance in found.items())
+    """What is allowed of all runs, or of each, and of the networks whose rounding explains more."""
+    found, explained = {}, {}
+    for result in results:
+        for run in result.comparisons:
+            limit = run.tolerance.limit
+            fixed = min(limit, TOLERANCES["float32"].limit)
+            found[run.runner] = f"{fixed:.0e}"
+            if limit > fixed:
+                explained[result.network.name] = f"{limit:.1e}"
+    each = [f"{tolerance} for {runner}" for runner, tolerance in found.items()]
+    said = next(iter(found.values())) if len(set(found.values())) == 1 else ", ".join(each)
+    more = [f", of {name} {limit}, which its rounding explains" for name, limit in explained.items()]
+    return f"{said} is allowed{''.join(more)}"
 
 
 def _told(network: Network, seed: int, watcher: Watcher) -> list[Claim]:
