@@ -123,9 +123,7 @@ def apart(first: np.ndarray, second: np.ndarray, up_to_a_constant: bool = False)
     return np.where(alike, largest, np.inf)
 
 
-def with_noise(
-    array: np.ndarray, random: np.random.Generator, noise: float = NOISE
-) -> np.ndarray:
+def with_noise(array: np.ndarray, random: np.random.Generator, noise: float = NOISE) -> np.ndarray:
     """Every value a little larger or smaller, by turns of chance, in float64."""
     bits = np.unpackbits(np.frombuffer(random.bytes(array.size // 8 + 1), np.uint8))
     signs = bits[: array.size].reshape(array.shape)

@@ -169,7 +169,9 @@ def _tolerances(results: Sequence[NetworkResult]) -> str:
                 explained[result.network.name] = f"{limit:.1e}"
     each = [f"{tolerance} for {runner}" for runner, tolerance in found.items()]
     said = next(iter(found.values())) if len(set(found.values())) == 1 else ", ".join(each)
-    more = [f", of {name} {limit}, which its rounding explains" for name, limit in explained.items()]
+    more = [
+        f", of {name} {limit}, which its rounding explains" for name, limit in explained.items()
+    ]
     return f"{said} is allowed{''.join(more)}"
 
 
