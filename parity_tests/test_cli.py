@@ -120,7 +120,7 @@ def test_what_rounding_explains_of_a_network_is_no_difference(tight):
 
 
 def test_a_tolerance_that_is_too_tight_fails(tight, monkeypatch):
-    monkeypatch.setattr(comparison, "NARROW_SHARE", 0.01)
+    monkeypatch.setattr(comparison, "ROUNDING_SHARE", 0.01)
     assert rosetta("parity", "v2-test", "--size", "64").exit_code == 1
 
 

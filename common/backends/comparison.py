@@ -54,7 +54,7 @@ TOLERANCES = {"float64": Tolerance(1e-11, "largest"), "float32": Tolerance(1e-4,
 FLOAT32_NOISE = 2.0**-24
 # How many times what that noise on weights and images does to a network all its rounding may do,
 # which occurs in every operation.  Of the presets it was at most MAX_SEEN, in NET.
-NARROW_SHARE = 10.0
+ROUNDING_SHARE = 10.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def explained_in_float32(reference: Endpoints, noisy: Endpoints) -> Tolerance:
     """What float32 explains of a network; `noisy` is the reference with `FLOAT32_NOISE`."""
     fixed = TOLERANCES["float32"]
     moved = compare_endpoints("noise", reference, noisy, fixed)
-    return replace(fixed, limit=max(fixed.limit, NARROW_SHARE * moved.judged(moved.worst)))
+    return replace(fixed, limit=max(fixed.limit, ROUNDING_SHARE * moved.judged(moved.worst)))
 
 
 def _error(name: str, expected: np.ndarray, found: np.ndarray | None) -> Error:
