@@ -161,10 +161,10 @@ def _tolerances(results: Sequence[NetworkResult]) -> str:
     """What is allowed of all runs, or of each, and of the networks whose rounding explains more."""
     found, explained = {}, {}
     for result in results:
-        for run in result.comparisons:
-            limit = run.tolerance.limit
+        for compared in result.comparisons:
+            limit = compared.tolerance.limit
             fixed = min(limit, TOLERANCES["float32"].limit)
-            found[run.runner] = f"{fixed:.0e}"
+            found[compared.runner] = f"{fixed:.0e}"
             if limit > fixed:
                 explained[result.network.name] = f"{limit:.1e}"
     each = [f"{tolerance} for {runner}" for runner, tolerance in found.items()]
