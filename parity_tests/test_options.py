@@ -239,6 +239,45 @@ def test_a_batch_that_fits_is_said_and_kept(data, trainings, tmp_path, monkeypat
     assert [training.train.batch for training in trainings] == [8, 8]
 
 
+# ------------------------------------------------------------------ a warm-up that fits
+
+
+def test_a_warm_up_takes_half_of_a_run_at_most_which_is_said_and_kept(data, trainings, tmp_path):
+    out = tmp_path / "run"
+    printed = train("--data", data, *SMALL, "--batch", 2, "--epochs", 3, "--out", out)
+    assert "the rate is warmed up for 1.5 of the 3 epochs: the recipe's 5 do not fit" in printed
+    assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] == 1.5
+    assert "warmed up" not in train("--resume", out, "--epochs", 40)
+    for training in trainings:  # more epochs change nothing about those that are over
+        steps, optimization = training.steps_per_epoch, training.phases[0].optimization
+        highest = 0.016 * 2 / 256
+        assert steps == 5
+        assert optimization.rate(8) == pytest.approx(highest)
+        assert optimization.rate(5) == pytest.approx(highest * 5 / 7.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--epochs", 10], 5),  # just enough
+        (["--epochs", 3, "--set", "warmup_epochs=5"], 5),  # whoever says so means it
+        (["--epochs", 3, "--recipe", "paper"], 0),
+    ],
+)
+def test_a_warm_up_that_fits_or_was_set_stays(data, trainings, tmp_path, options, expected):
+    out = tmp_path / "run"
+    assert "warmed up" not in train("--data", data, *SMALL, *options, "--out", out)
+    assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] is None
+    assert trainings[0].recipe.warmup_epochs == expected
+
+
+def test_a_cosine_says_that_it_cuts_its_warm_up_off(data, trainings, tmp_path):
+    options = ["--recipe", "cosine", "--epochs", 4, "--batch", 2, "--out", tmp_path / "run"]
+    printed = train("--data", data, *SMALL, *options)
+    assert "the rate is warmed up for 2 of the 4 epochs: the recipe's 200 do not fit" in printed
+    assert trainings[0].phases[0].optimization.rate.warmup == 10
+
+
 # ------------------------------------------------------------------ more epochs
 
 

@@ -26,6 +26,7 @@ from .memory import fitting_batch, free_bytes
 from .options import SCALING, Options, Place
 from .plan import Training, check_precision
 from .processes import process
+from .recipe import Recipe
 
 CHANNELS = 3  # of images: red, green and blue
 FEW = 100  # images, below which the best epoch is one by chance
@@ -33,16 +34,23 @@ FEW = 100  # images, below which the best epoch is one by chance
 
 @dataclass(frozen=True)
 class Plan:
-    """What the options of a run come to: the training, its first weights and its classes."""
+    """What the options of a run come to: the training, its first weights and its classes.
+
+    `warmup_epochs` is the length of the warm-up where the recipe's own does not fit the run.
+    """
 
     training: Training
     weights: Weights
     class_indices: dict[str, int]
     notes: tuple[str, ...]
+    warmup_epochs: float | None = None
 
 
 def planned(options: Options, data: Path, place: Place, new: bool = False) -> Plan:
-    """What the options of a run come to; a new one has a batch that fits, if none is given."""
+    """What the options of a run come to.
+
+    A new one has a batch and a warm-up that fit, where none is given.
+    """
     recipe = options.as_recipe()
     if recipe.name == "finetune" and not options.weights:
         raise UsageError(
@@ -83,6 +91,13 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         mixing=recipe.mixing,
         balance=balance(found.train, "sampler") if recipe.sampler else None,
     )
+    warmup_epochs = options.warmup_epochs
+    if new and "warmup_epochs" not in options.set:
+        warmup_epochs, why = fitting_warmup(recipe, len(train))
+        if why:
+            notes.append(why)
+        if warmup_epochs is not None:
+            recipe = replace(recipe, warmup_epochs=warmup_epochs)
     training = Training(
         network,
         recipe,
@@ -96,7 +111,25 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         devices=devices,
         compile=place.compile,
     )
-    return Plan(training, start, found.class_indices, tuple(notes))
+    return Plan(training, start, found.class_indices, tuple(notes), warmup_epochs)
+
+
+def fitting_warmup(recipe: Recipe, steps: int) -> tuple[float | None, str]:
+    """The epochs that a warm-up is to have instead of the recipe's, if any, and a line about it.
+
+    It takes half of a run at most, one of so many `steps` an epoch.  Otherwise three epochs of a
+    recipe that warms up for five would end at a fraction of its rate.
+    """
+    wanted, longest = recipe.warmup_epochs + recipe.warmup_steps / steps, recipe.epochs / 2
+    if wanted <= longest:
+        return None, ""
+    said = (
+        f"the rate is warmed up for {longest:g} of the {recipe.epochs} epochs: the recipe's "
+        f"{wanted:.3g} do not fit so short a run"
+    )
+    if recipe.factor is None:  # a cosine cuts its warm-up off itself
+        return None, said
+    return longest, f"{said} (--set warmup_epochs=... chooses another length)"
 
 
 def check_compiled(compiled: bool, backend: str) -> None:
