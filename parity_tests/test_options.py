@@ -244,37 +244,44 @@ def test_a_batch_that_fits_is_said_and_kept(data, trainings, tmp_path, monkeypat
 
 def test_a_warm_up_takes_half_of_a_run_at_most_which_is_said_and_kept(data, trainings, tmp_path):
     out = tmp_path / "run"
-    printed = train("--data", data, *SMALL, "--batch", 2, "--epochs", 3, "--out", out)
-    assert "the rate is warmed up for 1.5 of the 3 epochs: the recipe's 5 do not fit" in printed
-    assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] == 1.5
-    assert "warmed up" not in train("--resume", out, "--epochs", 40)
+    printed = train("--data", data, *SMALL, "--batch", 2, "--epochs", 5, "--out", out)
+    assert "images in an epoch, warmed up for 2 epochs instead of the recipe's 5\n" in printed
+    assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] == 2
+    assert "warmed up for 2 epochs" in train("--resume", out, "--epochs", 40)
     for training in trainings:  # more epochs change nothing about those that are over
         steps, optimization = training.steps_per_epoch, training.phases[0].optimization
         highest = 0.016 * 2 / 256
         assert steps == 5
-        assert optimization.rate(8) == pytest.approx(highest)
-        assert optimization.rate(5) == pytest.approx(highest * 5 / 7.5)
+        assert optimization.rate(10) == pytest.approx(highest)
+        assert optimization.rate(6) == pytest.approx(highest * 6 / 10)
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (["--epochs", 10], 5),  # just enough
-        (["--epochs", 3, "--set", "warmup_epochs=5"], 5),  # whoever says so means it
+        (["--epochs", 5, "--set", "warmup_epochs=4"], 4),  # whoever says so means it
         (["--epochs", 3, "--recipe", "paper"], 0),
     ],
 )
 def test_a_warm_up_that_fits_or_was_set_stays(data, trainings, tmp_path, options, expected):
     out = tmp_path / "run"
-    assert "warmed up" not in train("--data", data, *SMALL, *options, "--out", out)
+    printed = train("--data", data, *SMALL, *options, "--out", out)
+    assert ("warmed up for 4 epochs instead" in printed) == (expected == 4)
     assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] is None
     assert trainings[0].recipe.warmup_epochs == expected
+
+
+@pytest.mark.parametrize("options", [["--epochs", 1], ["--epochs", 4, "--set", "warmup_epochs=5"]])
+def test_a_run_that_ends_in_its_warm_up_says_so(data, trainings, tmp_path, options):
+    printed = train("--data", data, *SMALL, *options, "--out", tmp_path / "run")
+    assert "in an epoch, all of them in the warm-up, which takes 5 epochs\n" in printed
 
 
 def test_a_cosine_says_that_it_cuts_its_warm_up_off(data, trainings, tmp_path):
     options = ["--recipe", "cosine", "--epochs", 4, "--batch", 2, "--out", tmp_path / "run"]
     printed = train("--data", data, *SMALL, *options)
-    assert "the rate is warmed up for 2 of the 4 epochs: the recipe's 200 do not fit" in printed
+    assert "images in an epoch, warmed up for 2 epochs instead of the recipe's 200\n" in printed
     assert trainings[0].phases[0].optimization.rate.warmup == 10
 
 

@@ -93,9 +93,7 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
     )
     warmup_epochs = options.warmup_epochs
     if new and "warmup_epochs" not in options.set:
-        warmup_epochs, why = fitting_warmup(recipe, len(train))
-        if why:
-            notes.append(why)
+        warmup_epochs = fitting_warmup(recipe)
         if warmup_epochs is not None:
             recipe = replace(recipe, warmup_epochs=warmup_epochs)
     training = Training(
@@ -114,22 +112,15 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
     return Plan(training, start, found.class_indices, tuple(notes), warmup_epochs)
 
 
-def fitting_warmup(recipe: Recipe, steps: int) -> tuple[float | None, str]:
-    """The epochs that a warm-up is to have instead of the recipe's, if any, and a line about it.
+def fitting_warmup(recipe: Recipe) -> int | None:
+    """The epochs of a warm-up that fits the run, where the recipe's does not.
 
-    It takes half of a run at most, one of so many `steps` an epoch.  Otherwise three epochs of a
-    recipe that warms up for five would end at a fraction of its rate.
+    It takes half of the epochs at most, as that of a cosine takes half of the steps.  Otherwise
+    three epochs of a recipe that warms up for five would end at a fraction of its rate.  A single
+    epoch has no half, and keeps what it has.
     """
-    wanted, longest = recipe.warmup_epochs + recipe.warmup_steps / steps, recipe.epochs / 2
-    if wanted <= longest:
-        return None, ""
-    said = (
-        f"the rate is warmed up for {longest:g} of the {recipe.epochs} epochs: the recipe's "
-        f"{wanted:.3g} do not fit so short a run"
-    )
-    if recipe.factor is None:  # a cosine cuts its warm-up off itself
-        return None, said
-    return longest, f"{said} (--set warmup_epochs=... chooses another length)"
+    longest = recipe.epochs // 2
+    return longest if 0 < longest < recipe.warmup_epochs else None
 
 
 def check_compiled(compiled: bool, backend: str) -> None:
