@@ -111,7 +111,7 @@ def _fit_phase(
         stream(reader, batches, places) as train,
         stream(reader, selection, numbers, again=True) as val,
     ):
-        freeze(model, phase.frozen)
+        freeze(model, phase)
         set_dropout(model, phase.dropout)
         task.class_weights = training.class_weights
         task.accumulation = training.recipe.accumulation
@@ -378,16 +378,19 @@ class _Keeping(callbacks.Callback):
         )
 
 
-def freeze(model: keras.Model, sections: frozenset[str]) -> None:
-    """Train all sections but these, which run as in inference."""
+def freeze(model: keras.Model, phase: Phase) -> None:
+    """Train what a phase trains; all else runs as in inference."""
     network = network_of(model)
     owners = {layer.role: part.role for part in network.sections for layer in part.layers}
     for layer in model.layers:
         if (role := role_of(layer)) in owners:
-            layer.trainable = owners[role] not in sections
+            is_norm = isinstance(layer, layers.BatchNormalization)
+            layer.trainable = owners[role] not in phase.frozen and (
+                not (is_norm and phase.keeps_batch_norms)
+            )
         role = role.removesuffix(".drop_path")
         if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
-            set_rate(layer, 0.0 if role in sections else network.drop_path_rates[role])
+            set_rate(layer, 0.0 if role in phase.frozen else network.drop_path_rates[role])
 
 
 def set_dropout(model: keras.Model, rate: float) -> None:

@@ -13,9 +13,11 @@ from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.training import loggers, memory, preparing
 from efficientnet_rosetta.common.training.numbers import numbers, with_numbers
-from efficientnet_rosetta.common.training.options import Options, lengthened
+from efficientnet_rosetta.common.training.options import Options, Place, lengthened
 from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
 from efficientnet_rosetta.common.training.run import SETTINGS
+from efficientnet_rosetta.common.weights.canonical import save
+from efficientnet_rosetta.common.weights.initial import initial
 from parity_tests.runs import run, short_loop, two_classes
 
 SMALL = ["--backend", "torch", "--width", 0.1, "--depth", 0.1, "--image-size", 32]
@@ -237,6 +239,23 @@ def test_a_batch_that_fits_is_said_and_kept(data, trainings, tmp_path, monkeypat
     monkeypatch.setattr(preparing, "free_bytes", lambda: 1)
     assert "a batch of" not in train("--resume", out)
     assert [training.train.batch for training in trainings] == [8, 8]
+
+
+# ------------------------------------------------------------------ a new classifier
+
+
+@pytest.mark.parametrize("recipe", ["finetune", "official"])
+def test_a_new_classifier_begins_as_the_recipe_says(data, tmp_path, recipe):
+    """By zeros, every class has the same probability at first, and the loss is log(classes)."""
+    path = tmp_path / "weights.safetensors"
+    network = resolve("b0", width=0.1, depth=0.1, resolution=32, num_classes=5)
+    save(path, network, initial(network, seed=1))
+    options = Options(recipe=recipe, weights=str(path))
+    found = preparing.planned(options, data, Place(), new=True).weights
+    assert found["classifier.weight"].shape[0] == 2
+    assert found["classifier.weight"].any() == (recipe == "official")
+    assert not found["classifier.bias"].any()
+    assert found["stem.conv.weight"].any()
 
 
 # ------------------------------------------------------------------ a warm-up that fits

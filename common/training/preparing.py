@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ..architectures import changed, resolve
 from ..backends.registry import KERAS
+from ..checkpoints.heads import WEIGHT
 from ..checkpoints.load import load, refuse_other, with_classes
 from ..checkpoints.named import folder_names
 from ..errors import FileError, UsageError
@@ -66,7 +69,7 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         raise FileError(
             data, "has no images to validate on; hold out a larger share", argument="held_out"
         )
-    network, start, family = _start(options, found.classes)
+    network, start, family = _start(options, recipe, found.classes)
     if recipe.batch_norm is not None:
         dialect = replace(network.dialect, momentum=recipe.batch_norm)
         network = changed(network, dialect=asdict(dialect))
@@ -136,7 +139,9 @@ def check_compiled(compiled: bool, backend: str) -> None:
         )
 
 
-def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights, Family]:
+def _start(
+    options: Options, recipe: Recipe, classes: tuple[str, ...]
+) -> tuple[Network, Weights, Family]:
     """The network to train, its first weights, and how it is to see images."""
     scaling = {name: value for name in SCALING if (value := getattr(options, name)) is not None}
     if not options.weights:
@@ -158,7 +163,10 @@ def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights
     if found.network.num_classes == len(classes) and names == classes:
         return found.network, found.weights, family
     head = with_classes(found.network, found.weights, len(classes), options.seed)
-    return head.network, head.weights, family
+    weights = head.weights
+    if recipe.new_classifier == "zeros":
+        weights = {**weights, WEIGHT: np.zeros_like(weights[WEIGHT])}
+    return head.network, weights, family
 
 
 def named_family(name: str | None) -> Family | None:
