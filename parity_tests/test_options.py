@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import NoneType
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import efficientnet_rosetta as rosetta
@@ -239,6 +240,19 @@ def test_a_batch_that_fits_is_said_and_kept(data, trainings, tmp_path, monkeypat
     monkeypatch.setattr(preparing, "free_bytes", lambda: 1)
     assert "a batch of" not in train("--resume", out)
     assert [training.train.batch for training in trainings] == [8, 8]
+
+
+# ------------------------------------------------------------------ transparent images
+
+
+def test_transparent_images_are_said_once(data, trainings, tmp_path):
+    said = "1 of 10 images that were looked at have transparent parts, which are read on black"
+    options = ["--data", data, *SMALL, "--epochs", 2]
+    assert "transparent parts" not in train(*options, "--out", tmp_path / "opaque")
+    trained_on = trainings[0].train.samples[0].path
+    Image.open(trained_on).convert("RGBA").resize((9, 9)).rotate(45).save(trained_on)
+    assert train(*options, "--out", tmp_path / "run").count(said) == 1
+    assert "transparent parts" not in train("--resume", tmp_path / "run")
 
 
 # ------------------------------------------------------------------ a new classifier

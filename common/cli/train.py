@@ -285,5 +285,6 @@ def _warmup(training: Training) -> str:
     if taken >= training.recipe.epochs:
         return f", all of them in the warm-up, which takes {taken:.3g} epochs"
     if taken < wanted:
-        return f", warmed up for {taken:.3g} epochs instead of the recipe's {wanted:.3g}"
+        epochs = "1 epoch" if taken == 1 else f"{taken:.3g} epochs"
+        return f", warmed up for {epochs} instead of the recipe's {wanted:.3g}"
     return ""

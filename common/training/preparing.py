@@ -20,6 +20,7 @@ from ..images.batches import Batches
 from ..images.datasets import read_data
 from ..images.families import FAMILIES
 from ..images.family import Family
+from ..images.transparency import transparency
 from ..images.usual import OFFICIAL
 from ..network import Network
 from ..weights.canonical import Weights
@@ -87,6 +88,8 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
             f"the best epoch is chosen by {len(found.minival)} images that are held out of train; "
             "--set minival=0.1 holds out more of them, and --set minival=none has val choose"
         )
+    if new and (said := transparency(found.train)):
+        notes.append(said)
     batches = partial(Batches, seed=seed, family=family, classes=len(found.classes))
     unchanged = partial(batches, size=network.resolution, batch=recipe.batch)
     train = replace(
