@@ -10,6 +10,7 @@ import torch
 from efficientnet_rosetta import torch_impl
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.augment import Augmentation
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.images.datasets import read_folder
 from efficientnet_rosetta.common.images.mixing import Mixing
@@ -256,6 +257,35 @@ def test_a_label_of_no_class_is_one_line_even_from_a_worker(backend, workers, fo
     plan = replace(plan, train=replace(plan.train, classes=2))
     with pytest.raises(RosettaError, match="is of class 2, counted from 0, but there are 2"):
         fitted(backend, plan, tmp_path)
+
+
+# ------------------------------------------------------------------ what is dropped
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_dropped_differs_by_step_and_comes_again_in_a_resumed_run(
+    backend, folder, tmp_path
+):
+    """Only the classifier is trained, at a rate that changes nothing, on the same images."""
+    net = network(dropout=0.5)
+    plan = training(
+        folder,
+        net,
+        freeze="backbone",
+        epochs=2,
+        changes={"rate": 1e-30, "augmentation": Augmentation()},
+    )
+    plan = replace(plan, train=replace(plan.train, samples=plan.train.samples[:1] * BATCH * 3))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+
+    def copy(row):
+        if row.epoch == 1:
+            shutil.copytree(whole, parts)
+
+    get_backend(backend).fit(plan, calibrated(net), Run(whole, copy))
+    assert len(set(losses(whole))) == 6
+    fitted(backend, plan, parts)
+    np.testing.assert_array_equal(losses(parts), losses(whole))
 
 
 # ------------------------------------------------------------------ what is left in the folder
