@@ -135,8 +135,8 @@ class Encoded:
         with _decoding(self.name):
             if self._opened.mode.startswith("I") or not self._opened.has_transparency_data:
                 return False
-            lowest, _ = self._opened.convert("RGBA").getchannel("A").getextrema()
-            return lowest < 255
+            alpha = self._opened.convert("RGBA").getchannel("A")
+            return any(alpha.histogram()[:255])
 
     def decoded(self) -> Image.Image:
         """Upright, its first frame, in RGB, on black."""
