@@ -36,12 +36,14 @@ class Devices(NamedTuple):
 
     `compiling` is what Keras's `compile` is told of XLA: TensorFlow asks for no more than it
     chooses itself, JAX would take many times as long without, and what PyTorch has for it takes
-    longer than many trainings.
+    longer than many trainings.  A step is given a batch that so many are `sharing`: TensorFlow
+    gives each device its own, JAX all of them the whole.
     """
 
     parts: int = 1
     scope: Callable[[], AbstractContextManager[Any]] = nullcontext
     compiling: str | bool = COMPILING[BACKEND]
+    sharing: int = 1
 
 
 def devices(training: Training) -> Devices:
@@ -91,7 +93,7 @@ def _of_jax(training: Training) -> Devices:
     parallel = keras.distribution.DataParallel(
         devices=found[: training.devices], auto_shard_dataset=False
     )
-    return Devices(training.devices, parallel.scope)
+    return Devices(training.devices, parallel.scope, sharing=training.devices)
 
 
 def _of_torch(training: Training) -> Devices:

@@ -6,7 +6,7 @@ The same program as `torch_impl/loop.py`, name for name.  It runs on whatever Ke
 from __future__ import annotations
 
 import time
-from operator import itemgetter
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,7 +30,7 @@ from .devices import Devices, arithmetic, devices, dump_scale, load_scale, set_s
 from .layers import functional
 from .loggers import loggers
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
-from .reading import Reader, stream
+from .reading import Reader, piece, stream
 from .scores import Logs, Losses, Metrics
 from .weights import dump_weights, load_weights, network_of, role_of
 
@@ -111,10 +111,10 @@ def _fit_phase(
         stream(reader, batches, places) as train,
         stream(reader, selection, numbers, again=True) as val,
     ):
-        freeze(model, phase.frozen)
+        freeze(model, phase)
         set_dropout(model, phase.dropout)
         task.class_weights = training.class_weights
-        task.accumulation = training.recipe.accumulation
+        task.accumulation, task.sharing = training.recipe.accumulation, devices.sharing
         scaling = training.precision == "float16"
         task.prepare(phase.optimization, average, steps, devices.compiling, scaling)
         told = [_Keeping(model, training, phase, run, average), *reported]
@@ -167,6 +167,7 @@ class ClassificationTask(Stepping):
 
     class_weights: tuple[float, ...] | None = None
     accumulation = 1  # parts that a batch is gone through in
+    sharing = 1  # devices that have a share each of the batch that a step is given
     judging = False  # whether a step of evaluation hands on its logits
 
     def prepare(
@@ -215,15 +216,13 @@ class ClassificationTask(Stepping):
         """The loss of a batch and its gradients, which are means over the parts of it."""
         if self.accumulation == 1:
             return self.differentiated(images, targets)
-        size = images.shape[0] // self.accumulation
-        parts = [slice(first, first + size) for first in range(0, images.shape[0], size)]
-        found = [
-            self.differentiated(images[part], tree.map_structure(itemgetter(part), targets))
-            for part in parts
-        ]
+        found = []
+        for number in range(self.accumulation):
+            part = partial(piece, number=number, pieces=self.accumulation, devices=self.sharing)
+            found.append(self.differentiated(part(images), tree.map_structure(part, targets)))
         losses, gradients = zip(*found, strict=True)
-        return sum(losses) / len(parts), [
-            sum(each) / len(parts) for each in zip(*gradients, strict=True)
+        return sum(losses) / len(found), [
+            sum(each) / len(found) for each in zip(*gradients, strict=True)
         ]
 
     def differentiated(
@@ -378,16 +377,19 @@ class _Keeping(callbacks.Callback):
         )
 
 
-def freeze(model: keras.Model, sections: frozenset[str]) -> None:
-    """Train all sections but these, which run as in inference."""
+def freeze(model: keras.Model, phase: Phase) -> None:
+    """Train what a phase trains; all else runs as in inference."""
     network = network_of(model)
     owners = {layer.role: part.role for part in network.sections for layer in part.layers}
     for layer in model.layers:
         if (role := role_of(layer)) in owners:
-            layer.trainable = owners[role] not in sections
+            is_norm = isinstance(layer, layers.BatchNormalization)
+            layer.trainable = owners[role] not in phase.frozen and (
+                not (is_norm and phase.keeps_batch_norms)
+            )
         role = role.removesuffix(".drop_path")
         if role in network.drop_path_rates and isinstance(layer, layers.Dropout):
-            set_rate(layer, 0.0 if role in sections else network.drop_path_rates[role])
+            set_rate(layer, 0.0 if role in phase.frozen else network.drop_path_rates[role])
 
 
 def set_dropout(model: keras.Model, rate: float) -> None:

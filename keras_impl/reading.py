@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import KerasTensor, ops
 
 from efficientnet_rosetta.common.backends.values import to_layout
 from efficientnet_rosetta.common.errors import RosettaError
@@ -47,6 +48,18 @@ class Reader:
         images = np.ascontiguousarray(images, self.dtype)
         mixed = (found.labels, found.partners, found.shares)
         return images, mixed if batches.mixing else found.labels
+
+
+def piece(values: KerasTensor, number: int, pieces: int, devices: int) -> KerasTensor:
+    """One of equal pieces of a batch (N, ...), which has as much of the share of each device.
+
+    Its shares follow one another in the batch.  A piece that was one stretch of it would be on some
+    of the devices only, and have to be sent to the others.
+    """
+    count, *shape = values.shape
+    size = count // (pieces * devices)
+    shared = ops.reshape(values, (devices, pieces, size, *shape))
+    return ops.reshape(shared[:, number], (devices * size, *shape))
 
 
 class _Ahead(keras.utils.PyDataset):

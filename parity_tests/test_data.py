@@ -22,6 +22,7 @@ from efficientnet_rosetta.common.images.mixing import Mixing
 from efficientnet_rosetta.common.images.normalization import IMAGENET_MEAN, IMAGENET_STD
 from efficientnet_rosetta.common.images.tfrecord import Record, crc32c, example, read_records
 from efficientnet_rosetta.common.images.transforms import evaluation_image, training_image
+from efficientnet_rosetta.common.images.transparency import transparency
 from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
 
 SIZE = (32, 40)
@@ -128,6 +129,35 @@ def test_what_is_transparent_is_black(tmp_path):
     clear = Image.fromarray(np.dstack([gradient(), np.zeros((48, 64), np.uint8)]))
     clear.save(tmp_path / "clear.png")
     assert not read(tmp_path / "clear.png").any()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_images_are_told_of_opaque_ones(tmp_path, mode):
+    """A channel that says nothing, as many programs write it, leaves nothing out."""
+    for name, lowest in (("clear", 254), ("opaque", 255)):
+        alpha = np.full((48, 64), 255, np.uint8)
+        alpha[5, 7] = lowest
+        image = Image.fromarray(np.dstack([gradient(), alpha]))
+        if mode == "P":  # of which one colour is transparent, or none
+            image, options = image.convert("P"), {} if lowest == 255 else {"transparency": 3}
+            image.putpixel((7, 5), 3)
+        else:
+            image, options = image.convert(mode), {}
+        image.save(tmp_path / f"{name}.png", **options)
+    clear, opaque = (Sample(tmp_path / f"{name}.png", 0) for name in ("clear", "opaque"))
+    broken = Sample(tmp_path / "broken.png", 0)
+    broken.path.write_bytes(b"no image")
+    line = "of 4 images that were looked at have transparent parts, which are read on black"
+    assert transparency([opaque, clear, broken, clear]).startswith(f"2 {line}")
+    assert transparency([opaque, broken]) == ""
+    assert transparency([]) == ""
+
+
+def test_some_of_many_images_are_looked_at_for_transparency(tmp_path):
+    Image.new("RGBA", (2, 2)).save(tmp_path / "clear.png")
+    Image.new("RGB", (2, 2)).save(tmp_path / "photograph.jpg")
+    clear, photograph = Sample(tmp_path / "clear.png", 0), Sample(tmp_path / "photograph.jpg", 0)
+    assert transparency([photograph, clear] * 1000).startswith("63 of 63 images")
 
 
 def test_the_first_frame_of_an_animation(tmp_path):

@@ -75,7 +75,8 @@ ONE_SIDED = {
     "devices",
     "sends_levels",  # images go to a GPU as bytes by PyTorch's loop only,
     "looked_up",  # which makes numbers of them there
-    "Pieces",  # of a batch; Keras's step goes through them by itself
+    "Pieces",  # of a batch, by PyTorch's loop,
+    "piece",  # and by a step of Keras
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import NoneType
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import efficientnet_rosetta as rosetta
@@ -13,9 +14,11 @@ from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.training import loggers, memory, preparing
 from efficientnet_rosetta.common.training.numbers import numbers, with_numbers
-from efficientnet_rosetta.common.training.options import Options, lengthened
+from efficientnet_rosetta.common.training.options import Options, Place, lengthened
 from efficientnet_rosetta.common.training.recipes import RECIPES, get_recipe
 from efficientnet_rosetta.common.training.run import SETTINGS
+from efficientnet_rosetta.common.weights.canonical import save
+from efficientnet_rosetta.common.weights.initial import initial
 from parity_tests.runs import run, short_loop, two_classes
 
 SMALL = ["--backend", "torch", "--width", 0.1, "--depth", 0.1, "--image-size", 32]
@@ -237,6 +240,82 @@ def test_a_batch_that_fits_is_said_and_kept(data, trainings, tmp_path, monkeypat
     monkeypatch.setattr(preparing, "free_bytes", lambda: 1)
     assert "a batch of" not in train("--resume", out)
     assert [training.train.batch for training in trainings] == [8, 8]
+
+
+# ------------------------------------------------------------------ transparent images
+
+
+def test_transparent_images_are_said_once(data, trainings, tmp_path):
+    said = "1 of 10 images that were looked at have transparent parts, which are read on black"
+    options = ["--data", data, *SMALL, "--epochs", 2]
+    assert "transparent parts" not in train(*options, "--out", tmp_path / "opaque")
+    trained_on = trainings[0].train.samples[0].path
+    Image.open(trained_on).convert("RGBA").resize((9, 9)).rotate(45).save(trained_on)
+    assert train(*options, "--out", tmp_path / "run").count(said) == 1
+    assert "transparent parts" not in train("--resume", tmp_path / "run")
+
+
+# ------------------------------------------------------------------ a new classifier
+
+
+@pytest.mark.parametrize("recipe", ["finetune", "official"])
+def test_a_new_classifier_begins_as_the_recipe_says(data, tmp_path, recipe):
+    """By zeros, every class has the same probability at first, and the loss is log(classes)."""
+    path = tmp_path / "weights.safetensors"
+    network = resolve("b0", width=0.1, depth=0.1, resolution=32, num_classes=5)
+    save(path, network, initial(network, seed=1))
+    options = Options(recipe=recipe, weights=str(path))
+    found = preparing.planned(options, data, Place(), new=True).weights
+    assert found["classifier.weight"].shape[0] == 2
+    assert found["classifier.weight"].any() == (recipe == "official")
+    assert not found["classifier.bias"].any()
+    assert found["stem.conv.weight"].any()
+
+
+# ------------------------------------------------------------------ a warm-up that fits
+
+
+def test_a_warm_up_takes_half_of_a_run_at_most_which_is_said_and_kept(data, trainings, tmp_path):
+    out = tmp_path / "run"
+    printed = train("--data", data, *SMALL, "--batch", 2, "--epochs", 5, "--out", out)
+    assert "images in an epoch, warmed up for 2 epochs instead of the recipe's 5\n" in printed
+    assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] == 2
+    assert "warmed up for 2 epochs" in train("--resume", out, "--epochs", 40)
+    for training in trainings:  # more epochs change nothing about those that are over
+        steps, optimization = training.steps_per_epoch, training.phases[0].optimization
+        highest = 0.016 * 2 / 256
+        assert steps == 5
+        assert optimization.rate(10) == pytest.approx(highest)
+        assert optimization.rate(6) == pytest.approx(highest * 6 / 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--epochs", 10], 5),  # just enough
+        (["--epochs", 5, "--set", "warmup_epochs=4"], 4),  # whoever says so means it
+        (["--epochs", 3, "--recipe", "paper"], 0),
+    ],
+)
+def test_a_warm_up_that_fits_or_was_set_stays(data, trainings, tmp_path, options, expected):
+    out = tmp_path / "run"
+    printed = train("--data", data, *SMALL, *options, "--out", out)
+    assert ("warmed up for 4 epochs instead" in printed) == (expected == 4)
+    assert json.loads((out / SETTINGS).read_text())["warmup_epochs"] is None
+    assert trainings[0].recipe.warmup_epochs == expected
+
+
+@pytest.mark.parametrize("options", [["--epochs", 1], ["--epochs", 4, "--set", "warmup_epochs=5"]])
+def test_a_run_that_ends_in_its_warm_up_says_so(data, trainings, tmp_path, options):
+    printed = train("--data", data, *SMALL, *options, "--out", tmp_path / "run")
+    assert "in an epoch, all of them in the warm-up, which takes 5 epochs\n" in printed
+
+
+def test_a_cosine_says_that_it_cuts_its_warm_up_off(data, trainings, tmp_path):
+    options = ["--recipe", "cosine", "--epochs", 4, "--batch", 2, "--out", tmp_path / "run"]
+    printed = train("--data", data, *SMALL, *options)
+    assert "images in an epoch, warmed up for 2 epochs instead of the recipe's 200\n" in printed
+    assert trainings[0].phases[0].optimization.rate.warmup == 10
 
 
 # ------------------------------------------------------------------ more epochs

@@ -302,6 +302,19 @@ def test_what_is_resized_before_it_is_cut(name, size, edge):
     assert fitting.corner == (round((edge - size) / 2), round((width - size) / 2))
 
 
+@pytest.mark.parametrize("size", [32, 64, 96, 160, 222])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_small_sizes_lose_no_larger_share_than_published_ones(name, size):
+    """A padding of 32 pixels, as some have it, would leave a quarter of the image at 32."""
+    shares = []
+    for side in (size, 224):
+        fitting = FAMILIES[name].fit.fit((4000, 4000), (side, side))
+        left, _, right, _ = fitting.box
+        shares.append((right - left) / 4000 * side / fitting.size[0])
+    small, published = shares
+    assert small == pytest.approx(published, abs=1 / size)  # a pixel, by rounding
+
+
 def test_something_is_left_of_one_pixel():
     assert FAMILIES["tpu-paper"].fit.fit((1, 1), (224, 224)).box == (0, 0, 1, 1)
 

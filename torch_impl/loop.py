@@ -43,6 +43,7 @@ from .devices import (
     synchronize,
     tell,
 )
+from .layers import BatchNorm
 from .optimizer import MovingAverage, cross_entropy, dump_slots, load_slots, make_optimizer
 from .reading import Batch, Pieces, looked_up, stream
 from .scores import Losses, Metrics
@@ -213,7 +214,7 @@ class ClassificationTask(_Evaluation):
     ):
         super().__init__(model, run)
         self.plan, self.phase, self.average = training, phase, average
-        freeze(model, phase.frozen)
+        freeze(model, phase)
         set_dropout(model, phase.dropout)
         weights = training.class_weights
         dtype = next(model.parameters()).dtype
@@ -266,10 +267,13 @@ class ClassificationTask(_Evaluation):
             self.average.follow(self.model)
 
     def on_train_epoch_start(self) -> None:
-        """Start counting; frozen sections run as in inference, all others do not."""
+        """Start counting; what is frozen runs as in inference, and all else does not."""
         self.model.train()
         for role in self.phase.frozen:
             self.model.get_submodule(role).eval()
+        if self.phase.keeps_batch_norms:
+            for norm in _batch_norms(self.model):
+                norm.eval()
         self.images, self.seconds = 0, 0.0
         self.loss = torch.zeros((), device=self.device)
 
@@ -364,10 +368,18 @@ class ClassificationTask(_Evaluation):
         )
 
 
-def freeze(model: nn.Module, sections: frozenset[str]) -> None:
-    """Train all sections but these, which `ClassificationTask` has run as in inference."""
+def freeze(model: nn.Module, phase: Phase) -> None:
+    """Train what a phase trains; `ClassificationTask` has all else run as in inference."""
     for section in network_of(model).sections:
-        model.get_submodule(section.role).requires_grad_(section.role not in sections)
+        model.get_submodule(section.role).requires_grad_(section.role not in phase.frozen)
+    if phase.keeps_batch_norms:
+        for norm in _batch_norms(model):
+            norm.requires_grad_(False)
+
+
+def _batch_norms(model: nn.Module) -> list[BatchNorm]:
+    """Those of all sections."""
+    return [module for module in model.modules() if isinstance(module, BatchNorm)]
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:

@@ -263,6 +263,7 @@ def _start_lines(training: Training, backend: str, folder: Path, done: int) -> I
         f"{len(training.train.samples):,} images to train on and "
         f"{len(training.selection.samples):,} to validate on, "
         f"{training.steps_per_epoch:,} steps of {recipe.batch} images in an epoch"
+        f"{_warmup(training)}"
     )
     if training.minival is not None:
         yield (
@@ -272,3 +273,18 @@ def _start_lines(training: Training, backend: str, folder: Path, done: int) -> I
     if done:
         yield f"continuing after epoch {done}"
     yield HEADINGS
+
+
+def _warmup(training: Training) -> str:
+    """How long the rate is warmed up, where that is shorter than by the recipe, or than the run."""
+    from ..training.recipes import get_recipe
+
+    steps, recipe = training.steps_per_epoch, get_recipe(training.recipe.name)
+    wanted = recipe.warmup_epochs + recipe.warmup_steps / steps
+    taken = training.phases[0].optimization.rate.warmup / steps
+    if taken >= training.recipe.epochs:
+        return f", all of them in the warm-up, which takes {taken:.3g} epochs"
+    if taken < wanted:
+        epochs = "1 epoch" if taken == 1 else f"{taken:.3g} epochs"
+        return f", warmed up for {epochs} instead of the recipe's {wanted:.3g}"
+    return ""

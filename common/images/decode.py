@@ -129,6 +129,15 @@ class Encoded:
             width, height = self._opened.size
             return (width, height) if _way(self._opened) in ASIDE else (height, width)
 
+    @property
+    def is_transparent(self) -> bool:
+        """Whether a pixel of it is not quite opaque; for this all of them are decoded."""
+        with _decoding(self.name):
+            if self._opened.mode.startswith("I") or not self._opened.has_transparency_data:
+                return False
+            alpha = self._opened.convert("RGBA").getchannel("A")
+            return any(alpha.histogram()[:255])
+
     def decoded(self) -> Image.Image:
         """Upright, its first frame, in RGB, on black."""
         with _decoding(self.name):

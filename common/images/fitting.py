@@ -11,7 +11,9 @@ from ..network import Size
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 CROP_FRACTION = 0.875  # of evaluation, there
-CROP_PADDING = 32  # pixels of evaluation, in that code when the paper came out
+# Pixels of evaluation, in that code when the paper came out, where the smallest network takes 224
+# pixels and sees CROP_FRACTION.
+CROP_PADDING = 32
 
 
 # ------------------------------------------------------------------ what part of an image is seen
@@ -45,7 +47,8 @@ class Centre:
 class CropFirst:
     """Whole pixels are cut out, then resized: size / (size + padding) of the largest centre.
 
-    The padding is a number of pixels, or what a fraction of the padded size leaves, rounded.
+    The padding is a number of pixels, or what a fraction of the padded size leaves, rounded; the
+    number is a smaller one for sizes below those of the published networks (`padding_of`).
     """
 
     padding: int = 0
@@ -67,15 +70,30 @@ class CropFirst:
 
     def _padding(self, length: int) -> int:
         if self.fraction is None:
-            return self.padding
-        return round(length * (1 / self.fraction - 1))
+            return padding_of(length, self.padding)
+        return _left_by(self.fraction, length)
+
+
+def padding_of(length: int, pixels: int) -> int:
+    """So many pixels, or what `CROP_FRACTION` leaves of a length (in pixels) where that is less.
+
+    Both are the same at 224, for which the padding was chosen, and the first is what the libraries
+    have at any size.  At 64, of which they have no weights, it would leave 44% of an image.
+    """
+    return min(pixels, _left_by(CROP_FRACTION, length))
+
+
+def _left_by(fraction: float, length: int) -> int:
+    """The pixels around a length that is a fraction of the whole."""
+    return round(length * (1 / fraction - 1))
 
 
 @dataclass(frozen=True)
 class ResizeFirst:
     """The shorter side is resized to an edge, then the centre of whole pixels is cut out.
 
-    The edge of a size is what `edges` has for it, or size / fraction + padding.
+    The edge of a size is what `edges` has for it, or size / fraction + padding, of which small
+    sizes have less (`padding_of`).
     """
 
     fraction: float = 1.0
@@ -93,7 +111,8 @@ class ResizeFirst:
         return Fitting(whole_image(image), (height, width), (top, left))
 
     def _edge(self, length: int) -> int:
-        return self.edges.get(length, math.floor(length / self.fraction) + self.padding)
+        padding = padding_of(length, self.padding)
+        return self.edges.get(length, math.floor(length / self.fraction) + padding)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Options:
     `precision`, `seed`, `freeze` and `held_out` have their defaults here, `recipe` and `preset` are
     "official" and "b0", or the preset of the weights.  `set` has the numbers of the recipe that are
     other ones in this run, and `begun_with` the epochs that the run was to have at first, where it
-    was given more of them since.
+    was given more of them since.  `warmup_epochs` is the length of the warm-up where the recipe's
+    own did not fit the run.
     """
 
     preset: str | None = None
@@ -58,6 +59,7 @@ class Options:
     family: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
     begun_with: int | None = None
+    warmup_epochs: float | None = None
 
     def as_recipe(self) -> Recipe:
         """The recipe with the run's own numbers.
@@ -71,6 +73,8 @@ class Options:
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1", argument=name)
         recipe = replace(recipe, batch=self.batch or recipe.batch)
+        if self.warmup_epochs is not None:
+            recipe = replace(recipe, warmup_epochs=self.warmup_epochs)
         epochs = self.epochs or recipe.epochs
         if self.begun_with is None:
             return replace(recipe, epochs=epochs)
@@ -178,9 +182,10 @@ def kept_options(path: Path, settings: Mapping[str, Any]) -> Options:
         FileError: the recipe is another version of itself by now.
     """
     # A run from before there was Xception lacks what scales that; one from before recipes had
-    # versions follows the first, and one from before there was more to set has set nothing.
+    # versions follows the first, one from before there was more to set has set nothing, and one
+    # from before warm-ups were shortened has the recipe's.
     settings = {
-        **dict.fromkeys((*SCALING, "begun_with")),
+        **dict.fromkeys((*SCALING, "begun_with", "warmup_epochs")),
         "set": {},
         RECIPE_VERSION: 1,
         **settings,

@@ -37,6 +37,7 @@ class Phase:
     optimization: Optimization
     frozen: frozenset[str]  # roles of sections, which run as in inference
     dropout: float  # before the classifier
+    keeps_batch_norms: bool = False  # those of other sections run as in inference too
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Training:
         """
         images = self.recipe.batch // self.recipe.accumulation  # on all devices together
         for phase in self.phases:
+            if phase.keeps_batch_norms:
+                continue
             size = self.batches(phase.epochs.start).size
             last = changed(self.network, resolution=size).maps[-1]
             if last.role not in phase.frozen and images * math.prod(last.output_size) == 1:
@@ -170,7 +173,8 @@ class Training:
                 epochs = list(part)
                 span = range(epochs[0], epochs[-1] + 1)
                 dropout = self._dropout(span.start)
-                found.append(Phase(span, whole.start, optimization, frozen, dropout))
+                norms = phase.keeps_batch_norms
+                found.append(Phase(span, whole.start, optimization, frozen, dropout, norms))
         return tuple(found)
 
     def _dropout(self, epoch: int) -> float:

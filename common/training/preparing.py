@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ..architectures import changed, resolve
 from ..backends.registry import KERAS
+from ..checkpoints.heads import WEIGHT
 from ..checkpoints.load import load, refuse_other, with_classes
 from ..checkpoints.named import folder_names
 from ..errors import FileError, UsageError
@@ -17,6 +20,7 @@ from ..images.batches import Batches
 from ..images.datasets import read_data
 from ..images.families import FAMILIES
 from ..images.family import Family
+from ..images.transparency import transparency
 from ..images.usual import OFFICIAL
 from ..network import Network
 from ..weights.canonical import Weights
@@ -26,6 +30,7 @@ from .memory import fitting_batch, free_bytes
 from .options import SCALING, Options, Place
 from .plan import Training, check_precision
 from .processes import process
+from .recipe import Recipe
 
 CHANNELS = 3  # of images: red, green and blue
 FEW = 100  # images, below which the best epoch is one by chance
@@ -33,16 +38,23 @@ FEW = 100  # images, below which the best epoch is one by chance
 
 @dataclass(frozen=True)
 class Plan:
-    """What the options of a run come to: the training, its first weights and its classes."""
+    """What the options of a run come to: the training, its first weights and its classes.
+
+    `warmup_epochs` is the length of the warm-up where the recipe's own does not fit the run.
+    """
 
     training: Training
     weights: Weights
     class_indices: dict[str, int]
     notes: tuple[str, ...]
+    warmup_epochs: float | None = None
 
 
 def planned(options: Options, data: Path, place: Place, new: bool = False) -> Plan:
-    """What the options of a run come to; a new one has a batch that fits, if none is given."""
+    """What the options of a run come to.
+
+    A new one has a batch and a warm-up that fit, where none is given.
+    """
     recipe = options.as_recipe()
     if recipe.name == "finetune" and not options.weights:
         raise UsageError(
@@ -58,7 +70,7 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         raise FileError(
             data, "has no images to validate on; hold out a larger share", argument="held_out"
         )
-    network, start, family = _start(options, found.classes)
+    network, start, family = _start(options, recipe, found.classes)
     if recipe.batch_norm is not None:
         dialect = replace(network.dialect, momentum=recipe.batch_norm)
         network = changed(network, dialect=asdict(dialect))
@@ -76,6 +88,8 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
             f"the best epoch is chosen by {len(found.minival)} images that are held out of train; "
             "--set minival=0.1 holds out more of them, and --set minival=none has val choose"
         )
+    if new and (said := transparency(found.train)):
+        notes.append(said)
     batches = partial(Batches, seed=seed, family=family, classes=len(found.classes))
     unchanged = partial(batches, size=network.resolution, batch=recipe.batch)
     train = replace(
@@ -83,6 +97,11 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         mixing=recipe.mixing,
         balance=balance(found.train, "sampler") if recipe.sampler else None,
     )
+    warmup_epochs = options.warmup_epochs
+    if new and "warmup_epochs" not in options.set:
+        warmup_epochs = fitting_warmup(recipe)
+        if warmup_epochs is not None:
+            recipe = replace(recipe, warmup_epochs=warmup_epochs)
     training = Training(
         network,
         recipe,
@@ -96,7 +115,18 @@ def planned(options: Options, data: Path, place: Place, new: bool = False) -> Pl
         devices=devices,
         compile=place.compile,
     )
-    return Plan(training, start, found.class_indices, tuple(notes))
+    return Plan(training, start, found.class_indices, tuple(notes), warmup_epochs)
+
+
+def fitting_warmup(recipe: Recipe) -> int | None:
+    """The epochs of a warm-up that fits the run, where the recipe's does not.
+
+    It takes half of the epochs at most, as that of a cosine takes half of the steps.  Otherwise
+    three epochs of a recipe that warms up for five would end at a fraction of its rate.  A single
+    epoch has no half, and keeps what it has.
+    """
+    longest = recipe.epochs // 2
+    return longest if 0 < longest < recipe.warmup_epochs else None
 
 
 def check_compiled(compiled: bool, backend: str) -> None:
@@ -112,7 +142,9 @@ def check_compiled(compiled: bool, backend: str) -> None:
         )
 
 
-def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights, Family]:
+def _start(
+    options: Options, recipe: Recipe, classes: tuple[str, ...]
+) -> tuple[Network, Weights, Family]:
     """The network to train, its first weights, and how it is to see images."""
     scaling = {name: value for name in SCALING if (value := getattr(options, name)) is not None}
     if not options.weights:
@@ -134,7 +166,10 @@ def _start(options: Options, classes: tuple[str, ...]) -> tuple[Network, Weights
     if found.network.num_classes == len(classes) and names == classes:
         return found.network, found.weights, family
     head = with_classes(found.network, found.weights, len(classes), options.seed)
-    return head.network, head.weights, family
+    weights = head.weights
+    if recipe.new_classifier == "zeros":
+        weights = {**weights, WEIGHT: np.zeros_like(weights[WEIGHT])}
+    return head.network, weights, family
 
 
 def named_family(name: str | None) -> Family | None:

@@ -16,12 +16,14 @@ from .schedules import Cosine, Exponential, Optimization, Schedule, scaled_rate
 class RecipePhase:
     """A part of the training: its share of the epochs, what is trained, and at which rate.
 
-    The optimizer and its schedule begin anew with every phase.
+    The optimizer and its schedule begin anew with every phase.  One that keeps batch norms leaves
+    them as they are, scale and bias as well as statistics, and has them run as in inference.
     """
 
     share: float
     trains: Literal["all", "head"] = "all"
     rate: float = 1.0  # times the recipe's
+    keeps_batch_norms: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Recipe:
     proportion.  `batch_norm` is the share of the statistics that is kept, where it is not the
     network's own.  `class_weights` has the loss of an image weighed by how rare its class is, and
     `sampler` has all classes come equally often; both are against classes of unequal sizes.
+
+    A classifier that replaces that of the first weights is drawn by the official initialisation, or
+    is of zeros.
     """
 
     name: str
@@ -95,6 +100,7 @@ class Recipe:
     accumulation: int = 1
     class_weights: Literal["balanced"] | None = None
     sampler: Literal["balanced"] | None = None
+    new_classifier: Literal["random", "zeros"] = "random"
     begun_with: int | None = None  # epochs that a run was to have, where it has more by now
 
     def epochs_of(self, phase: int) -> range:

@@ -145,7 +145,9 @@ RECIPES = {
         ),
         Recipe(
             name="finetune",
-            summary="A new head on a frozen backbone, then everything at a tenth of the rate.",
+            version=2,  # a new head begins with zeros, and batch norms stay as they are
+            summary="A new head on a frozen backbone, then all but batch norms at a tenth of the "
+            "rate.",
             rule="sgd",
             momentum=0.9,
             rate=0.1,
@@ -155,8 +157,17 @@ RECIPES = {
             weight_decay=1e-5,
             label_smoothing=0.1,
             augmentation=Augmentation(crop_area=(0.5, 1.0), flip=True),
-            phases=(RecipePhase(0.5, "head"), RecipePhase(0.5, "all", 0.1)),
+            # The second phase is to begin where the first one ended.  By a batch's own statistics
+            # the backbone would compute other features than the head has learned to read.
+            phases=(
+                RecipePhase(0.5, "head"),
+                RecipePhase(0.5, "all", 0.1, keeps_batch_norms=True),
+            ),
+            # The official one is of logits far above 1 where there are few classes; what is left of
+            # it after the first phase would be passed on to the backbone as large gradients.
+            new_classifier="zeros",
             sources={
+                "new_classifier": "arXiv 1912.11370, its released code",
                 **dict.fromkeys(("rule", "momentum", "rate", "rate_images"), "as cosine"),
                 **dict.fromkeys(("batch", "epochs", "phases", "augmentation"), "ours"),
                 **dict.fromkeys(("weight_decay", "label_smoothing"), "as the official recipe"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 BATCH_PER_RATE = 256  # images that a base rate is stated for (main.py, scaled_lr)
 
@@ -17,6 +17,7 @@ BATCH_PER_RATE = 256  # images that a base rate is stated for (main.py, scaled_l
 class Constant:
     """One learning rate for all steps."""
 
+    warmup: ClassVar[float] = 0
     rate: float
 
     def __call__(self, step: int) -> float:

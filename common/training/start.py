@@ -251,7 +251,7 @@ def _created(
     metadata = seen(training.train.family, class_indices)
     run = Run(folder, watcher.epoch, metadata, watcher.step)
     run.loggers = DEFAULT_LOGGERS if place.loggers is None else place.loggers
-    options = replace(options, batch=training.recipe.batch)
+    options = replace(options, batch=training.recipe.batch, warmup_epochs=plan.warmup_epochs)
     settings = {
         SCHEMA_KEY: SCHEMA,
         "backend": name,

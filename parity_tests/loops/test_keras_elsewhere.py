@@ -21,6 +21,7 @@ from efficientnet_rosetta.common.training.run import BEST, EPOCHS, SETTINGS, STA
 from efficientnet_rosetta.common.training.state import LOSS_SCALE
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import save
+from efficientnet_rosetta.keras_impl.reading import piece
 from parity_tests.loops.support import (
     BACKENDS,
     DEADLINE,
@@ -101,6 +102,21 @@ def test_two_devices_of_jax_give_the_losses_of_one(start, folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_devices_of_jax_go_through_the_pieces_of_two_processes(start, folder, tmp_path):
+    """Each piece has as much of both shares of a batch, which its batch norms see."""
+    options = ("--precision", "float64", "--accumulate", "2")
+    two = training_on(
+        *("jax", folder, tmp_path / "jax", *options, "--devices", "2"), start=start, **TWO_DEVICES
+    )
+    finished(two)
+    common = arguments(folder, "torch", tmp_path / "torch", *options, epochs=1)
+    common = [option for option in common if option not in ("--width", "0.25")]
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    finished(rosetta(*common, "--weights", str(start), prefix=torchrun))
+    np.testing.assert_allclose(losses(tmp_path / "jax"), losses(tmp_path / "torch"), atol=1e-9)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ELSEWHERE)
 def test_a_killed_run_goes_on_where_it_was(framework, folder, tmp_path):
     """With everything random in it, on the framework that the run is of without being told."""
@@ -162,6 +178,17 @@ def test_devices_that_there_are_not_are_one_line(framework, options, line, folde
 
 
 # ------------------------------------------------------------------ parts, and float16
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [(1, [[0, 1, 2, 3], [4, 5, 6, 7]]), (2, [[0, 1, 4, 5], [2, 3, 6, 7]])],
+)
+def test_a_piece_has_as_much_of_the_share_of_each_device(devices, expected):
+    batch = np.stack([np.arange(8), 10 * np.arange(8)], -1)
+    for number, places in enumerate(expected):
+        found = np.asarray(piece(batch, number, pieces=2, devices=devices))
+        np.testing.assert_array_equal(found, batch[places])
 
 
 @pytest.mark.slow

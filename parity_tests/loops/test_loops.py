@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from efficientnet_rosetta import torch_impl
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.errors import RosettaError
+from efficientnet_rosetta.common.images.augment import Augmentation
 from efficientnet_rosetta.common.images.batches import Batches
 from efficientnet_rosetta.common.images.datasets import read_folder
 from efficientnet_rosetta.common.images.mixing import Mixing
@@ -24,6 +27,7 @@ from efficientnet_rosetta.common.training.run import (
 )
 from efficientnet_rosetta.common.weights.calibration import calibrated
 from efficientnet_rosetta.common.weights.canonical import load
+from efficientnet_rosetta.torch_impl.optimizer import cross_entropy
 from parity_tests.loops.support import (
     BACKENDS,
     BATCH,
@@ -142,16 +146,33 @@ def test_finetuning_trains_the_head_and_then_everything(backend, folder, tmp_pat
         assert changed == name.startswith("classifier."), name
     middle = run.state.model
     run = fitted(backend, plan, tmp_path, start)
-    # The second phase has fresh momentum, of everything.
-    assert set(run.state.slots["momentum"]) == {
-        name for name in net.tensors if not name.endswith((".mean", ".variance"))
-    }
-    for name in set(net.tensors) - without_gradient(net):
-        assert (run.state.model[name] != middle[name]).any(), name
+    # The second phase has fresh momentum, of everything but batch norms, which stay as they are.
+    others = {name for name in net.tensors if not name.rpartition(".")[0].endswith("bn")}
+    assert set(run.state.slots["momentum"]) == others
+    for name in net.tensors:
+        assert (run.state.model[name] != middle[name]).any() == (name in others), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_the_head_has_learned_is_not_lost_when_the_rest_is_trained(backend, folder, tmp_path):
+    """The second phase begins with the loss that the first one came to, in inference."""
+    plan = training(folder, recipe="finetune", epochs=2)
+    interrupted = Interrupting(tmp_path, 1)
+    with pytest.raises(KeyboardInterrupt):
+        get_backend(backend).fit(plan, calibrated(plan.network), interrupted)
+    reached = Run(tmp_path)
+    reached.restore()
+    model = torch_impl.build(plan.network, dtype="float64").eval()
+    torch_impl.load_weights(model, reached.state.model)
+    images, labels = map(torch.as_tensor, plan.batches(1).read(1, 0)[:2])
+    expected = cross_entropy(model(images.double()), labels, plan.recipe.label_smoothing).item()
+    fitted(backend, plan, tmp_path)
+    found = losses(tmp_path)[plan.steps_per_epoch]
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_phases_are_the_same_in_both_whole_or_in_parts(folder, tmp_path):
-    """All that is frozen in the first phase is trained, and in training mode, in the second."""
+    """What is frozen in the first phase is trained in the second, but for batch norms."""
     # At the recipe's own rate so small a network amplifies rounding to 1e-3 within these steps.
     plan = training(folder, recipe="finetune", epochs=4, changes={"rate": 0.001})
     assert [phase.epochs for phase in plan.phases] == [range(2), range(2, 4)]
@@ -236,6 +257,35 @@ def test_a_label_of_no_class_is_one_line_even_from_a_worker(backend, workers, fo
     plan = replace(plan, train=replace(plan.train, classes=2))
     with pytest.raises(RosettaError, match="is of class 2, counted from 0, but there are 2"):
         fitted(backend, plan, tmp_path)
+
+
+# ------------------------------------------------------------------ what is dropped
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_dropped_differs_by_step_and_comes_again_in_a_resumed_run(
+    backend, folder, tmp_path
+):
+    """Only the classifier is trained, at a rate that changes nothing, on the same images."""
+    net = network(dropout=0.5)
+    plan = training(
+        folder,
+        net,
+        freeze="backbone",
+        epochs=2,
+        changes={"rate": 1e-30, "augmentation": Augmentation()},
+    )
+    plan = replace(plan, train=replace(plan.train, samples=plan.train.samples[:1] * BATCH * 3))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+
+    def copy(row):
+        if row.epoch == 1:
+            shutil.copytree(whole, parts)
+
+    get_backend(backend).fit(plan, calibrated(net), Run(whole, copy))
+    assert len(set(losses(whole))) == 6
+    fitted(backend, plan, parts)
+    np.testing.assert_array_equal(losses(parts), losses(whole))
 
 
 # ------------------------------------------------------------------ what is left in the folder
