@@ -145,7 +145,9 @@ class _Recorder:
         def recorded(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
             before = len(self.found)
             output = call(operation, *args, **kwargs)
-            read = [self.origins[id(x)] for x in tree.flatten((args, kwargs)) if id(x) in self.origins]
+            read = [
+                self.origins[id(x)] for x in tree.flatten((args, kwargs)) if id(x) in self.origins
+            ]
             self._note(operation, output, read, inner=len(self.found) > before)
             return output
 

@@ -23,7 +23,17 @@ from efficientnet_rosetta.common.guard.program import FLOAT32, FLOAT64, Given, I
 # What hands on its input in another shape, order or type, or amid zeros.
 MOVES = {
     *("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "squeeze", "unsqueeze"),
-    *("t", "transpose", "permute", "expand", "alias", "detach", "clone", "contiguous", "lift_fresh"),
+    *(
+        "t",
+        "transpose",
+        "permute",
+        "expand",
+        "alias",
+        "detach",
+        "clone",
+        "contiguous",
+        "lift_fresh",
+    ),
     *("_to_copy", "to", "constant_pad_nd", "slice", "select", "split", "unbind", "chunk"),
 }
 

@@ -191,9 +191,7 @@ def _other(given: Given) -> Given:
     )
 
 
-def _apart(
-    first: _Runs, second: _Runs, given: Given, tolerance: float | None
-) -> tuple[Apart, ...]:
+def _apart(first: _Runs, second: _Runs, given: Given, tolerance: float | None) -> tuple[Apart, ...]:
     """How far apart every output of the first is from its counterpart in the second."""
     pairs = _counterparts(first, second)
     narrow = {} if tolerance is not None else _narrow(first, second, given)
@@ -223,7 +221,9 @@ def _counterparts(first: _Runs, second: _Runs) -> dict[str, str]:
             f"{first.program.name} returns {len(one)} outputs ({', '.join(one)}), "
             f"{second.program.name} {len(two)} ({', '.join(two)}); return the same ones"
         )
-    pairs = {name: name for name in one} if set(one) == set(two) else dict(zip(one, two, strict=True))
+    pairs = (
+        {name: name for name in one} if set(one) == set(two) else dict(zip(one, two, strict=True))
+    )
     for name, other in pairs.items():
         if difference(one[name], two[other]) is None:
             raise _UnfitError(

@@ -209,7 +209,9 @@ def _by_channel(
         return Kind("scale", f"one is the other times {factors.mean():.6g}")
     if not NORMALIZATIONS.search(names) and not LINEAR.search(names):
         return None
-    same_side = bool((factors >= 1 - ONE).all() or (0 < factors).all() and (factors <= 1 + ONE).all())
+    same_side = bool(
+        (factors >= 1 - ONE).all() or ((factors > 0).all() and (factors <= 1 + ONE).all())
+    )
     equal = bool(np.abs(factors - 1).max() <= ONE)
     if same_side and not equal and NORMALIZATIONS.search(names):
         return Kind(
