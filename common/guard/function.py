@@ -25,7 +25,7 @@ class FunctionProgram:
 
     def __init__(self, function: Callable[..., Any], name: str | None = None):
         self.function = function
-        self.name = name or getattr(function, "__qualname__", type(function).__qualname__)
+        self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
 
     @property
     def inputs(self) -> tuple[Input, ...] | None:
@@ -61,7 +61,7 @@ class FunctionProgram:
         array = np.asarray(value.detach() if hasattr(value, "detach") else value)
         if array.dtype.kind not in "fiub":
             raise RosettaError(
-                f"{self.name} returned {type(value).__module__}.{type(value).__qualname__}, which is "
-                f"no array of numbers; {CONTRACT}"
+                f"{self.name} returned {type(value).__module__}.{type(value).__qualname__}, "
+                f"which is no array of numbers; {CONTRACT}"
             )
         return array

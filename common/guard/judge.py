@@ -144,8 +144,8 @@ def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
         other = program.run(_other(given), precision)
         if all(np.array_equal(value, other[name]) for name, value in outputs.items()):
             raise _UnfitError(
-                f"the output of {program.name} does not depend on its inputs: quite other ones give "
-                "the same, to the bit"
+                f"the output of {program.name} does not depend on its inputs: quite other ones "
+                "give the same, to the bit"
             )
     return _Runs(program, precision, outputs, moved)
 

@@ -241,6 +241,6 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _is_channels_last(value: np.ndarray) -> bool:
-    """Whether a map (N, ?, ?, ?) is likelier (N, H, W, C): its first two sides are the alike ones."""
+    """Whether a map (N, ?, ?, ?) is likelier (N, H, W, C): its first two sides are alike."""
     sides: Sequence[int] = value.shape[1:]
     return value.ndim == 4 and sides[0] == sides[1] and sides[1] != sides[2]

@@ -29,7 +29,7 @@ TYPES = {  # of onnxruntime
 
 
 class OnnxProgram:
-    """An ONNX graph, in the types that it declares: onnxruntime has no float64 of most operations."""
+    """An ONNX graph, in the types that it declares; most operations have no float64 here."""
 
     kind = "ONNX"
     precisions = (FLOAT32,)
