@@ -245,9 +245,14 @@ class _Widening(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = dict(kwargs or {})
-        if isinstance(named.get("dtype"), torch.dtype):
-            named["dtype"] = WIDER.get(named["dtype"], named["dtype"])
+        if func is not torch.ops.aten.view.dtype:  # which reads bits, and makes no numbers
+            args = tuple(map(_wider, args))
+            named = {name: _wider(value) for name, value in named.items()}
         return func(*args, **named)
+
+
+def _wider(argument: Any) -> Any:
+    return WIDER.get(argument, argument) if isinstance(argument, torch.dtype) else argument
 
 
 class _Recorder(TorchDispatchMode):
