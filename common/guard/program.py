@@ -18,6 +18,10 @@ NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 Outputs = dict[str, np.ndarray]  # by name, in the order in which the program returns them
 
 
+class UnfitError(RosettaError):
+    """A program of which nothing can be said, such as one that writes into its inputs."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What a program is called with: arrays by position, and arrays by name.
@@ -164,3 +168,16 @@ def refuse_to_go_on(program: str, instead: Mapping[str, np.ndarray]) -> None:
     """
     if instead:
         raise UsageError(f"{program} cannot be run from the middle", argument="after")
+
+
+def check_unchanged(
+    program: str, before: Sequence[np.ndarray], after: Sequence[np.ndarray]
+) -> None:
+    """Hold a program to leave what it was given alone.
+
+    Raises:
+        UnfitError: it did not.
+    """
+    for one, other in zip(before, after, strict=True):
+        if not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+            raise UnfitError(f"{program} writes into its inputs; have it copy them first")
