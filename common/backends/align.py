@@ -53,6 +53,8 @@ class Divergence:
     after: tuple[str, str] | None  # the last pair that agrees before it; None for the image
     place: str
     heat: Heat | None  # of maps only
+    # What each program has for the operation after all that agrees, in order, itself the last.
+    parts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def align(first: Sequence[Step], second: Sequence[Step], limit: float) -> list[Pair]:
@@ -266,6 +268,7 @@ class _Difference:
             after=self._after(step, counterpart),
             place=place,
             heat=heat,
+            parts=(self.one.parts_of(step), self.other.parts_of(counterpart)),
         )
 
     def _matched(self) -> tuple[Step | None, Step | None]:
@@ -394,6 +397,18 @@ class _Side:
                 reached.add(step.name)
                 found.append(step)
         return found
+
+    def parts_of(self, end: Step | None) -> tuple[str, ...]:
+        """A suspect and the suspects that lead to it, in forward order."""
+        if end is None:
+            return ()
+        wanted = {end.name}
+        found: list[str] = []
+        for step in reversed(self.steps):
+            if step.name in wanted:
+                found.append(step.name)
+                wanted |= set(step.inputs) - self.agreeing
+        return tuple(reversed(found))
 
     def agreed_before(self, step: Step) -> list[str]:
         """The nearest steps upstream that agree, of the last input first."""

@@ -19,7 +19,8 @@ from ..backends.align import Divergence, difference, first_divergence, spread_of
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import FLOOR, NARROW_SHARE, NOISE, SATURATED
 from ..errors import RosettaError
-from .kinds import Kind, kind_of
+from .kind import Kind
+from .kinds import kind_of
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, Outputs
 
 # In float32 a program is given noise of the last digit of its inputs, and all its operations are
@@ -114,7 +115,9 @@ def judge(
     ]
     inside = INSIDE if set(precisions) == {FLOAT64} else TOLERANCES[FLOAT32].limit
     divergence = first_divergence(traces[0], traces[1], inside)
-    kind = None if divergence is None else kind_of(divergence, traces[0], traces[1])
+    kind = None
+    if divergence is not None:
+        kind = kind_of(divergence, traces[0], traces[1], given.arrays)
     return Finding(names, kinds, precisions, outputs, None, divergence, kind)
 
 
