@@ -20,7 +20,7 @@ from ..errors import UsageError
 from .allowance import IncomparableError, outputs_apart
 from .finding import Apart, Finding
 from .measure import Measured, Recorded, Run, measured
-from .parting import Parting, agreeing, leading_to, parted
+from .parting import Parting, agreeing, parted
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, UnfitError
 
 __all__ = [
@@ -179,10 +179,16 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
     if not differs and not (inside and found.unfit is None):
         return found
     precision = FLOAT32 if first.is_narrow or second.is_narrow else FLOAT64
-    traces = [_trace(side, found.worst, side is second) for side in (first, second)]
+    one, other = (
+        side.program.trace(side.given, side.precision, side.instead) for side in (first, second)
+    )
     if not differs:
-        return replace(found, pairs=agreeing(*traces, precision))
-    parting = parted(*traces, precision)
+        return replace(found, pairs=agreeing(one, other, precision))
+    ends = (
+        _end(one, first, found.worst.output),
+        _end(other, second, found.worst.other),
+    )
+    parting = parted(one, other, ends, precision, first.given.arrays)
     return replace(
         found,
         divergence=parting.divergence,
@@ -193,11 +199,10 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
     )
 
 
-def _trace(side: Run, output: Apart, is_second: bool) -> Trace:
-    """What leads to an output."""
-    trace = side.program.trace(side.given, side.precision, side.instead)
-    place = list(side.outputs).index(output.other if is_second else output.output)
-    return leading_to(trace, place, len(side.outputs))
+def _end(trace: Trace, side: Run, output: str) -> str:
+    """The name in a trace of an output; the outputs are its last steps."""
+    names = list(side.outputs)
+    return trace[names.index(output) - len(names)].name
 
 
 def _resume(

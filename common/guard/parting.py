@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from ..backends.align import (
     first_divergence,
     relative_error,
 )
-from ..backends.trace import Step, Trace
+from ..backends.trace import Trace
 from ..parity.diagnosis import JUMP
-from .kinds import Kind, kind_of
+from .kind import Kind
+from .kinds import kind_of
 
 # From which error on, relative and root mean square, values inside two programs differ.
 INSIDE = {"float64": 1e-9, "float32": 1e-4}
@@ -38,46 +40,49 @@ class Parting:
     kind: Kind | None = None
 
 
-def agreeing(first: Trace, second: Trace, precision: str) -> Pairs:
-    """The steps of two programs that agree, and their errors."""
-    pairs = align(first, second, INSIDE[precision])
-    return tuple((p.step.name, p.other.name, p.error) for p in pairs if p.other is not None)
-
-
-def parted(first: Trace, second: Trace, precision: str) -> Parting:
-    """Where two programs part on the way to the last steps of both.
+def parted(
+    first: Trace, second: Trace, ends: tuple[str, str], precision: str, given: Sequence[np.ndarray]
+) -> Parting:
+    """Where two programs part on the way to the steps `ends`, one of each.
 
     Rounding grows on the way, and a mistake shows as a jump.  So the limit from which on values
     differ is raised until the first one that is over it is a jump; if there is none, the error has
-    grown from the first value over the lowest limit.
+    grown from the first value over the lowest limit.  `given` are the programs' inputs.
     """
-    last = relative_error(first[-1].value, second[-1].value)
+    last = relative_error(_value(first, ends[0]), _value(second, ends[1]))
     # Where only the largest value of an output is over what is allowed, a lower limit is needed.
     limit = min(INSIDE[precision], last / 2)
     lowest = None
     while limit < min(last, 1.0):
-        found = _parted(first, second, limit, precision)
-        if found is None or found.jump:
-            lowest = found or lowest
+        divergence = first_divergence(first, second, limit, ((ends[0],), (ends[1],)))
+        if divergence is None:
             break
-        lowest, limit = lowest or found, limit * STEP
-    return lowest or Parting(agreeing(first, second, precision))
+        pairs = _pairs(first, second, limit)
+        jump = _is_jump(divergence, pairs, precision)
+        found = Parting(pairs, divergence, jump)
+        lowest = found if jump else lowest or found
+        if jump:
+            break
+        limit *= STEP
+    if lowest is None or lowest.divergence is None:
+        return Parting(_pairs(first, second, INSIDE[precision]))
+    return replace(lowest, kind=kind_of(lowest.divergence, first, second, given))
 
 
-def _parted(first: Trace, second: Trace, limit: float, precision: str) -> Parting | None:
-    divergence = first_divergence(first, second, limit)
-    if divergence is None:
-        return None
-    pairs = tuple(
-        (p.step.name, p.other.name, p.error)
-        for p in align(first, second, limit)
-        if p.other is not None
-    )
-    return Parting(
-        pairs,
-        divergence,
-        _is_jump(divergence, pairs, precision),
-        kind_of(divergence, first, second),
+def agreeing(first: Trace, second: Trace, precision: str) -> Pairs:
+    """The steps of two programs that agree, and their errors."""
+    return _pairs(first, second, INSIDE[precision])
+
+
+def _value(trace: Trace, name: str) -> np.ndarray:
+    return next(step.value for step in trace if step.name == name)
+
+
+def _pairs(first: Trace, second: Trace, limit: float) -> Pairs:
+    return tuple(
+        (pair.step.name, pair.other.name, pair.error)
+        for pair in align(first, second, limit)
+        if pair.other is not None
     )
 
 
@@ -87,31 +92,3 @@ def _is_jump(found: Divergence, pairs: Pairs, precision: str) -> bool:
         errors = {step: error for step, _, error in pairs}
         before = max(before, errors.get(found.after[0], 0.0))
     return not found.error / before < JUMP
-
-
-def leading_to(trace: Trace, place: int, outputs: int) -> Trace:
-    """The steps that lead to one of a trace's outputs, which are its last steps.
-
-    They end in the step that has made the output, or in the output itself where none has.
-    """
-    inner, ends = trace[:-outputs], trace[-outputs:]
-    output = ends[place]
-    made = [number for number, step in enumerate(inner) if _is_same(step, output)]
-    if not made:
-        return Trace([*inner, *ends[: place + 1]])
-    found = Trace(inner[: made[-1] + 1])
-    return found if outputs == 1 else _needed(found)
-
-
-def _is_same(step: Step, other: Step) -> bool:
-    one, two = np.ravel(step.value), np.ravel(other.value)
-    return one.size == two.size and np.array_equal(one, two, equal_nan=True)
-
-
-def _needed(trace: Trace) -> Trace:
-    """The steps that the last one is made from."""
-    wanted = {trace[-1].name}
-    for step in reversed(trace):
-        if step.name in wanted:
-            wanted.update(step.inputs)
-    return Trace(step for step in trace if step.name in wanted)
