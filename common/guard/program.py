@@ -155,8 +155,7 @@ def rest_of(trace: Trace, instead: Mapping[str, np.ndarray], program: str) -> Tr
     kept = trace[max(places[name] for name in instead) + 1 :]
     names = {step.name for step in kept}
     return Trace(
-        replace(step, inputs=tuple(name for name in step.inputs if name in names))
-        for step in kept
+        replace(step, inputs=tuple(name for name in step.inputs if name in names)) for step in kept
     )
 
 
