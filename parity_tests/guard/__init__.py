@@ -1,1 +1,1 @@
-"""Tests of the guard of anybody's pair of programs."""
+"""The guard of anybody's pair of programs."""
