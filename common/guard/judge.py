@@ -10,7 +10,7 @@ depend on its inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,13 +70,25 @@ class Finding(Result):
 
 
 @dataclass(frozen=True)
-class _Runs:
+class Measured:
     """A program's outputs on its inputs, in its widest precision, and with noise on these."""
 
     program: GuardedProgram
     precision: str
     outputs: Outputs
     moved: dict[str, float]  # how far noise moves each output, in standard deviations
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """A program that was measured earlier, and cannot be run on other inputs."""
+
+    def recorded(self, given: Given) -> Measured:
+        """What was measured on these inputs.
+
+        Raises:
+            RosettaError: it was measured on others.
+        """
 
 
 def judge(
@@ -101,9 +113,9 @@ def judge(
     ]
     precisions = wide[0], wide[1]
     try:
-        runs = [_runs(*pair, given) for pair in zip(programs, precisions, strict=True)]
+        runs = [measured(*pair, given) for pair in zip(programs, precisions, strict=True)]
         outputs = _apart(runs[0], runs[1], given, tolerance)
-    except _UnfitError as unfit:
+    except UnfitError as unfit:
         return Finding(names, kinds, precisions, unfit=str(unfit))
     found = Finding(names, kinds, precisions, outputs)
     if found.agree:
@@ -118,16 +130,18 @@ def judge(
     return Finding(names, kinds, precisions, outputs, None, divergence, kind)
 
 
-class _UnfitError(RosettaError):
+class UnfitError(RosettaError):
     """A program of which nothing can be said."""
 
 
-def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
+def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
     """Run a program twice, the second time with noise on its inputs.
 
     Raises:
-        _UnfitError: it is random, does not depend on its inputs, changes them, or is no number.
+        UnfitError: it is random, does not depend on its inputs, changes them, or is no number.
     """
+    if isinstance(program, Recorded):
+        return program.recorded(given)
     outputs = _unchanging(program, given, precision)
     noise = NOISE if precision == FLOAT64 else NARROW_NOISE
     noisy = program.run(_noisy(given, noise, precision), precision)
@@ -136,18 +150,18 @@ def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
     if max(moved.values()) > SATURATED:
         again = program.run(given, precision)
         if any(not np.array_equal(value, again[name]) for name, value in outputs.items()):
-            raise _UnfitError(
+            raise UnfitError(
                 f"{program.name} is random: two runs on the same inputs differ; seed it, or run it "
                 "in inference"
             )
     if not any(moved.values()):
         other = program.run(_other(given), precision)
         if all(np.array_equal(value, other[name]) for name, value in outputs.items()):
-            raise _UnfitError(
+            raise UnfitError(
                 f"the output of {program.name} does not depend on its inputs: quite other ones "
                 "give the same, to the bit"
             )
-    return _Runs(program, precision, outputs, moved)
+    return Measured(program, precision, outputs, moved)
 
 
 def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Outputs:
@@ -158,16 +172,16 @@ def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Output
         not np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
         for one, other in zip(before, given.arrays, strict=True)
     ):
-        raise _UnfitError(f"{program.name} writes into its inputs; have it copy them first")
+        raise UnfitError(f"{program.name} writes into its inputs; have it copy them first")
     if not outputs:
-        raise _UnfitError(f"{program.name} returns nothing that could be compared")
+        raise UnfitError(f"{program.name} returns nothing that could be compared")
     return outputs
 
 
 def _check_finite(program: GuardedProgram, outputs: Outputs) -> None:
     for name, value in outputs.items():
         if value.dtype.kind == "f" and not np.isfinite(value).any():
-            raise _UnfitError(f"{program.name} returns no number at all as {name}")
+            raise UnfitError(f"{program.name} returns no number at all as {name}")
 
 
 def _noisy(given: Given, noise: float, precision: str) -> Given:
@@ -191,7 +205,7 @@ def _other(given: Given) -> Given:
     )
 
 
-def _apart(first: _Runs, second: _Runs, given: Given, tolerance: float | None) -> tuple[Apart, ...]:
+def _apart(first: Measured, second: Measured, given: Given, tolerance: float | None) -> tuple[Apart, ...]:
     """How far apart every output of the first is from its counterpart in the second."""
     pairs = _counterparts(first, second)
     narrow = {} if tolerance is not None else _narrow(first, second, given)
@@ -209,15 +223,15 @@ def _apart(first: _Runs, second: _Runs, given: Given, tolerance: float | None) -
     return tuple(found)
 
 
-def _counterparts(first: _Runs, second: _Runs) -> dict[str, str]:
+def _counterparts(first: Measured, second: Measured) -> dict[str, str]:
     """The outputs of the first, and those of the second that are to be the same: by name, or order.
 
     Raises:
-        _UnfitError: there are more of them in one program, or shapes cannot be compared.
+        UnfitError: there are more of them in one program, or shapes cannot be compared.
     """
     one, two = first.outputs, second.outputs
     if len(one) != len(two):
-        raise _UnfitError(
+        raise UnfitError(
             f"{first.program.name} returns {len(one)} outputs ({', '.join(one)}), "
             f"{second.program.name} {len(two)} ({', '.join(two)}); return the same ones"
         )
@@ -226,14 +240,14 @@ def _counterparts(first: _Runs, second: _Runs) -> dict[str, str]:
     )
     for name, other in pairs.items():
         if difference(one[name], two[other]) is None:
-            raise _UnfitError(
+            raise UnfitError(
                 f"{name} of {first.program.name} has the shape {one[name].shape}, {other} of "
                 f"{second.program.name} {two[other].shape}; these cannot be compared"
             )
     return pairs
 
 
-def _narrow(first: _Runs, second: _Runs, given: Given) -> dict[str, float]:
+def _narrow(first: Measured, second: Measured, given: Given) -> dict[str, float]:
     """What float32 explains of every output, where one of the two runs in it; else nothing."""
     if FLOAT32 not in (first.precision, second.precision):
         return {}
