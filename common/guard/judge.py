@@ -205,7 +205,9 @@ def _other(given: Given) -> Given:
     )
 
 
-def _apart(first: Measured, second: Measured, given: Given, tolerance: float | None) -> tuple[Apart, ...]:
+def _apart(
+    first: Measured, second: Measured, given: Given, tolerance: float | None
+) -> tuple[Apart, ...]:
     """How far apart every output of the first is from its counterpart in the second."""
     pairs = _counterparts(first, second)
     narrow = {} if tolerance is not None else _narrow(first, second, given)
