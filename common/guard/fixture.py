@@ -1,4 +1,4 @@
-"""What the fixture `parity` is: it runs the programs of a test, and fails the test where they differ."""
+"""What the fixture `parity` is: it runs a test's programs, and fails the test if they differ."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import numpy as np
 from .._util.quiet import silent_libraries
 from ..errors import OURS, RosettaError, UsageError
 from . import golden
+from .finding import Finding
 from .golden import Golden, GoldenProgram
 from .inputs import inputs_for
-from .judge import Finding, judge
+from .judge import judge, judge_all
 from .message import message
 from .naming import file_name
 from .program import NCHW, NHWC, Given, GuardedProgram
@@ -226,12 +227,19 @@ class Parity:
     def _judged(
         self, programs: Sequence[GuardedProgram], givens: Sequence[Given], settings: Settings
     ) -> list[Finding]:
-        after = self.asked.after if self.calls == self.asked.call else None
-        return [
-            judge(programs[0], other, given, settings.tolerance)
-            for other in programs[1:]
-            for given in givens
-        ]
+        after, said = self.asked.after, {"tolerance": settings.tolerance, "atol": settings.atol}
+        if after is None or self.calls != self.asked.call:
+            return judge_all(programs, givens, **said)
+        found, refused = [], None
+        for other in programs[1:]:
+            for given in givens:
+                try:
+                    found.append(judge(programs[0], other, given, after=after, **said))
+                except UsageError as error:  # the values are those of other programs of the test
+                    refused = error
+        if not found and refused is not None:
+            raise refused
+        return sorted(found, key=lambda one: one.agree)
 
     def _reported(self, found: Sequence[Finding]) -> str | None:
         """What the test is to fail with, if it is to; the page is written, and the index told."""
@@ -268,10 +276,9 @@ class Parity:
 
     def _command(self, found: Finding) -> str | None:
         """What runs both programs again from where they part."""
-        resume = getattr(found, "resume", None)
-        if resume is None:
+        if found.resume is None:
             return None
-        options = ["--parity-after", *resume]
+        options = ["--parity-after", *found.resume]
         if self.calls > 1:
             options += ["--parity-call", str(self.calls)]
         return shlex.join(["pytest", self.test, *options])

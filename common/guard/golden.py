@@ -1,8 +1,8 @@
 """Golden outputs: what a program computed earlier, to hold another one to.
 
 They are a safetensors file, which any reader of these opens: the tensor `0.inputs.0` is the first
-input by position of the first comparison, `0.inputs.mask` one by name, `0.outputs.float64.output` an
-output, in the precision in which it was computed.  The metadata say which program it was, which
+input by position of the first comparison, `0.inputs.mask` one by name, `0.outputs.float64.output`
+an output, in the precision in which it was computed.  The metadata say which program it was, which
 test wrote them, a digest of the inputs, and what rounding explains of every output, which was
 measured when the program was there.
 """

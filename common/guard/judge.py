@@ -9,64 +9,27 @@ depend on its inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .._util.result import Result
-from ..backends.align import Divergence, difference, first_divergence, spread_of
+from ..backends.align import difference, first_divergence, spread_of
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import FLOOR, NARROW_SHARE, NOISE, SATURATED
 from ..errors import RosettaError
-from .kinds import Kind, kind_of
+from .finding import Apart, Finding
+from .kinds import kind_of
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, Outputs
+
+__all__ = ["Apart", "Finding", "judge", "judge_all"]
 
 # In float32 a program is given noise of the last digit of its inputs, and all its operations are
 # rounded like them.
 NARROW_NOISE, NARROW_OPERATIONS = 2.0**-23, 100.0
 # From which relative error on values inside two programs in float64 are said to differ.
 INSIDE = 1e-9
-
-
-@dataclass(frozen=True)
-class Apart:
-    """How far apart one output is, and how far rounding may take it, in standard deviations."""
-
-    output: str
-    error: float
-    allowed: float
-
-    @property
-    def agrees(self) -> bool:
-        """The error is allowed."""
-        return self.error <= self.allowed
-
-
-@dataclass(frozen=True)
-class Finding(Result):
-    """What became of comparing two programs.
-
-    `unfit` says why nothing can be said by them: there is then no error and no divergence.
-    """
-
-    names: tuple[str, str]
-    kinds: tuple[str, str]  # of programs
-    precisions: tuple[str, str]
-    outputs: tuple[Apart, ...] = ()
-    unfit: str | None = None
-    divergence: Divergence | None = None
-    kind: Kind | None = None
-
-    @property
-    def agree(self) -> bool:
-        """Every output is within what is allowed, and says something."""
-        return self.unfit is None and all(output.agrees for output in self.outputs)
-
-    @property
-    def worst(self) -> Apart:
-        """The output that is furthest apart for what is allowed."""
-        return max(self.outputs, key=lambda apart: apart.error / apart.allowed)
 
 
 @dataclass(frozen=True)
@@ -96,11 +59,17 @@ def judge(
     second: GuardedProgram,
     given: Given,
     tolerance: float | None = None,
+    after: tuple[str, str] | None = None,
+    *,
+    atol: float | None = None,
+    inside: bool = False,
 ) -> Finding:
     """Run both programs on inputs, and find the first value that they do not agree on.
 
-    `tolerance` is what is allowed of every output, in standard deviations of the first program's;
-    by default it is what rounding explains.
+    `tolerance` is what is allowed of every output, in standard deviations of the first program's,
+    and `atol` the same in the output's own units; by default it is what rounding explains.  `after`
+    names a value of each program: only what follows is run, from the first's value.  With `inside`
+    the values on the way are paired even where the outputs agree.
 
     Raises:
         RosettaError: a program fails on these inputs.
@@ -128,6 +97,27 @@ def judge(
     divergence = first_divergence(traces[0], traces[1], inside)
     kind = None if divergence is None else kind_of(divergence, traces[0], traces[1])
     return Finding(names, kinds, precisions, outputs, None, divergence, kind)
+
+
+def judge_all(
+    programs: Sequence[GuardedProgram],
+    givens: Sequence[Given],
+    tolerance: float | None = None,
+    *,
+    atol: float | None = None,
+) -> list[Finding]:
+    """Compare every later program with the first, on all inputs; the worst finding first.
+
+    Only the worst of each pair of programs says where they part.
+
+    Raises:
+        RosettaError: a program fails on some of these inputs.
+    """
+    return [
+        judge(programs[0], other, given, tolerance, atol=atol)
+        for other in programs[1:]
+        for given in givens
+    ]
 
 
 class UnfitError(RosettaError):

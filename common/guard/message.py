@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .._util.one_line import one_line
 from ..backends.align import Divergence
-from .judge import Apart, Finding
+from .finding import Apart, Finding
 
 LINES = 40  # of a message, at most
 OUTPUTS = 8  # that are listed
@@ -51,20 +51,21 @@ def _lines(found: Finding) -> Iterator[str]:
         return
     for name, kind, precision in zip(found.names, found.kinds, found.precisions, strict=True):
         yield f"  {name}: {kind}, run in {precision}"
+    if found.inputs:
+        yield f"  inputs: {_short(', '.join(found.inputs))}"
     if len(found.outputs) > 1:
         yield from _outputs(found.outputs)
     if found.divergence is not None:
         yield from (f"  {sentence}" for sentence in place(found.divergence))
-        if getattr(found, "jump", None) is not None:
-            yield f"  {growth(found)}"
+        yield f"  {growth(found)}"
     if found.kind is not None:
         yield f"  likely: {found.kind.name}; {_short(found.kind.why)}"
         if found.kind.name in ADVICE:
             yield f"  what to do: {ADVICE[found.kind.name]}"
-    tensors = getattr(found, "tensors", None)
-    if tensors:
-        listed = ", ".join(tensors[:TENSORS])
-        more = f" and {len(tensors) - TENSORS} more" if len(tensors) > TENSORS else ""
+    if found.tensors:
+        listed = ", ".join(found.tensors[:TENSORS])
+        left = len(found.tensors) - TENSORS
+        more = f" and {left} more" if left > 0 else ""
         yield f"  tensors that differ: {_short(listed)}{more}"
 
 
@@ -75,7 +76,13 @@ def headline(found: Finding) -> str:
         return f"{first} and {second} cannot be compared: {found.unfit}"
     worst = found.worst
     if found.agree:
-        return f"{first} and {second} agree: {_distance(worst)}"
+        return f"{first} and {second} agree: {worst.output} differs {_distance(worst)}"
+    if worst.is_open:
+        return (
+            f"nothing can be said of {first} and {second}: {worst.output} differs "
+            f"{_distance(worst)}, and rounding alone may move it by {worst.rounding:.1e}; say a "
+            "tolerance, or give inputs on which the programs are steadier"
+        )
     return f"{first} and {second} differ: {worst.output} {_distance(worst)}"
 
 
@@ -114,7 +121,7 @@ def place(found: Divergence) -> list[str]:
 
 def growth(found: Finding) -> str:
     """Whether the error is there at once, or has grown."""
-    if getattr(found, "jump", None):
+    if found.jump:
         return "it is a jump: the error appears at once, as where one operation is another one"
     return "it is a drift: the error grows from operation to operation, as rounding does"
 
