@@ -264,14 +264,14 @@ class Parity:
         """The page of this comparison; one of an earlier session is gone where it agrees now."""
         if self.asked.report is None:
             return None
-        path = self.asked.report / f"{file_name(self._call_name())}.html"
+        path = self.asked.report / f"{file_name(self._call_name)}.html"
         if not failed:
             path.unlink(missing_ok=True)
             return None
         from .report import html
 
         self.asked.report.mkdir(parents=True, exist_ok=True)
-        path.write_text(html(failed, self._call_name(), command), encoding="utf-8")
+        path.write_text(html(failed, self._call_name, command), encoding="utf-8")
         return path
 
     def _command(self, found: Finding) -> str | None:
@@ -283,14 +283,16 @@ class Parity:
             options += ["--parity-call", str(self.calls)]
         return shlex.join(["pytest", self.test, *options])
 
+    @property
     def _call_name(self) -> str:
-        return self.test if self.calls == 1 else f"{self.test} {self.calls}"
+        """The name of the test, and behind it which of its comparisons this is, from the second."""
+        return self.test if self.calls == 1 else f"{self.test}.{self.calls}"
 
     def _named(self, one: Golden) -> Golden:
         """Golden outputs, which are called after the test where they have no name."""
         if one.path is not None:
             return one
-        name = f"{self.path.stem}.{self._call_name().partition('::')[2]}"
+        name = f"{self.path.stem}.{self._call_name.partition('::')[2]}"
         return Golden(self._golden_path(name), one.write)
 
     def _golden_path(self, name: str) -> Path:
