@@ -84,9 +84,15 @@ def judge(
     try:
         runs = [measured(*pair, given) for pair in zip(programs, precisions, strict=True)]
         outputs = _apart(runs[0], runs[1], given, tolerance)
-    except UnfitError as unfit:
-        return Finding(names, kinds, precisions, unfit=str(unfit))
+    except UnfitError as error:
+        return Finding(names, kinds, precisions, unfit=str(error))
     found = Finding(names, kinds, precisions, outputs)
+    if found.agree and _saturated(runs[0]):
+        unfit = (
+            f"every output of {first.name} is 0, 1 or -1, as of a softmax or sigmoid that is "
+            "saturated, which hides what comes before; compare that"
+        )
+        return Finding(names, kinds, precisions, unfit=unfit)
     if found.agree:
         return found
     traces = [
@@ -133,9 +139,9 @@ def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
     if isinstance(program, Recorded):
         return program.recorded(given)
     outputs = _unchanging(program, given, precision)
+    _check_numbers(program, outputs)
     noise = NOISE if precision == FLOAT64 else NARROW_NOISE
     noisy = program.run(_noisy(given, noise, precision), precision)
-    _check_finite(program, outputs)
     moved = {name: _in_spreads(value, noisy[name]) for name, value in outputs.items()}
     if max(moved.values()) > SATURATED:
         again = program.run(given, precision)
@@ -155,12 +161,13 @@ def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
 
 
 def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Outputs:
-    """The outputs of a program, which is to leave its inputs alone."""
-    before = [np.array(array) for array in given.arrays]
-    outputs = program.run(given, precision)
+    """The outputs of a program, which is to leave its inputs alone; it is given a copy of them."""
+    kept = given.in_precision(precision)
+    copied = kept.changed([np.array(array) for array in kept.arrays])
+    outputs = program.run(copied, precision)
     if any(
         not np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
-        for one, other in zip(before, given.arrays, strict=True)
+        for one, other in zip(kept.arrays, copied.arrays, strict=True)
     ):
         raise UnfitError(f"{program.name} writes into its inputs; have it copy them first")
     if not outputs:
@@ -168,10 +175,39 @@ def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Output
     return outputs
 
 
-def _check_finite(program: GuardedProgram, outputs: Outputs) -> None:
+def _check_numbers(program: GuardedProgram, outputs: Outputs) -> None:
+    """See that outputs are numbers; infinite ones may be among others, as behind a mask.
+
+    A value that is no number, even one, and even in the same place of both programs, says nothing
+    of what made it, so that it is never an agreement.
+
+    Raises:
+        UnfitError: they are not.
+    """
     for name, value in outputs.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).any():
+        if not value.size:
+            raise UnfitError(f"{program.name} returns no value at all as {name}: {value.shape}")
+        if value.dtype.kind != "f":
+            continue
+        wrong = int(np.isnan(value).sum())
+        if not np.isfinite(value).any():
             raise UnfitError(f"{program.name} returns no number at all as {name}")
+        if wrong:
+            raise UnfitError(
+                f"{program.name} returns no number (NaN) in {wrong} of {value.size} places of {name}"
+            )
+
+
+def _saturated(runs: Measured) -> bool:
+    """Whether every output is 0, 1 or -1, as behind a saturated softmax, which hides its input.
+
+    Whole numbers and truth values, such as classes, are what they are.
+    """
+    numbers = [value for value in runs.outputs.values() if value.dtype.kind == "f"]
+    return bool(numbers) and all(
+        np.abs(np.abs(np.abs(value) - 0.5) - 0.5).max() <= FLOOR[FLOAT32] * spread_of(value)
+        for value in numbers
+    )
 
 
 def _noisy(given: Given, noise: float, precision: str) -> Given:

@@ -58,7 +58,7 @@ class Given:
     def in_precision(self, precision: str) -> Given:
         """The same, its floating-point arrays in a precision; whole numbers stay what they are."""
         return self.changed(
-            [a.astype(precision) if a.dtype.kind == "f" else a for a in self.arrays]
+            [a.astype(precision, copy=False) if a.dtype.kind == "f" else a for a in self.arrays]
         )
 
 
