@@ -21,7 +21,7 @@ from efficientnet_rosetta.common.guard.program import FLOAT32, FLOAT64, Given, I
 MOVES = {
     *("InputLayer", "Identity", "Dropout", "Flatten", "Reshape", "Permute", "Transpose", "Cast"),
     *("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Pad", "Squeeze", "ExpandDims"),
-    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GetItem"),
+    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
 }
 
 
@@ -174,6 +174,13 @@ class _Recorder:
             return
         # What is made between layers is not seen: the step before is then what it was made from.
         inputs = None if inner or not read else tuple(dict.fromkeys(n for n in read if n))
-        self.found.keep(getattr(operation, "path", None) or operation.name, array, inputs)
+        weights = () if inner else getattr(operation, "weights", ())
+        self.found.keep(
+            getattr(operation, "path", None) or operation.name,
+            array,
+            inputs,
+            type(operation).__name__,
+            tuple(ops.convert_to_numpy(weight) for weight in weights),
+        )
         for result in results:
             self._own(result, self.found[-1].name)

@@ -34,8 +34,10 @@ MOVES = {
         "contiguous",
         "lift_fresh",
     ),
-    *("_to_copy", "to", "constant_pad_nd", "slice", "select", "split", "unbind", "chunk"),
+    *("_to_copy", "to", "constant_pad_nd"),
 }
+# What cuts its input into parts, each of which is a value by itself.
+CUTS = {"split", "split_with_sizes", "unbind", "chunk", "tensor_split"}
 
 
 class ModelProgram:
@@ -190,12 +192,27 @@ class _Recorder(TorchDispatchMode):
         operation = func._schema.name.partition("::")[2].rstrip("_")
         results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if results:
-            self._note(operation, results[0], read)
+            constants = tuple(
+                leaf.numpy(force=True)
+                for leaf in tree_leaves((args, dict(kwargs or {})))
+                if isinstance(leaf, Tensor) and id(leaf) not in self.origins
+            )
+            self._note(operation, results[0], read, constants)
+            if operation in CUTS:
+                for part in results[1:]:
+                    self._note(operation, part, read, constants)
+                return output
             for further in results[1:]:  # such as the statistics of a normalization
                 self._own(further, self.origins[id(results[0])])
         return output
 
-    def _note(self, operation: str, value: Tensor, read: list[str | None]) -> None:
+    def _note(
+        self,
+        operation: str,
+        value: Tensor,
+        read: list[str | None],
+        constants: tuple[np.ndarray, ...],
+    ) -> None:
         if operation in MOVES or not value.is_floating_point() or not value.numel():
             self._own(value, read[0])
             return
@@ -203,5 +220,6 @@ class _Recorder(TorchDispatchMode):
         inputs = tuple(dict.fromkeys(name for name in read if name is not None))
         # A copy: the next operation may write into the same memory.
         array = np.array(value.numpy(force=True))
-        self.found.keep(f"{place}.{operation}" if place else operation, array, inputs)
+        name = f"{place}.{operation}" if place else operation
+        self.found.keep(name, array, inputs, operation, constants)
         self._own(value, self.found[-1].name)

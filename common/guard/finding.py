@@ -9,7 +9,7 @@ from .._util.result import Result, plain
 from ..backends.align import Divergence, operation_sentences
 from ..backends.judgement import DIFFERS, NOT_COMPARED, PROVED, Verdict
 from ..weights.metadata import SCHEMA, SCHEMA_KEY
-from .kinds import Kind
+from .kind import Kind
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,25 @@ class OnnxProgram:
         found = Trace()
         fed = self._fed(given)
         ends = [output.name for output in self.model.graph.output]
+        nodes = {output: node for node in self.model.graph.node for output in node.output}
+        weights = self._weights()
         for name, value, inputs in onnx_program.steps(self.model, fed, ends):
-            found.keep(name, value, inputs)
+            node = nodes[name]
+            constants = tuple(weights[read] for read in node.input if read in weights)
+            found.keep(name, value, inputs, node.op_type, constants)
         for name, value in self.run(given, precision).items():
             found.keep(name, value)
+        return found
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        """The arrays that stand in the graph, by name."""
+        from onnx.numpy_helper import to_array
+
+        graph = self.model.graph
+        found = {one.name: to_array(one) for one in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                found[node.output[0]] = to_array(node.attribute[0].t)
         return found
 
     def _fed(self, given: Given) -> dict[str, np.ndarray]:

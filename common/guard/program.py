@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from ..backends.trace import Step, Trace
+from ..backends.trace import Trace
 from ..errors import RosettaError, UsageError
 
 FLOAT32, FLOAT64 = "float32", "float64"
 NCHW, NHWC = "NCHW", "NHWC"  # the order of the axes of images
 NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 Outputs = dict[str, np.ndarray]  # by name, in the order in which the program returns them
+
+
+class UnfitError(RosettaError):
+    """A program of which nothing can be said, such as one that writes into its inputs."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Given:
     def in_precision(self, precision: str) -> Given:
         """The same, its floating-point arrays in a precision; whole numbers stay what they are."""
         return self.changed(
-            [a.astype(precision, copy=False) if a.dtype.kind == "f" else a for a in self.arrays]
+            [a.astype(precision) if a.dtype.kind == "f" else a for a in self.arrays]
         )
 
 
@@ -151,7 +155,7 @@ def rest_of(trace: Trace, instead: Mapping[str, np.ndarray], program: str) -> Tr
     kept = trace[max(places[name] for name in instead) + 1 :]
     names = {step.name for step in kept}
     return Trace(
-        Step(step.name, step.value, tuple(name for name in step.inputs if name in names))
+        replace(step, inputs=tuple(name for name in step.inputs if name in names))
         for step in kept
     )
 
@@ -164,3 +168,16 @@ def refuse_to_go_on(program: str, instead: Mapping[str, np.ndarray]) -> None:
     """
     if instead:
         raise UsageError(f"{program} cannot be run from the middle", argument="after")
+
+
+def check_unchanged(
+    program: str, before: Sequence[np.ndarray], after: Sequence[np.ndarray]
+) -> None:
+    """Hold a program to leave what it was given alone.
+
+    Raises:
+        UnfitError: it did not.
+    """
+    for one, other in zip(before, after, strict=True):
+        if not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+            raise UnfitError(f"{program} writes into its inputs; have it copy them first")
