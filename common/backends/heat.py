@@ -59,6 +59,8 @@ def edges_of(error_map: np.ndarray) -> list[str]:
 
 def _channels(gap: np.ndarray) -> str:
     """Whether an error (N, C, ...) is in all channels or in some."""
+    if gap.ndim < 2:
+        return "everywhere"
     channels = gap.reshape(len(gap), gap.shape[1], -1).max((0, 2))
     wrong = int((channels > 0.01 * channels.max()).sum())
     if 4 * wrong <= len(channels):

@@ -7,9 +7,9 @@ import numpy as np
 from ..backends.align import difference, spread_of
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import NARROW_SHARE, SATURATED
-from .apart import apart, are_numbers, is_mask, share_apart
+from .apart import apart, are_numbers, is_mask, resolution, share_apart
 from .finding import Apart
-from .measure import Run, no_number
+from .measure import FINER, Run, no_number
 from .program import FLOAT32, FLOAT64, UnfitError
 
 FLOOR = {precision: found.limit for precision, found in TOLERANCES.items()}  # always allowed
@@ -22,8 +22,9 @@ VAGUE = {FLOAT64: SATURATED, FLOAT32: 1e-2}
 # Movement of an output from which on it is not in proportion to noise: rounding explains anything.
 EVERYTHING = 0.03
 UNMEASURED = 1e-2  # what rounding may explain where nothing of a program can be moved
-# Of float64 to float32, what each rounds by.
-FINER = 2.0**-29
+# What quite other inputs change in an output, in units of what its numbers are rounded by: less is
+# nothing that could be compared.
+CHANGES = 100.0
 # Programs in float64 that are further apart than this do not differ by some value in float32.
 MIXED = 1e-3
 MANY_TIES = 0.1  # of an output of whole numbers, of which nothing can be said then
@@ -48,7 +49,9 @@ def outputs_apart(
                 f"{first.program.name} and {second.program.name} return no number at all as {name}"
             )
     for side in (first, second):
-        side.depends  # noqa: B018 - which raises where it does not
+        # What is no number differs, whatever the inputs.
+        if not any(map(no_number, side.outputs.values())):
+            side.depends  # noqa: B018 - which raises where it does not
         if tolerance is not None or atol is not None:
             side.check_same_twice()
     found = []
@@ -108,6 +111,8 @@ def _numbers(first: Run, second: Run, name: str, other: str) -> Apart:
     """An output of floating-point numbers, which is held to what rounding explains."""
     one, two = first.outputs[name], second.outputs[other]
     error = apart(one, two)
+    if no_number(one) or no_number(two):
+        return Apart(name, error, FLOOR[first.precision], other, one.shape)
     found = _held(first, second, name, other, error)
     if found.agrees or error > MIXED or FLOAT32 in (first.precision, second.precision):
         return found
@@ -117,18 +122,20 @@ def _numbers(first: Run, second: Run, name: str, other: str) -> Apart:
 
 
 def _held(first: Run, second: Run, name: str, other: str, error: float) -> Apart:
-    shape = first.outputs[name].shape
+    value = first.outputs[name]
     precision = FLOAT32 if first.is_narrow or second.is_narrow else FLOAT64
     floor, most = FLOOR[precision], VAGUE[precision]
     depends = None if first.depends is None else first.depends[name]
-    if depends:  # what is the same for any inputs to the bit is a constant, and compared as one
+    if depends:  # what is the same for any inputs, to the bit, is a constant and compared as one
+        if depends < CHANGES * resolution(value, precision):
+            return Apart(name, error, 0.0, other, value.shape, float("inf"))
         most *= min(1.0, depends)
     if error <= min(floor, most):
-        return Apart(name, error, min(floor, most), other, shape)
+        return Apart(name, error, min(floor, most), other, value.shape)
     rounding = max(floor, _explained(first, second, name, other))
     if rounding > most:
-        return Apart(name, error, min(floor, most), other, shape, rounding)
-    return Apart(name, error, rounding, other, shape)
+        return Apart(name, error, min(floor, most), other, value.shape, rounding)
+    return Apart(name, error, rounding, other, value.shape)
 
 
 def _explained(first: Run, second: Run, name: str, other: str) -> float:

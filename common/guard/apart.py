@@ -42,6 +42,15 @@ def units(value: np.ndarray) -> np.ndarray:
     return np.where(masks, np.abs(wide), spread_of(wide[~masks]))
 
 
+def resolution(value: np.ndarray, precision: str) -> float:
+    """By what the largest of an output's numbers is rounded, in standard deviations."""
+    wide = np.asarray(value, np.float64)
+    kept = np.isfinite(wide) & ~is_mask(wide)
+    spread = spread_of(wide[kept])
+    largest = float(np.abs(wide[kept]).max(initial=0.0))
+    return largest * float(np.finfo(precision).eps) / spread if spread else 0.0
+
+
 def is_mask(value: np.ndarray) -> np.ndarray:
     """Which finite numbers only mask others; none unless they are far below all of the rest."""
     finite = np.isfinite(value)

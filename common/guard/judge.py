@@ -15,11 +15,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..backends.align import difference
-from ..backends.trace import Trace
 from ..errors import UsageError
 from .allowance import IncomparableError, outputs_apart
 from .finding import Apart, Finding
-from .measure import Measured, Recorded, Run, measured
+from .measure import Measured, Recorded, Run, end_of, measured
 from .parting import Parting, agreeing, parted
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, UnfitError
 
@@ -185,8 +184,8 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
     if not differs:
         return replace(found, pairs=agreeing(one, other, precision))
     ends = (
-        _end(one, first, found.worst.output),
-        _end(other, second, found.worst.other),
+        (end_of(one, found.worst.output) or one[-1]).name,
+        (end_of(other, found.worst.other) or other[-1]).name,
     )
     parting = parted(one, other, ends, precision, first.given.arrays)
     return replace(
@@ -197,12 +196,6 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
         pairs=parting.pairs,
         resume=_resume(parting, first.program, second.program),
     )
-
-
-def _end(trace: Trace, side: Run, output: str) -> str:
-    """The name in a trace of an output; the outputs are its last steps."""
-    names = list(side.outputs)
-    return trace[names.index(output) - len(names)].name
 
 
 def _resume(

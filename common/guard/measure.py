@@ -7,6 +7,7 @@ where it runs in float64: what that does to an output says how much of a differe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,6 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ..backends.judgement import NOISE
+from ..backends.trace import Step, Trace
 from ..errors import RosettaError
 from .apart import apart, are_numbers, places_apart
 from .noise import can_be_moved, moved, others
@@ -36,9 +38,12 @@ Shares = dict[str, float]  # of every output, in standard deviations
 # From which movement on it is seen whether a program is random; what is less hides nothing.
 RANDOM = {FLOAT64: 1e-9, FLOAT32: 1e-6}
 RANDOM_SHARE = 1 / 8  # of a movement, that the same inputs cause again: so it was not the noise's
-# Noise that is this many times smaller moves a program in float64 as many times less, or at least
-# a quarter of that; one that rounds to float32 somewhere is moved by steps.
-SMALLER, STEPS = 64.0, 16.0
+# A program in float64 follows noise in proportion, over this many times, but for this factor; one
+# that rounds to float32 somewhere inside is moved by steps, or not at all.
+LARGER, OUT_OF_PROPORTION = 2.0**20, 16.0
+LINEAR = 1e-2  # of a spread: larger movements are in no proportion to anything
+ABOVE_ROUNDING = 100.0  # times what float64 rounds by, for a movement to be one
+FINER = 2.0**-29  # of float64 to float32, what each rounds by
 TIES = 16.0  # times the noise, for whole numbers that rounding turns from one into another
 PAIRS_OF_SIGNS = 2  # of that noise
 
@@ -123,11 +128,12 @@ class Run:
         values: Sequence[np.ndarray] = [v.astype(precision) for v in self.instead.values()]
         instead = dict(zip(self.instead, change(values) if change else values, strict=True))
         trace = self.program.trace(self.given, precision, instead)
-        return {n: s.value for n, s in zip(self._names, trace[-len(self._names) :], strict=True)}
+        ends = [(name, end_of(trace, name)) for name in self._names]
+        return {name: step.value for name, step in ends if step is not None}
 
     @cached_property
     def _names(self) -> list[str]:
-        """Those of the outputs, which are the last of a trace."""
+        """Those of its outputs."""
         return list(self.program.run(self.given, self.program.precisions[0]))
 
     @cached_property
@@ -193,8 +199,8 @@ class Run:
         first = trace[0]
         (value,) = moved([np.asarray(first.value)], share)
         rest = self.program.trace(self.given, self.precision, {first.name: value})
-        values = [step.value for step in rest[-len(self.outputs) :]]
-        return self._far(dict(zip(self.outputs, values, strict=True)))
+        ends = [(name, end_of(rest, name)) for name in self.outputs]
+        return self._far(self.outputs | {n: step.value for n, step in ends if step is not None})
 
     def _far(self, outputs: Outputs) -> Shares:
         """How far other outputs are from these."""
@@ -247,11 +253,20 @@ class Run:
         return found
 
     def rounds_inside(self) -> bool:
-        """Whether it rounds to float32 somewhere, seen by how it follows ever smaller noise."""
-        if self.recorded is not None or not can_be_moved(self.given_arrays):
+        """Whether it rounds to float32 somewhere, seen by how it follows larger and smaller noise.
+
+        Of numbers that are rounded to float32, one in many thousands is moved by noise of 2^-40,
+        and then by far more than that.
+        """
+        if self.recorded is not None or self.narrowed is None:
             return False
-        large, small = max(self.moved.values()), max(self._moved_by(NOISE / SMALLER).values())
-        return small > large / STEPS or not large
+        if not can_be_moved(self.given_arrays):
+            return False
+        large, found = max(self._moved_by(LARGER * NOISE).values()), max(self.moved.values())
+        expected, rounding = large / LARGER, FINER * max(self.narrowed.values())
+        if large > LINEAR or max(expected, found) < ABOVE_ROUNDING * rounding:
+            return False
+        return not expected / OUT_OF_PROPORTION < found < expected * OUT_OF_PROPORTION
 
     def ties(self, name: str) -> np.ndarray:
         """Where a whole number of an output is so near another that rounding may turn it."""
@@ -268,6 +283,12 @@ class Run:
             differ = places_apart(value, outputs[name])
             found |= True if differ is None else differ
         return found
+
+
+def end_of(trace: Trace, output: str) -> Step | None:
+    """The step of a trace that is an output; None where the output is not of numbers."""
+    numbered = re.compile(rf"{re.escape(output)}( \d+)?")  # as `Trace.keep` tells names apart
+    return next((step for step in reversed(trace) if numbered.fullmatch(step.name)), None)
 
 
 def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
