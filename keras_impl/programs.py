@@ -42,7 +42,7 @@ from .devices import arithmetic
 MOVES = {
     *("InputLayer", "Identity", "Dropout", "Flatten", "Reshape", "Permute", "Transpose", "Cast"),
     *("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Pad", "Squeeze", "ExpandDims"),
-    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GetItem"),
+    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
 }
 ADDED = ("name", "trainable", "dtype")  # to the configuration of every layer
 # How far a copy in float64 may be from the model itself, in standard deviations: what float32 does
@@ -367,7 +367,14 @@ class _Recorder:
             return output
         # What is made between layers is not seen: the step before is then what it was made from.
         inputs = None if inner or not read else tuple(dict.fromkeys(n for n in read if n))
-        self.found.keep(getattr(operation, "path", None) or operation.name, array, inputs)
+        weights = () if inner else getattr(operation, "weights", ())
+        self.found.keep(
+            getattr(operation, "path", None) or operation.name,
+            array,
+            inputs,
+            type(operation).__name__,
+            tuple(ops.convert_to_numpy(weight) for weight in weights),
+        )
         step = self.found[-1]
         given = standing_in(self.program, step.name, array.shape, self.instead)
         if given is not None:

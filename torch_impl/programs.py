@@ -40,13 +40,14 @@ from efficientnet_rosetta.common.guard.program import (
 MOVES = {
     *("view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "squeeze", "unsqueeze"),
     *("t", "transpose", "permute", "expand", "alias", "detach", "clone", "contiguous"),
-    *("lift_fresh", "_to_copy", "to", "constant_pad_nd", "slice", "select", "split", "unbind"),
-    *("chunk",),
+    *("lift_fresh", "_to_copy", "to", "constant_pad_nd"),
 }
 WIDER = {
     **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64),
     torch.complex64: torch.complex128,
 }
+# What cuts its input into parts, each of which is a value by itself.
+CUTS = {"split", "split_with_sizes", "unbind", "chunk", "tensor_split"}
 
 
 class ModelProgram:
@@ -328,19 +329,35 @@ class _Recorder(TorchDispatchMode):
         operation = func.name().partition("::")[2].partition(".")[0].rstrip("_")
         results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if results:
-            self._note(operation, results[0], read)
+            constants = tuple(
+                leaf.numpy(force=True)
+                for leaf in tree_leaves((args, dict(kwargs or {})))
+                if isinstance(leaf, Tensor) and id(leaf) not in self.origins
+            )
+            self._note(operation, results[0], read, constants)
+            if operation in CUTS:
+                for part in results[1:]:
+                    self._note(operation, part, read, constants)
+                return output
             for further in results[1:]:  # such as the statistics of a normalization
                 self._own(further, self.origins[id(results[0])])
         return output
 
-    def _note(self, operation: str, value: Tensor, read: list[str | None]) -> None:
+    def _note(
+        self,
+        operation: str,
+        value: Tensor,
+        read: list[str | None],
+        constants: tuple[np.ndarray, ...],
+    ) -> None:
         if operation in MOVES or not value.is_floating_point() or not value.numel():
             self._own(value, read[0])
             return
         place = self.places[-1] if self.places else ""
         inputs = tuple(dict.fromkeys(name for name in read if name is not None))
         # A copy: the next operation may write into the same memory.
-        self.found.keep(f"{place}.{operation}" if place else operation, _copied(value), inputs)
+        name = f"{place}.{operation}" if place else operation
+        self.found.keep(name, _copied(value), inputs, operation, constants)
         step = self.found[-1]
         given = standing_in(self.program, step.name, value.shape, self.instead)
         if given is not None:

@@ -117,9 +117,14 @@ class OnnxProgram:
             outputs = self._outputs(onnx_program.start(model.SerializeToString()), fed)
         ends = [name for name, value in outputs.items() if value.dtype.kind == "f"]
         found = Trace()
+        weights = self._weights()
         for name, value, inputs in onnx_program.steps(model, fed, ends):
-            if self.positions[name] > last:
-                found.keep(name, wide(value), tuple(n for n in inputs if n in found.names))
+            place = self.positions[name]
+            if place > last:
+                node = self.model.graph.node[place]
+                constants = tuple(weights[read] for read in node.input if read in weights)
+                known = tuple(n for n in inputs if n in found.names)
+                found.keep(name, wide(value), known, node.op_type, constants)
         for name in ends:
             source = onnx_program.source(model, name)
             found.keep(name, wide(outputs[name]), (source,) if source in found.names else None)
@@ -158,3 +163,14 @@ class OnnxProgram:
             for name, value in zip(names, values, strict=True)
             if value is not None
         }
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        """The arrays that stand in the graph, by name."""
+        from onnx.numpy_helper import to_array
+
+        graph = self.model.graph
+        found = {one.name: to_array(one) for one in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                found[node.output[0]] = to_array(node.attribute[0].t)
+        return found

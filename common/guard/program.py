@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from ..backends.trace import Step, Trace
+from ..backends.trace import Trace
 from ..errors import RosettaError, UsageError
 
 FLOAT32, FLOAT64 = "float32", "float64"
@@ -167,8 +167,7 @@ def rest_of(trace: Trace, instead: Mapping[str, np.ndarray], program: str) -> Tr
     kept = trace[max(places[name] for name in instead) + 1 :]
     names = {step.name for step in kept}
     return Trace(
-        Step(step.name, step.value, tuple(name for name in step.inputs if name in names))
-        for step in kept
+        replace(step, inputs=tuple(name for name in step.inputs if name in names)) for step in kept
     )
 
 
