@@ -87,6 +87,13 @@ class ModelProgram:
             for name, one in zip(_input_names(self.model), symbolic, strict=True)
         )
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of what `call` takes."""
+        return tuple(
+            name for name in inspect.signature(self.model.call).parameters if name != "training"
+        )
+
     def goes_on_from(self, step: str) -> bool:
         """From every layer and operation."""
         return True

@@ -77,6 +77,12 @@ class ModelProgram:
         """A module says nothing of its inputs."""
         return None
 
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        """The names of what `forward` takes; None where it takes any."""
+        names = _parameters(self.module)
+        return None if names is None else tuple(names)
+
     def goes_on_from(self, step: str) -> bool:
         """From every operation."""
         return True

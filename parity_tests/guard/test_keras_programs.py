@@ -21,7 +21,7 @@ GIVEN = Given.of(IMAGES)
 
 
 def functional(shape=(None, None, 3)):
-    """A model with operations between its layers, two outputs and a layer without a registration."""
+    """Operations between layers, two outputs, and a layer that is registered nowhere."""
     keras.utils.set_random_seed(0)
     images = keras.Input(shape, name="images")
     x = layers.Conv2D(4, 3, padding="same", name="conv")(images)
@@ -127,7 +127,7 @@ def test_a_copy_that_is_another_model_is_not_used():
     layer = model.get_layer("norm")
     layer.call = lambda x, training=False, mask=None: x * 3  # which no configuration knows of
     program = program_of(model)
-    with pytest.raises(RosettaError, match="built again .* is another model; let get_config have"):
+    with pytest.raises(RosettaError, match=r"built again .* is another model; let get_config have"):
         program.run(GIVEN, FLOAT64)
     assert run_widest(program, GIVEN)[0] == FLOAT32
 
@@ -192,7 +192,7 @@ def test_several_inputs_by_place_and_by_name(structure, named):
     assert by_place[1]["output 1"].dtype.kind == "i"
     with pytest.raises(UsageError, match=f"takes {', '.join(named)}; it was given 1 inputs"):
         program.run(Given.of(IDS))
-    with pytest.raises(UsageError, match="takes int32 as .* numbers that are not whole"):
+    with pytest.raises(UsageError, match=r"takes int32 as .* numbers that are not whole"):
         program.run(Given.of([WEIGHTS, WEIGHTS]))
 
 
@@ -228,5 +228,5 @@ def test_a_file_of_keras(tmp_path):
     found = run_widest(program, given)[1]
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
     (tmp_path / "broken.keras").write_text("no model")
-    with pytest.raises(RosettaError, match="broken.keras: cannot be loaded as a model of Keras"):
+    with pytest.raises(RosettaError, match=r"broken.keras: cannot be loaded as a model of Keras"):
         program_of(tmp_path / "broken.keras")

@@ -133,8 +133,8 @@ def test_what_it_does_not_take_is_one_line(given, message):
 
 
 def test_a_file_that_is_not_there_or_no_graph_is_one_line(tmp_path):
-    with pytest.raises(RosettaError, match="none.onnx: no such file"):
+    with pytest.raises(RosettaError, match=r"none.onnx: no such file"):
         program_of(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("no graph")
-    with pytest.raises(RosettaError, match="text.onnx: onnxruntime cannot load it"):
+    with pytest.raises(RosettaError, match=r"text.onnx: onnxruntime cannot load it"):
         program_of(tmp_path / "text.onnx")

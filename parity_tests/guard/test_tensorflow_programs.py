@@ -160,7 +160,7 @@ def test_tflite(tmp_path, make):
 
 def test_damage_is_one_line(tmp_path):
     (tmp_path / "net.tflite").write_bytes(b"\0\0\0\0TFL3 and nothing more")
-    with pytest.raises(RosettaError, match="net.tflite: cannot be read as a TFLite model"):
+    with pytest.raises(RosettaError, match=r"net.tflite: cannot be read as a TFLite model"):
         program_of(tmp_path / "net.tflite")
     (tmp_path / "saved_model.pb").write_bytes(b"no graph")
     with pytest.raises(RosettaError, match=": cannot be read as a SavedModel"):
@@ -172,4 +172,6 @@ def test_what_keras_exports_for_serving(tmp_path):
     model.export(tmp_path, verbose=False)
     given = Given.of(RANDOM.normal(size=(2, 4)))
     found = program_of(tmp_path).run(given)
-    assert np.allclose([*found.values()][0], program_of(model).run(given)["output"], atol=1e-6)
+    assert np.allclose(
+        next(iter(found.values())), program_of(model).run(given)["output"], atol=1e-6
+    )
