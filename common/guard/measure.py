@@ -300,12 +300,23 @@ def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
     """
     run = Run(program, given, precision=precision)
     for name, value in run.outputs.items():
-        if no_number(value):
-            raise UnfitError(f"{program.name} returns no number at all as {name}")
+        if why := lacking(value):
+            raise UnfitError(f"{program.name} {why.replace('return', 'returns', 1)} as {name}")
     run.depends  # noqa: B018 - which raises
     return Measured(program, run.precision, run.outputs, run.moved)
 
 
-def no_number(value: np.ndarray) -> bool:
-    """Whether an output has no finite number."""
-    return are_numbers(value) and bool(value.size) and not np.isfinite(value).any()
+def lacking(value: np.ndarray) -> str | None:
+    """Why an output says nothing, in words; None where it does.
+
+    One value that is no number says nothing of what made it.  Infinite ones may be among others, as
+    behind a mask.
+    """
+    if not value.size:
+        return f"return no value at all, but {value.shape},"
+    if not are_numbers(value):
+        return None
+    if not np.isfinite(value).any():
+        return "return no number at all"
+    wrong = int(np.isnan(value).sum())
+    return f"return no number (NaN) in {wrong} of {value.size} places" if wrong else None
