@@ -9,6 +9,7 @@ from ..backends.comparison import TOLERANCES
 from ..backends.judgement import NARROW_SHARE, SATURATED
 from .apart import apart, are_numbers, is_mask, resolution, share_apart
 from .finding import Apart
+from .fitness import check_agreement, check_numbers
 from .measure import FINER, Run, no_number
 from .program import FLOAT32, FLOAT64, UnfitError
 
@@ -43,11 +44,7 @@ def outputs_apart(
         UnfitError: nothing can be said of one of them, or they cannot be compared.
     """
     pairs = counterparts(first, second)
-    for name, other in pairs.items():
-        if no_number(first.outputs[name]) and no_number(second.outputs[other]):
-            raise UnfitError(
-                f"{first.program.name} and {second.program.name} return no number at all as {name}"
-            )
+    check_numbers(first, second, pairs)
     for side in (first, second):
         # What is no number differs, whatever the inputs.
         if not any(map(no_number, side.outputs.values())):
@@ -62,6 +59,8 @@ def outputs_apart(
             found.append(_numbers(first, second, name, other))
         else:
             found.append(_whole(first, second, name, other))
+    if all(output.agrees for output in found):
+        check_agreement(first, second)
     return tuple(found)
 
 

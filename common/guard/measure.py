@@ -37,6 +37,7 @@ Shares = dict[str, float]  # of every output, in standard deviations
 
 # From which movement on it is seen whether a program is random; what is less hides nothing.
 RANDOM = {FLOAT64: 1e-9, FLOAT32: 1e-6}
+STEADY = 1e-3  # in float32, of a program that runs in float64: no more is rounding, and not chance
 RANDOM_SHARE = 1 / 8  # of a movement, that the same inputs cause again: so it was not the noise's
 # A program in float64 follows noise in proportion, over this many times, but for this factor; one
 # that rounds to float32 somewhere inside is moved by steps, or not at all.
@@ -218,6 +219,17 @@ class Run:
             UnfitError: it does not.
         """
         self._check_same_twice(0.0)
+
+    def check_steady(self) -> None:
+        """The same, at the cost of a run in float32: a random program is not near itself there.
+
+        Two random programs agree where both began with the same seed.
+
+        Raises:
+            UnfitError: it is random.
+        """
+        if self.narrowed is None or max(self.narrowed.values()) > STEADY:
+            self.check_same_twice()
 
     def _check_same_twice(self, above: float) -> None:
         if self.recorded is not None:
