@@ -303,8 +303,8 @@ def end_of(trace: Trace, output: str) -> Step | None:
     return next((step for step in reversed(trace) if numbered.fullmatch(step.name)), None)
 
 
-def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
-    """A program's outputs, and how far noise moves them.
+def measured(program: GuardedProgram, precision: str | None, given: Given) -> Measured:
+    """A program's outputs in a precision, by default the widest, and how far noise moves them.
 
     Raises:
         UnfitError: it is random, does not depend on its inputs, changes them, or is no number.
