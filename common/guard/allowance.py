@@ -26,7 +26,8 @@ from ..backends.judgement import NARROW_SHARE, SATURATED
 from .apart import apart, are_numbers, is_mask, resolution, share_apart
 from .contract import CONTRACT
 from .finding import Apart
-from .measure import FINER, Run, lacking
+from .fitness import check_agreement, check_numbers
+from .measure import FINER, Run, no_number
 from .program import FLOAT32, FLOAT64, UnfitError
 
 FLOOR = {precision: found.limit for precision, found in TOLERANCES.items()}  # always allowed
@@ -60,12 +61,10 @@ def outputs_apart(
         UnfitError: nothing can be said of one of them, or they cannot be compared.
     """
     pairs = counterparts(first, second)
-    for name, other in pairs.items():
-        # Where one of them has numbers, they differ.
-        if lacking(first.outputs[name]) and (why := lacking(second.outputs[other])):
-            raise UnfitError(f"{first.program.name} and {second.program.name} {why} as {name}")
+    check_numbers(first, second, pairs)
     for side in (first, second):
-        if not any(map(lacking, side.outputs.values())):
+        # What is no number differs, whatever the inputs.
+        if not any(map(no_number, side.outputs.values())):
             side.depends  # noqa: B018 - which raises where it does not
         if tolerance is not None or atol is not None:
             side.check_same_twice()
@@ -77,34 +76,24 @@ def outputs_apart(
             found.append(_numbers(first, second, name, other))
         else:
             found.append(_whole(first, second, name, other))
+    if all(output.agrees for output in found):
+        check_agreement(first, second)
     return tuple(found)
-
-
-def are_saturated(run: Run) -> bool:
-    """Whether every number is 0, 1 or -1, as behind a saturated softmax, which hides its input.
-
-    Whole numbers and truth values, such as classes, are what they are.
-    """
-    numbers = [value for value in run.outputs.values() if are_numbers(value)]
-    return bool(numbers) and all(
-        np.abs(np.abs(np.abs(value) - 0.5) - 0.5).max() <= SATURATED * spread_of(value)
-        for value in numbers
-    )
 
 
 def counterparts(first: Run, second: Run) -> dict[str, str]:
     """The outputs of the first, and those of the second that are to be the same: by name, or order.
 
-    A function cannot be seen into; what it returns before the others' outputs is then a value on
-    the way, and not compared.
+    A function cannot be seen into, and may return values on the way by name; those before as many
+    as the other program returns are not compared.
 
     Raises:
         IncomparableError: one returns more of them, or shapes cannot be compared.
     """
     one, two = list(first.outputs), list(second.outputs)
-    if len(one) > len(two) and not first.program.sees_inside:
+    if len(one) > len(two) and _has_names(first):
         one = one[-len(two) :]
-    elif len(two) > len(one) and not second.program.sees_inside:
+    elif len(two) > len(one) and _has_names(second):
         two = two[-len(one) :]
     if len(one) != len(two):
         raise IncomparableError(
@@ -122,6 +111,11 @@ def counterparts(first: Run, second: Run) -> dict[str, str]:
                 f"{_broken(first, second)}"
             )
     return pairs
+
+
+def _has_names(run: Run) -> bool:
+    """Whether a function has named what it returns, which is otherwise called by its place."""
+    return not run.program.sees_inside and not any(name.isdigit() for name in run.outputs)
 
 
 def _broken(first: Run, second: Run) -> str:
@@ -146,7 +140,7 @@ def _numbers(first: Run, second: Run, name: str, other: str) -> Apart:
     """An output of floating-point numbers, which is held to what rounding explains."""
     one, two = first.outputs[name], second.outputs[other]
     error = apart(one, two)
-    if lacking(one) or lacking(two):
+    if no_number(one) or no_number(two):
         return Apart(name, error, FLOOR[first.precision], other, one.shape)
     found = _held(first, second, name, other, error)
     if found.agrees or error > MIXED or FLOAT32 in (first.precision, second.precision):

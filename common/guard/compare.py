@@ -102,34 +102,8 @@ def _givens(
     if inputs is None and not any(program.inputs for program in programs):
         inputs = photograph(PHOTOGRAPH, 3, (SIDE, SIDE))[None].astype(np.float32)
     if inputs is None or isinstance(inputs, str | Path):
-        return _interim(programs, inputs)
+        return inputs_for(programs, seed=seed, path=inputs)
     return [given_as(inputs, layout)]
-
-
-def _interim(programs, path):  # to be replaced by inputs_for
-    if path is not None and Path(path).suffix in (".npy", ".npz"):
-        from .._util.files import is_file
-        from ..errors import FileError
-
-        if not is_file(path):
-            raise FileError(path, "no such file")
-        try:
-            found = np.load(path, allow_pickle=False)
-            if not isinstance(found, np.ndarray):
-                found = dict(found)
-                if len(found) == 1:
-                    (found,) = found.values()
-        except (OSError, ValueError, EOFError) as error:
-            raise FileError(path, f"cannot be read as an array ({error})") from error
-        return [given_as(found, None)]
-    shape = (None, 3, SIDE, SIDE)
-    for p in programs:
-        if p.inputs:
-            shape = p.inputs[0].shape
-            if layout_of(p.inputs[0]) == "NHWC":
-                shape = (shape[0], shape[3], *shape[1:3])
-    image = photograph(path or PHOTOGRAPH, shape[1] or 3, (shape[2] or SIDE, shape[3] or SIDE))
-    return [Given.of(image[None].astype(np.float32))]
 
 
 def given_as(

@@ -97,7 +97,7 @@ class FunctionProgram:
                 f"{self.name}: {type(error).__name__}: {reason(error)}; {CONTRACT}"
             ) from error
         if not outputs:
-            raise RosettaError(f"{self.name} returned no array of numbers; {CONTRACT}")
+            raise RosettaError(f"{self.name} returns nothing that could be compared; {CONTRACT}")
         check_unchanged(self.name, given.arrays, handed.arrays)
         return outputs
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..backends.align import difference
 from ..errors import UsageError
-from .allowance import IncomparableError, are_saturated, outputs_apart
+from .allowance import IncomparableError, outputs_apart
 from .finding import Apart, Finding
 from .measure import Measured, Recorded, Run, end_of, measured
 from .parting import Parting, agreeing, parted
@@ -148,11 +148,6 @@ def _judged(first: Run, second: Run, tolerance: float | None, atol: float | None
     pair = first.program, second.program
     try:
         outputs = outputs_apart(first, second, tolerance, atol)
-        if all(output.agrees for output in outputs) and are_saturated(first):
-            raise UnfitError(
-                f"every output of {first.program.name} is 0, 1 or -1, as of a softmax or sigmoid "
-                "that is saturated, which hides what comes before; compare that"
-            )
     except UnfitError as unfit:
         return _unfit(pair, first.given, unfit)
     return replace(

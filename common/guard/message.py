@@ -49,7 +49,7 @@ def _lines(found: Finding) -> Iterator[str]:
     if found.unfit is not None:
         return
     for name, kind, precision in zip(found.names, found.kinds, found.precisions, strict=True):
-        yield f"  {name}: {kind}, run in {precision}"
+        yield f"  {_short(name)}: {_short(kind)}, run in {precision}"
     if found.inputs:
         yield f"  inputs: {_short(', '.join(found.inputs))}"
     if len(found.outputs) > 1:
@@ -73,19 +73,19 @@ def details(found: Finding) -> Iterator[str]:
 
 def headline(found: Finding) -> str:
     """Which programs, and how far apart they are, in one sentence."""
-    first, second = found.names
+    first, second = map(_short, found.names)
     if found.unfit is not None:
-        return f"{first} and {second} cannot be compared: {found.unfit}"
-    worst = found.worst
+        return f"{first} and {second} cannot be compared: {_short(found.unfit)}"
+    worst, output = found.worst, _short(found.worst.output)
     if found.agree:
-        return f"{first} and {second} agree: {worst.output} differs {_distance(worst)}"
+        return f"{first} and {second} agree: {output} differs {_distance(worst)}"
     if worst.is_open:
         return (
-            f"nothing can be said of {first} and {second}: {worst.output} differs "
+            f"nothing can be said of {first} and {second}: {output} differs "
             f"{_distance(worst)}, and rounding alone may move it by {worst.rounding:.1e}; say a "
             "tolerance, or give inputs on which the programs are steadier"
         )
-    return f"{first} and {second} differ: {worst.output} {_distance(worst)}"
+    return f"{first} and {second} differ: {output} {_distance(worst)}"
 
 
 def _distance(apart: Apart) -> str:
@@ -106,19 +106,22 @@ def _outputs(outputs: tuple[Apart, ...]) -> Iterator[str]:
 def place(found: Divergence) -> list[str]:
     """The first place where two programs differ, and what agrees before it, in words."""
     if found.operation is None:
-        said = f"the second program goes on where the first ends, with {_short(found.counterpart)}"
+        said = f"first place: only the second program has {_short(found.counterpart)}"
     elif found.counterpart is None:
-        said = f"first place: {_short(found.operation)}, which has no counterpart; {found.place}"
+        said = f"first place: only the first program has {_short(found.operation)}"
     else:
         far = "" if found.error == float("inf") else f" by {found.error:.1e} standard deviations"
         said = (
-            f"first place: {_short(found.operation)} ({_short(found.counterpart)} in the second) "
-            f"differs{far}, {found.place}"
+            f"first place: {_both(found.operation, found.counterpart)} differs{far}, {found.place}"
         )
     if found.after is None:
         return [said, "before it: nothing but the inputs"]
-    first, second = map(_short, found.after)
-    return [said, f"before it: {first} ({second} in the second) agrees"]
+    return [said, f"before it: {_both(*found.after)} agrees"]
+
+
+def _both(first: str, second: str) -> str:
+    """A value by its name in the first program, and in the second where that is another."""
+    return _short(first) + ("" if first == second else f" ({_short(second)} in the second)")
 
 
 def growth(found: Finding) -> str:

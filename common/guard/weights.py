@@ -21,6 +21,7 @@ from .._util.result import Result
 from ..backends.align import spread_of
 from ..checkpoints import formats
 from ..errors import UsageError
+from .arrays import array_of
 
 # How the libraries order the axes of one kernel: as it is, and (out, in, ...) against (..., in,
 # out); of four and five axes also a depthwise one, (channels, 1, ...) against (..., channels, 1).
@@ -290,34 +291,25 @@ def _tensors(what: Any) -> dict[str, _Tensor]:
 def _named(what: Any) -> Iterator[tuple[str, np.ndarray]]:
     if isinstance(what, str | Path):
         for name, tensor in formats.read(what).tensors.items():
-            yield name, _array(np.asarray(tensor))
+            yield name, array_of(np.asarray(tensor))
         return
     state = getattr(what, "state_dict", None)
     state = state() if callable(state) else state
     if state is None and isinstance(what, Mapping):
         state = what
     if state is not None:
-        yield from ((str(name), _array(value)) for name, value in state.items())
+        yield from ((str(name), array_of(value)) for name, value in state.items())
     elif hasattr(what, "graph"):
         from onnx import numpy_helper
 
         for one in what.graph.initializer:
-            yield one.name, _array(numpy_helper.to_array(one))
+            yield one.name, array_of(numpy_helper.toarray_of(one))
     else:
         # Keras's model, or TensorFlow's module.
         variables = getattr(what, "weights", None) or getattr(what, "variables", None) or ()
         for place, variable in enumerate(variables):
             name = getattr(variable, "path", None) or getattr(variable, "name", None)
-            yield str(name or place), _array(variable)
-
-
-def _array(value: Any) -> np.ndarray:
-    """An array of any framework's tensor; bfloat16, which NumPy lacks, as float32."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.float() if str(value.dtype).endswith("bfloat16") else value
-    array = np.asarray(value)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+            yield str(name or place), array_of(variable)
 
 
 def _name(what: Any, otherwise: str) -> str:
