@@ -9,65 +9,27 @@ depend on its inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._util.result import Result
-from ..backends.align import Divergence, difference, first_divergence, spread_of
+from ..backends.align import difference, first_divergence, spread_of
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import FLOOR, NARROW_SHARE, NOISE, SATURATED
 from ..errors import RosettaError
-from .kind import Kind
+from .finding import Apart, Finding
 from .kinds import kind_of
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, Outputs
+
+__all__ = ["Apart", "Finding", "judge", "judge_all"]
 
 # In float32 a program is given noise of the last digit of its inputs, and all its operations are
 # rounded like them.
 NARROW_NOISE, NARROW_OPERATIONS = 2.0**-23, 100.0
 # From which relative error on values inside two programs in float64 are said to differ.
 INSIDE = 1e-9
-
-
-@dataclass(frozen=True)
-class Apart:
-    """How far apart one output is, and how far rounding may take it, in standard deviations."""
-
-    output: str
-    error: float
-    allowed: float
-
-    @property
-    def agrees(self) -> bool:
-        """The error is allowed."""
-        return self.error <= self.allowed
-
-
-@dataclass(frozen=True)
-class Finding(Result):
-    """What became of comparing two programs.
-
-    `unfit` says why nothing can be said by them: there is then no error and no divergence.
-    """
-
-    names: tuple[str, str]
-    kinds: tuple[str, str]  # of programs
-    precisions: tuple[str, str]
-    outputs: tuple[Apart, ...] = ()
-    unfit: str | None = None
-    divergence: Divergence | None = None
-    kind: Kind | None = None
-
-    @property
-    def agree(self) -> bool:
-        """Every output is within what is allowed, and says something."""
-        return self.unfit is None and all(output.agrees for output in self.outputs)
-
-    @property
-    def worst(self) -> Apart:
-        """The output that is furthest apart for what is allowed."""
-        return max(self.outputs, key=lambda apart: apart.error / apart.allowed)
 
 
 @dataclass(frozen=True)
@@ -85,11 +47,17 @@ def judge(
     second: GuardedProgram,
     given: Given,
     tolerance: float | None = None,
+    after: tuple[str, str] | None = None,
+    *,
+    atol: float | None = None,
+    inside: bool = False,
 ) -> Finding:
     """Run both programs on inputs, and find the first value that they do not agree on.
 
-    `tolerance` is what is allowed of every output, in standard deviations of the first program's;
-    by default it is what rounding explains.
+    `tolerance` is what is allowed of every output, in standard deviations of the first program's,
+    and `atol` the same in the output's own units; by default it is what rounding explains.  `after`
+    names a value of each program: only what follows is run, from the first's value.  With `inside`
+    the values on the way are paired even where the outputs agree.
 
     Raises:
         RosettaError: a program fails on these inputs.
@@ -103,6 +71,7 @@ def judge(
     precisions = wide[0], wide[1]
     try:
         runs = [_runs(*pair, given) for pair in zip(programs, precisions, strict=True)]
+        _check_finite(runs)
         outputs = _apart(runs[0], runs[1], given, tolerance)
     except _UnfitError as unfit:
         return Finding(names, kinds, precisions, unfit=str(unfit))
@@ -121,6 +90,27 @@ def judge(
     return Finding(names, kinds, precisions, outputs, None, divergence, kind)
 
 
+def judge_all(
+    programs: Sequence[GuardedProgram],
+    givens: Sequence[Given],
+    tolerance: float | None = None,
+    *,
+    atol: float | None = None,
+) -> list[Finding]:
+    """Compare every later program with the first, on all inputs; the worst finding first.
+
+    Only the worst of each pair of programs says where they part.
+
+    Raises:
+        RosettaError: a program fails on some of these inputs.
+    """
+    return [
+        judge(programs[0], other, given, tolerance, atol=atol)
+        for other in programs[1:]
+        for given in givens
+    ]
+
+
 class _UnfitError(RosettaError):
     """A program of which nothing can be said."""
 
@@ -134,7 +124,6 @@ def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
     outputs = _unchanging(program, given, precision)
     noise = NOISE if precision == FLOAT64 else NARROW_NOISE
     noisy = program.run(_noisy(given, noise, precision), precision)
-    _check_finite(program, outputs)
     moved = {name: _in_spreads(value, noisy[name]) for name, value in outputs.items()}
     if max(moved.values()) > SATURATED:
         again = program.run(given, precision)
@@ -167,10 +156,22 @@ def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Output
     return outputs
 
 
-def _check_finite(program: GuardedProgram, outputs: Outputs) -> None:
-    for name, value in outputs.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).any():
-            raise _UnfitError(f"{program.name} returns no number at all as {name}")
+def _check_finite(runs: Sequence[_Runs]) -> None:
+    """Refuse two programs of which neither gives a number; one that does shows where the other ends.
+
+    Raises:
+        _UnfitError: so it is.
+    """
+    without = [
+        next((name for name, value in run.outputs.items() if not _has_numbers(value)), None)
+        for run in runs
+    ]
+    if all(without):
+        raise _UnfitError(f"{runs[0].program.name} returns no number at all as {without[0]}")
+
+
+def _has_numbers(value: np.ndarray) -> bool:
+    return value.dtype.kind != "f" or bool(np.isfinite(value).any())
 
 
 def _noisy(given: Given, noise: float, precision: str) -> Given:
