@@ -283,6 +283,10 @@ class _Difference:
         nearest = self._nearest(step, counterpart)
         if is_like(step, counterpart):
             return nearest
+        if sort_of(step) == sort_of(counterpart):
+            for one, other in self._further(step, counterpart):
+                if is_like(one, other):
+                    return one, other
         if has_its_weights(step, counterpart):
             return step, counterpart
         # One that the other side goes on with: what comes before it is there once only.
@@ -343,13 +347,16 @@ class _Difference:
         """The same pair, or a much nearer one, where one side has in parts what the other fuses."""
         best = relative_error(step.value, counterpart.value)
         found = step, counterpart
-        tried = [(one, counterpart) for one in self.one.after(step)[:FUSED]]
-        tried += [(step, other) for other in self.other.after(counterpart)[:FUSED]]
-        for one, other in tried:
+        for one, other in self._further(step, counterpart):
             error = relative_error(one.value, other.value)
             if error < NEARER * min(best, 1.0):
                 best, found = error, (one, other)
         return found
+
+    def _further(self, step: Step, counterpart: Step) -> Iterator[tuple[Step, Step]]:
+        """Pairs in which one of the two is a later operation."""
+        yield from ((one, counterpart) for one in self.one.after(step)[:FUSED])
+        yield from ((step, other) for other in self.other.after(counterpart)[:FUSED])
 
     def _after(self, step: Step | None, counterpart: Step | None) -> tuple[str, str] | None:
         """The last pair that agrees before the one to blame."""

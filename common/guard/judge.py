@@ -10,7 +10,7 @@ depend on its inputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..backends.comparison import TOLERANCES
 from ..backends.judgement import FLOOR, NARROW_SHARE, NOISE, SATURATED
 from ..errors import RosettaError
 from .finding import Apart, Finding
+from .kind import Kind
 from .kinds import kind_of
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, Outputs
 
@@ -73,6 +74,9 @@ def judge(
         runs = [_runs(*pair, given) for pair in zip(programs, precisions, strict=True)]
         _check_finite(runs)
         outputs = _apart(runs[0], runs[1], given, tolerance)
+    except _RandomError as unfit:
+        found = Finding(names, kinds, precisions, unfit=str(unfit))
+        return _where_random(found, unfit.runs, given)
     except _UnfitError as unfit:
         return Finding(names, kinds, precisions, unfit=str(unfit))
     found = Finding(names, kinds, precisions, outputs)
@@ -115,6 +119,26 @@ class _UnfitError(RosettaError):
     """A program of which nothing can be said."""
 
 
+class _RandomError(_UnfitError):
+    """A program that is random."""
+
+    def __init__(self, runs: _Runs):
+        super().__init__(
+            f"{runs.program.name} is random: two runs on the same inputs differ; seed it, or run it "
+            "in inference"
+        )
+        self.runs = runs
+
+
+def _where_random(found: Finding, runs: _Runs, given: Given) -> Finding:
+    """The same finding with the first operation of a program that two runs differ in."""
+    traces = [runs.program.trace(given, runs.precision) for _ in range(2)]
+    divergence = first_divergence(traces[0], traces[1], 0.0)
+    where = "" if divergence is None else f"; {divergence.operation} is the first that does"
+    kind = Kind("randomness", f"two runs of {runs.program.name} differ{where}")
+    return replace(found, divergence=divergence, kind=kind)
+
+
 def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
     """Run a program twice, the second time with noise on its inputs.
 
@@ -128,10 +152,7 @@ def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
     if max(moved.values()) > SATURATED:
         again = program.run(given, precision)
         if any(not np.array_equal(value, again[name]) for name, value in outputs.items()):
-            raise _UnfitError(
-                f"{program.name} is random: two runs on the same inputs differ; seed it, or run it "
-                "in inference"
-            )
+            raise _RandomError(_Runs(program, precision, outputs, moved))
     if not any(moved.values()):
         other = program.run(_other(given), precision)
         if all(np.array_equal(value, other[name]) for name, value in outputs.items()):

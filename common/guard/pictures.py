@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,6 +18,8 @@ SAMPLES = 16  # values of a channel, from which on its factor and constant can b
 ONE = 1e-6  # relative, within which factors are equal
 SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
 SAME_WAY = 0.9  # of the channels, that a padding on another side moves one way
+ONE_SIDED = 0.95  # of the values, from which on one operation is never below the other
+LARGEST = re.compile("max", re.I)
 EPSILONS = (0.0, *(10.0**-power for power in range(12, 1, -1)))
 
 Look = Callable[[Scene], Kind | None]
@@ -305,14 +308,17 @@ def a_normalization(scene: Scene) -> Kind:
 # ------------------------------------------------------------------ what else there is
 
 
-def a_pooling(scene: Scene) -> Kind | None:
-    """One is the mean of the same windows, and the other the largest value or the sum."""
+def a_pooling(scene: Scene) -> Kind:
+    """The same windows are reduced in another way, or other windows in the same."""
+    reductions = [LARGEST.search(name) is not None for name in scene.operations]
+    if reductions[0] != reductions[1]:
+        return Kind("pooling", "one takes the largest value where the other takes the mean")
     if factor := factor_between(scene.one, scene.other):
         return Kind("scale", f"one is the other, which it {factor}")
-    larger = (scene.gap > 0).mean()
-    if max(larger, 1 - larger) > 0.95 or scene.sort != scene.other_sort:
+    larger = float((scene.gap > 0).mean())
+    if max(larger, 1 - larger) > ONE_SIDED:
         return Kind("pooling", "one is never below the other, as the largest value and the mean")
-    return None
+    return Kind("padding", "its input agrees, and so does what it takes of a window: others are")
 
 
 def a_mask(scene: Scene) -> Kind:

@@ -27,6 +27,7 @@ class Scene:
     reads: tuple[np.ndarray, ...]  # what the operation of the first reads itself
     others: tuple[np.ndarray, ...]  # the same of the second
     constants: tuple[Constants, Constants]  # weights that both are made with
+    operations: tuple[str, str]  # what both are called
     sort: Sort
     other_sort: Sort
     is_fused: bool  # one program may have in several operations what the other has in one
@@ -68,6 +69,7 @@ def scene_of(
         tuple(steps[name].value for name in one.inputs if name in steps),
         tuple(others[name].value for name in other.inputs if name in others),
         (_constants(chain), _constants(other_chain)),
+        (one.operation or one.name, other.operation or other.name),
         sort_of(one),
         sort_of(other),
         len(chain) > 1 or len(other_chain) > 1,

@@ -14,7 +14,7 @@ WITHIN = 1e-5  # of their spread, within which weights are the same: float32 hol
 # Of kernels from one framework's order of axes into another's: (H, W, I, O), (H, W, C, M),
 # (O, H, W, I), to (O, I, H, W).
 KERNELS = ((0, 1, 2, 3), (3, 2, 0, 1), (2, 3, 0, 1), (0, 3, 1, 2))
-HEADS = 64  # rows or columns in a kernel up to which it is tried whether it is a part of another
+WIDEST = 11  # pixels of a kernel: what is larger is a number of channels
 
 
 def kind_of(scene: Scene) -> Kind | None:
@@ -50,7 +50,17 @@ def _paired(
 
 def is_equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two arrays of weights are the same, in one of the usual orders of axes."""
+    one = _outputs_first(one)
     return any(_same(one, turned) for turned in _turned(other, one.shape))
+
+
+def _outputs_first(array: np.ndarray) -> np.ndarray:
+    """A kernel as (O, I, H, W) or (C, 1, H, W), if it looks like (H, W, I, O) or (H, W, C, 1)."""
+    if array.ndim != 4 or max(array.shape[:2]) > WIDEST or array.shape[0] != array.shape[1]:
+        return array
+    if array.shape[2] == array.shape[3] and array.shape[0] > 1:
+        return array
+    return array.transpose((2, 3, 0, 1) if array.shape[3] == 1 else (3, 2, 0, 1))
 
 
 def _turned(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
@@ -84,6 +94,7 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
     if is_equal(one, other):
         return _transposed(one, other, scene)
     name = f"the weights {one.shape}"
+    one = _outputs_first(one)
     for turned in _turned(other, one.shape):
         if one.ndim == 4 and one.shape[2:] == one.shape[:1:-1]:
             flips = {
