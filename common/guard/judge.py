@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.align import difference, first_divergence, spread_of
+from ..backends.align import difference, first_divergence, relative_error, spread_of
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import FLOOR, NARROW_SHARE, NOISE, SATURATED
 from ..errors import RosettaError
@@ -31,6 +31,9 @@ __all__ = ["Apart", "Finding", "judge", "judge_all"]
 NARROW_NOISE, NARROW_OPERATIONS = 2.0**-23, 100.0
 # From which relative error on values inside two programs in float64 are said to differ.
 INSIDE = 1e-9
+# Where outputs are hardly further apart than that, values inside may be a part of their error.
+HIDDEN = 4
+LEAST_INSIDE = {True: 1e-13, False: 2e-6}
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ def judge(
         for program, precision in zip(programs, precisions, strict=True)
     ]
     inside = INSIDE if set(precisions) == {FLOAT64} else TOLERANCES[FLOAT32].limit
+    # An error that the limit hides at the end is to be found where it begins.
+    last = relative_error(traces[0][-1].value, traces[1][-1].value)
+    inside = min(inside, max(last / HIDDEN, LEAST_INSIDE[precisions == (FLOAT64, FLOAT64)]))
     divergence = first_divergence(traces[0], traces[1], inside)
     kind = None
     if divergence is not None:

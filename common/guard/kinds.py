@@ -68,7 +68,12 @@ def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
     if scene.sort in ALONE:
         kind = ALONE[scene.sort]
         return Kind(kind.name, kind.why.format(step.name))
-    if scene.sort in ("add", "multiply", "other"):
+    for source in scene.sources:
+        if source.shape == scene.one.shape:
+            found = pictures.moved(source, scene.one, scene.one - source)
+            if found is not None:
+                return found
+    if scene.sort in ("add", "multiply"):
         for source in scene.sources:
             factor = pictures.factor_between(source, scene.one)
             if factor is not None:

@@ -68,7 +68,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.first(self.flat(self.scale(x))))
-        return self.last(self.norm(F.relu6(3 * self.second(x))))
+        return self.last(self.norm(F.relu6(12 * self.second(x))))
 
 
 class Attention(nn.Module):
