@@ -28,6 +28,7 @@ OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 # Of a map, from channels last to first and from first to last.
 MOVED_CHANNELS = {4: {(0, 3, 1, 2), (0, 2, 3, 1)}, 5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)}}
 LARGEST = 1e150  # of which the square is a number: masks are the lowest that there is
+HIDDEN, HIDING = 1e3, 1e3  # how low masks are, and times how large the others are, at least
 LOOKED_AHEAD = 40  # steps, within which two programs that differ in one operation come together
 FUSED = 12  # operations that another program may have as one
 NEARER = 0.1  # times the error, from which on another pair is the better one
@@ -104,7 +105,7 @@ class _Moments:
     def near(self, value: np.ndarray, limit: float) -> list[int]:
         """The places of the steps that may be within the limit of a value."""
         size, mean, deviation = _moments(value)
-        allowed = limit * spread_of(value) * (1 + 1e-6) + 1e-15 * abs(mean)
+        allowed = limit * spread_of(value) * (1 + 1e-6) + 1e-13 * (abs(mean) + deviation)
         with np.errstate(invalid="ignore"):
             near = (
                 (self.sizes == size)
@@ -146,9 +147,20 @@ def spread_of(value: np.ndarray) -> float:
     finite = np.asarray(value, np.float64)[np.isfinite(value)]
     if not finite.size:
         return 0.0
-    finite = np.clip(finite, -LARGEST, LARGEST)
+    finite = _shown(np.clip(finite, -LARGEST, LARGEST))
     size = float(np.sqrt(np.mean(np.square(finite))))
     return max(float(np.std(finite)), NEARLY_CONSTANT * size)
+
+
+def _shown(values: np.ndarray) -> np.ndarray:
+    """Values without those that a mask has put far below all others."""
+    lowest = float(values.min())
+    if lowest > -HIDDEN:
+        return values
+    others = values[values > lowest / 10]
+    if not others.size or HIDING * float(np.abs(others).max()) > -lowest:
+        return values
+    return others
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
@@ -282,6 +294,8 @@ class _Difference:
         functions = self._functions(step, counterpart)
         if functions is not None:
             return functions
+        if {sort_of(step), sort_of(counterpart)} & {"recurrent", "attention"}:
+            return self._whole(step, counterpart)
         nearest = self._nearest(step, counterpart)
         if sort_of(step) == sort_of(counterpart) == "linear":
             if nearest == (step, counterpart):
@@ -330,6 +344,16 @@ class _Difference:
                     chain.append(found)
             ends.append(chain[-1])
         return ends[0], ends[1]
+
+    def _whole(self, step: Step, counterpart: Step) -> tuple[Step, Step]:
+        """The nearest pair where one side has in one operation what may be many in the other."""
+        if is_like(step, counterpart):
+            return step, counterpart
+        if sort_of(step) in ("recurrent", "attention"):
+            tried = [(step, other) for other in (counterpart, *self.other.after(counterpart))]
+        else:
+            tried = [(one, counterpart) for one in (step, *self.one.after(step))]
+        return min(tried, key=lambda pair: relative_error(pair[0].value, pair[1].value))
 
     def _folded(self, step: Step, counterpart: Step) -> tuple[Step, Step]:
         """A pair of products, of which one may have in it the normalization after the other."""
@@ -398,15 +422,16 @@ class _Side:
         self.by_name = {step.name: step for step in steps}
         reached = set(ends) - agreeing
         exonerated: set[str] = set()  # they lead to what agrees
+        varying = {step.name for step in steps if np.ptp(step.value) != 0}
         for step in reversed(steps):
-            if step.name in agreeing or step.name in exonerated:
+            agrees = step.name in agreeing and step.name in varying
+            if agrees or step.name in exonerated:
                 exonerated |= set(step.inputs)
             if step.name in reached:
                 reached |= set(step.inputs) - agreeing
         left = reached - exonerated or reached
         # What does not vary is a size that was computed, or a state that something begins with.
-        varying = {step.name for step in steps if step.name in left and np.ptp(step.value) != 0}
-        self.suspects = [step for step in steps if step.name in (varying or left)]
+        self.suspects = [step for step in steps if step.name in (left & varying or left)]
         names = {step.name for step in self.suspects}
         self.frontier = [step for step in self.suspects if not names.intersection(step.inputs)]
 

@@ -50,7 +50,8 @@ def kind_of(
         if scene.has("normalization"):
             return Kind("statistics", "no number comes out of a normalization: a variance below 0")
         return Kind("not a number", "one of the two is infinite or no number")
-    for look in (_wired, tensors.kind_of, *pictures.OF.get(scene.sort, ()), *pictures.OF_ANY):
+    sort = "attention" if scene.has("attention") else scene.sort
+    for look in (_wired, tensors.kind_of, *pictures.OF.get(sort, ()), *pictures.OF_ANY):
         found = look(scene)
         if found is not None:
             return found

@@ -335,8 +335,9 @@ def a_pooling(scene: Scene) -> Kind:
 
 def of_attention(scene: Scene) -> Kind:
     """Attention whose inputs agree: by what the scores are divided, if that explains both."""
-    if len(scene.reads) >= 3:
-        query, key, value = (array.astype(np.float64) for array in scene.reads[:3])
+    reads = scene.reads if scene.sort == "attention" else scene.others
+    if len(reads) >= 3:
+        query, key, value = (array.astype(np.float64) for array in reads[:3])
         width = query.shape[-1]
         factors = (width**-0.5, 1.0, 1 / width, width**0.5)
         if query.ndim == key.ndim == value.ndim and key.shape == value.shape:
