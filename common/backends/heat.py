@@ -10,9 +10,7 @@ EDGE = 5  # times the error inside, from which on an error is said to be at an e
 Heat = tuple[tuple[float, ...], ...]  # rows of mean |difference|
 
 
-def place_of(
-    signed: np.ndarray, spread: float, other: tuple[int, ...]
-) -> tuple[str, Heat | None]:
+def place_of(signed: np.ndarray, spread: float, other: tuple[int, ...]) -> tuple[str, Heat | None]:
     """The place of an error, in words, and of a map the error map, in spreads.
 
     `other` is the shape that the second program has the value in.
@@ -59,6 +57,8 @@ def edges_of(error_map: np.ndarray) -> list[str]:
 
 def _channels(gap: np.ndarray) -> str:
     """Whether an error (N, C, ...) is in all channels or in some."""
+    if gap.ndim < 2:
+        return "everywhere"
     channels = gap.reshape(len(gap), gap.shape[1], -1).max((0, 2))
     wrong = int((channels > 0.01 * channels.max()).sum())
     if 4 * wrong <= len(channels):

@@ -31,13 +31,13 @@ class Apart:
 
     @property
     def agrees(self) -> bool:
-        """The error is allowed."""
-        return self.error <= self.allowed
+        """The error is allowed, and so small an error says something."""
+        return self.rounding is None and self.error <= self.allowed
 
     @property
     def is_open(self) -> bool:
-        """Rounding may be all that they differ by, and no less than that is allowed."""
-        return not self.agrees and self.rounding is not None and self.error <= self.rounding
+        """Nothing can be said: rounding may be all that they differ by."""
+        return self.rounding is not None and self.error <= self.rounding
 
     @property
     def differs(self) -> bool:

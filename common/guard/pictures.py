@@ -30,9 +30,9 @@ def factor_between(source: np.ndarray, value: np.ndarray) -> str | None:
     if source.size != value.size or source.size < SAMPLES:
         return None
     x = source.astype(np.float64).ravel()
-    if not x.std():
-        return None
     y = value.astype(np.float64).ravel()
+    if not np.isfinite([x, y]).all() or not x.std():
+        return None
     slope, constant = np.polyfit(x, y, 1)
     if not _explained(y - slope * x - constant, y - x):
         return None
@@ -220,8 +220,10 @@ def of_a_row(scene: Scene) -> Kind | None:
         for axes in _axes(scene.one.ndim):
             found = [_epsilon(source, value, axes) for value in (scene.one, scene.other)]
             if None not in found and found[0] != found[1]:
-                return Kind("epsilon", f"an epsilon of {found[0]:.0e} explains one, and "
-                            f"{found[1]:.0e} the other")
+                return Kind(
+                    "epsilon",
+                    f"an epsilon of {found[0]:.0e} explains one, and {found[1]:.0e} the other",
+                )
     return None
 
 

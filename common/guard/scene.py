@@ -101,10 +101,7 @@ def _sources(
     """The values that operations are made from: those before them, or the program's inputs."""
     inner = {step.name for step in chain}
     names = dict.fromkeys(
-        name
-        for step in chain
-        for name in step.inputs
-        if name not in inner and name in steps
+        name for step in chain for name in step.inputs if name not in inner and name in steps
     )
     found = [steps[name].value for name in names]
     return found or [array for array in inputs if array.dtype.kind == "f"]

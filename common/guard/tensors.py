@@ -201,13 +201,12 @@ def _of_normalization(one: Constants, other: Constants) -> Kind | None:
         return None
     if len(one) >= 3 and different[-1] >= len(one) - 2:
         constant = [
-            array
-            for pair in (one, other)
-            for array in pair[-2:]
-            if float(np.ptp(array)) == 0
+            array for pair in (one, other) for array in pair[-2:] if float(np.ptp(array)) == 0
         ]
-        why = "one of the two has the mean or variance of a new one" if constant else (
-            "the running mean or variance are others"
+        why = (
+            "one of the two has the mean or variance of a new one"
+            if constant
+            else ("the running mean or variance are others")
         )
         return Kind("statistics", why)
     array, candidate = one[different[0]].ravel(), other[different[0]].ravel()

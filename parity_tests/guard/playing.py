@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from torch import nn
 
 from efficientnet_rosetta.common.guard.finding import Finding
 from efficientnet_rosetta.common.guard.judge import judge
-from efficientnet_rosetta.common.guard.program import Given, GuardedProgram
+from efficientnet_rosetta.common.guard.program import NHWC, Given, GuardedProgram
 from efficientnet_rosetta.keras_impl.programs import ModelProgram as KerasProgram
 from efficientnet_rosetta.torch_impl.programs import ModelProgram as TorchProgram
 
@@ -78,17 +77,10 @@ def play(mistake: Play) -> Played:
 
 
 def program(model: nn.Module | keras.Model) -> GuardedProgram:
-    """A model as the guard sees it; Keras's takes the channels last."""
-    return _ChannelsLast(model) if isinstance(model, keras.Model) else TorchProgram(model)
-
-
-class _ChannelsLast(KerasProgram):
-    def _called(self, given: Given, *arguments: Any) -> Any:
-        return super()._called(given.changed([_last(array) for array in given.arrays]), *arguments)
-
-
-def _last(array: np.ndarray) -> np.ndarray:
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+    """A model as the guard sees it."""
+    if isinstance(model, keras.Model):
+        return KerasProgram(model, layout=NHWC)
+    return TorchProgram(model)
 
 
 def table(found: Sequence[Played]) -> str:
