@@ -36,7 +36,7 @@ Changed = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Shares = dict[str, float]  # of every output, in standard deviations
 
 # From which movement on it is seen whether a program is random; what is less hides nothing.
-RANDOM = {FLOAT64: 1e-9, FLOAT32: 1e-6}
+RANDOM = {FLOAT64: 1e-9, FLOAT32: 1e-5}
 STEADY = 1e-3  # in float32, of a program that runs in float64: no more is rounding, and not chance
 RANDOM_SHARE = 1 / 8  # of a movement, that the same inputs cause again: so it was not the noise's
 # A program in float64 follows noise in proportion, over this many times, but for this factor; one

@@ -13,7 +13,6 @@ from .finding import Apart, Finding
 
 LINES = 40  # of a message, at most
 OUTPUTS = 8  # that are listed
-TENSORS = 5  # likewise
 LONGEST = 300  # characters of a line that quotes names of somebody else's
 
 # What to look at, by the kind of a mistake.
@@ -55,18 +54,21 @@ def _lines(found: Finding) -> Iterator[str]:
         yield f"  inputs: {_short(', '.join(found.inputs))}"
     if len(found.outputs) > 1:
         yield from _outputs(found.outputs)
+    yield from (f"  {line}" for line in details(found))
+
+
+def details(found: Finding) -> Iterator[str]:
+    """Where two programs part, what it looks like, and what to do."""
     if found.divergence is not None:
-        yield from (f"  {sentence}" for sentence in place(found.divergence))
-        yield f"  {growth(found)}"
+        yield from place(found.divergence)
+        yield growth(found)
     if found.kind is not None:
-        yield f"  likely: {found.kind.name}; {_short(found.kind.why)}"
+        yield f"likely: {found.kind.name}; {_short(found.kind.why)}"
         if found.kind.name in ADVICE:
-            yield f"  what to do: {ADVICE[found.kind.name]}"
-    if found.tensors:
-        listed = ", ".join(found.tensors[:TENSORS])
-        left = len(found.tensors) - TENSORS
-        more = f" and {left} more" if left > 0 else ""
-        yield f"  tensors that differ: {_short(listed)}{more}"
+            yield f"what to do: {ADVICE[found.kind.name]}"
+    if found.tensors is not None:
+        listed = f"; the first of them is {found.tensors[0]}" if found.tensors else ""
+        yield f"{len(found.tensors)} tensors of the two files differ{listed}"
 
 
 def headline(found: Finding) -> str:
