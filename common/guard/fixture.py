@@ -229,9 +229,8 @@ class Parity:
     def _judged(
         self, programs: Sequence[GuardedProgram], givens: Sequence[Given], settings: Settings
     ) -> list[Finding]:
-        said = {"tolerance": settings.tolerance, "atol": settings.atol}
         after = self.asked.after if self.calls == self.asked.call else None
-        return judge_all(programs, givens, after=after, **said)
+        return judge_all(programs, givens, settings.tolerance, after, atol=settings.atol)
 
     def _reported(self, found: Sequence[Finding]) -> str | None:
         """What the test is to fail with, if it is to; the page is written, and the index told."""

@@ -143,6 +143,39 @@ def test_a_long_list_is_cut():
     assert lines[-1] == "  and 2 more"
 
 
+def test_dictionaries_in_dictionaries():
+    nested = {"params": {}, "version": 3}
+    for name, value in state().items():
+        layer, _, tensor = name.rpartition(".")
+        nested["params"].setdefault(layer, {})[tensor] = value
+    found = weights(state(), nested)
+    assert found.agree
+    nested["params"]["head"]["bias"] = nested["params"]["head"]["bias"] + 1
+    assert [pair.second for pair in weights(state(), nested).differing] == ["params/head/bias"]
+
+
+def test_an_onnx_graph(tmp_path):
+    from onnx import helper, numpy_helper, save
+
+    initializers = [numpy_helper.from_array(x, name) for name, x in state().items()]
+    model = helper.make_model(helper.make_graph([], "mine", [], [], initializers))
+    save(model, tmp_path / "x.onnx")
+    assert weights(state(), model).equal == 10
+    assert weights(state(), tmp_path / "x.onnx").equal == 10
+
+
+def test_variables_that_share_a_name():
+    class Module:
+        def __init__(self, values):
+            self.variables = values
+
+    class Variable(np.ndarray):
+        name = "kernel:0"
+
+    variables = [x.view(Variable) for x in state().values()]
+    assert weights(state(), Module(variables)).equal == 10
+
+
 def test_nothing_to_compare():
     for nothing in ({}, {"step": np.array(3)}, lambda x: x):
         with pytest.raises(UsageError, match="has no weights"):
