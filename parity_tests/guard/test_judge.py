@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from efficientnet_rosetta.common.backends import trace
 from efficientnet_rosetta.common.backends.judgement import DIFFERS, NOT_COMPARED, PROVED
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.guard.judge import judge, judge_all
@@ -290,7 +291,7 @@ def test_only_what_follows_is_run():
     assert found.divergence.after is None
     found = judge(network(), network(in_two, wrong=7), IMAGES, after=("17", "17"))
     assert found.agree
-    for names, says in ((("99", "1"), "has no value '99'"), (("1", "17"), None)):
+    for names, says in ((("99", "1"), "arithmetic: has no value '99'"), (("1", "17"), None)):
         if says:
             with pytest.raises(UsageError, match=says):
                 judge(network(), network(), IMAGES, after=names)
@@ -316,3 +317,12 @@ def test_a_finding_says_the_same_as_data():
     assert said["error"] > said["tolerance"] > 0
     assert said["rounding"] is None
     assert said["verdict"]["ending"] == DIFFERS
+
+
+def test_a_long_trace_lies_in_a_file(monkeypatch):
+    found = judge(network(), network(wrong=7), IMAGES)
+    monkeypatch.setattr(trace, "IN_MEMORY", 2000)
+    kept = network().trace(IMAGES)
+    assert isinstance(kept[-1].value.base, np.memmap)
+    assert not kept[-1].value.flags.writeable
+    assert judge(network(), network(wrong=7), IMAGES) == found
