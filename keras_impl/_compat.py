@@ -7,6 +7,7 @@ tests of it (parity_tests/test_compat.py).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -85,6 +86,37 @@ def float64_kept() -> Iterator[None]:
         yield
     finally:
         table["float64"] = before
+
+
+def all_layers(model: Any) -> list[Any]:
+    """A layer and all layers in its attributes, which only a model shows, and those in theirs."""
+    return list(model._flatten_layers())
+
+
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """Build the layers of somebody's own model again, in this process, without leaving a mark.
+
+    Lambda layers are taken, which a file might bring and a model that is here already cannot; and
+    the layers that are made are named as in a new process, and count for nothing in later names.
+    Keras imports TensorFlow, wherever that is installed, to see whether a configuration has shapes
+    of it, which none has in a process that has done without.
+    """
+    tensorflow = import_module("keras.src.utils.module_utils").tensorflow
+    asked = tensorflow._available
+    if "tensorflow" not in sys.modules:
+        tensorflow._available = False
+    state = import_module("keras.src.backend.common.global_state")
+    names, safe = "object_name_uids", "safe_mode_saving"
+    before = {name: state.get_global_attribute(name) for name in (names, safe)}
+    state.set_global_attribute(safe, False)
+    state.set_global_attribute(names, None)
+    try:
+        yield
+    finally:
+        tensorflow._available = asked
+        for name, value in before.items():
+            state.set_global_attribute(name, value)
 
 
 # ------------------------------------------------------------------ what Keras runs on

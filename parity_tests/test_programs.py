@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import types
 
 import numpy as np
 import onnx
@@ -13,7 +12,6 @@ from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.parity.compare import images_for
 from efficientnet_rosetta.common.parity.onnx_program import cuts
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import SCHEMA
@@ -76,7 +74,7 @@ def test_two_graphs_are_diagnosed_and_run_from_the_middle(files):
     onnx.save(model, other)
     done = rosetta(files / "torch.onnx", other, "--json", files / "out.json")
     assert done.exit_code == 1
-    assert "  the error appears at once\n" in done.stdout
+    assert "the error appears at once" in done.stdout
     differs = "(stages.5.blocks.1.depthwise_bn in the second) is the first operation that"
     assert differs in done.stdout
     found = json.loads((files / "out.json").read_text())
@@ -105,7 +103,8 @@ def test_two_checkpoints_are_diagnosed_and_their_tensors_named(files):
     assert f"{role} ({role} in the second) is the first operation that differs" in done.stdout
     assert f"1 tensors of the two files differ; the first of them is {role}.bias" in done.stdout
     (command,) = re.findall("again: rosetta compare (.*)", done.stdout)
-    assert command.endswith("--after stages.5.blocks.0 stages.5.blocks.0")
+    after = r"--after (stages\.5\.blocks\.0\.\S+) \1$"
+    assert re.search(after, command)
     again = rosetta(*shlex.split(command))
     assert again.exit_code == 1
     assert f"{role} ({role} in the second) is the first operation that differs" in again.stdout
@@ -185,13 +184,16 @@ def two_inputs():
     ("arguments", "message"),
     [
         (["none.onnx", "torch.onnx"], "none.onnx: no such file"),
-        (["two.onnx", "torch.onnx"], "two.onnx: has 2 inputs, x, y; one is needed"),
+        (["two.onnx", "torch.onnx"], "two.onnx takes x and y, torch.onnx takes image; give inputs"),
         (["text.onnx", "torch.onnx"], "text.onnx: onnxruntime cannot load it"),
         (["mine:raising", "mine:one"], "mine:raising: KeyError: 'weights'"),
-        (["mine:text", "mine:one"], "mine:text: must return a floating-point array"),
+        (
+            ["mine:text", "mine:one"],
+            "mine:text returned builtins.str, which is no array of numbers",
+        ),
         (["mine:nothing", "mine:one"], "mine:nothing: cannot be imported"),
         (["nowhere:one", "mine:one"], "nowhere:one: cannot be imported (No module named"),
-        (["mine:one", "torch.onnx"], "outputs of the shapes (1, 3) and (1, 1000), which cannot"),
+        (["mine:one", "torch.onnx"], "outputs of the shapes (2, 3) and (2, 1000), which cannot"),
         (["a.safetensors", "b1.safetensors"], "a.safetensors is b0, b1.safetensors is b1"),
         (["mine:one", "mine:one", "--after", "a", "b"], "mine:one cannot be run from the middle"),
         (["torch.onnx", "keras.onnx", "--after", "a", "b"], "torch.onnx: has no value 'a'"),
@@ -212,8 +214,3 @@ def test_bad_input_is_one_line(files, monkeypatch, arguments, message):
     assert isinstance(done.exception, RosettaError), done.output
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
-
-
-def test_a_program_may_take_images_that_no_network_of_ours_takes():
-    tiny = types.SimpleNamespace(image_shape=(2, 9, 7))
-    assert images_for((tiny, tiny), None).shape == (1, 2, 9, 7)

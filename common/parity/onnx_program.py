@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ class OnnxGraph:
             model = part(model, begin, endpoint)
         value = to_layout(value, channels_last and value.ndim == 4)
         found = Trace()
-        for step in steps(model, np.ascontiguousarray(value, np.float32), endpoint):
+        for step in steps(model, np.ascontiguousarray(value, np.float32), [endpoint]):
             found.keep(step[0].removeprefix(f"{endpoint}.").removeprefix(f"{endpoint}/"), *step[1:])
         return found
 
@@ -142,19 +142,29 @@ def _origin(model: onnx.ModelProto, name: str, channels_last: bool) -> tuple[str
     return name, channels_last
 
 
-def steps(
-    model: onnx.ModelProto, value: np.ndarray, end: str | None = None
-) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
-    """Every operation that depends on the one input: its name, value, and inputs among these.
+def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """What a graph is to be given: its inputs that have no value of their own."""
+    given = {initializer.name for initializer in model.graph.initializer}
+    return [node for node in model.graph.input if node.name not in given]
 
-    `end` is the last of interest; the model's last output by default.
+
+def steps(
+    model: onnx.ModelProto,
+    values: np.ndarray | Mapping[str, np.ndarray],
+    ends: Sequence[str] | None = None,
+) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
+    """Every operation that depends on the inputs: its name, value, and inputs among these.
+
+    `values` are those of the inputs by name, or of the one that there is.  `ends` are the
+    last operations of interest; the model's last output by default.
 
     Raises:
-        RosettaError: onnxruntime does not take the model, or the value.
+        RosettaError: onnxruntime does not take the model, or the values.
     """
-    given = {initializer.name for initializer in model.graph.initializer}
-    inputs = [node.name for node in model.graph.input if node.name not in given]
-    nodes = _dependent(model, inputs[0], end or model.graph.output[-1].name)
+    if not isinstance(values, Mapping):
+        values = {inputs_of(model)[0].name: values}
+    fed = dict(values)
+    nodes = _dependent(model, list(fed), ends or [model.graph.output[-1].name])
     traced = onnx.ModelProto()
     traced.CopyFrom(model)
     known = {output.name for output in traced.graph.output}
@@ -167,7 +177,7 @@ def steps(
     for first in range(0, len(names), AT_ONCE):
         asked = names[first : first + AT_ONCE]
         try:
-            values = session.run(asked, {inputs[0]: value})
+            values = session.run(asked, fed)
         except Exception as error:  # see above
             raise RosettaError(f"onnxruntime cannot run the model ({_line(error)})") from error
         for name, found in zip(asked, values, strict=True):
@@ -175,9 +185,49 @@ def steps(
                 yield name, found, read[name]
 
 
-def _dependent(model: onnx.ModelProto, begin: str, end: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Outputs of the operations between two values in forward order, and those that each reads."""
-    origin: dict[str, str | None] = {begin: None}  # of a copy: what it copies; None is the input
+OWN = "own value of "  # what a value is called that another one stands in for
+
+
+def with_values(
+    model: onnx.ModelProto, values: Mapping[str, np.ndarray]
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A model in which values of its nodes are inputs, and these in the types that they have."""
+    known = onnx.shape_inference.infer_shapes(model).graph
+    types = {one.name: one.type.tensor_type.elem_type for one in (*known.value_info, *known.output)}
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for node in changed.graph.node:
+        for place, name in enumerate(node.output):
+            if name in values:
+                node.output[place] = OWN + name
+    typed = {}
+    for name, value in values.items():
+        kind = types.get(name) or onnx.TensorProto.FLOAT
+        typed[name] = np.ascontiguousarray(value, helper.tensor_dtype_to_np_dtype(kind))
+        changed.graph.input.append(helper.make_tensor_value_info(name, kind, value.shape))
+    return changed, typed
+
+
+def source(model: onnx.ModelProto, name: str) -> str:
+    """The value that one is a copy of, in whatever shape and order."""
+    copied = {
+        output: node.input[0]
+        for node in model.graph.node
+        if node.op_type in MOVES
+        for output in node.output
+    }
+    while name in copied:
+        name = copied[name]
+    return name
+
+
+def _dependent(
+    model: onnx.ModelProto, begin: Sequence[str], ends: Sequence[str]
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Outputs of the operations between values in forward order, and those that each reads."""
+    origin: dict[str, str | None] = dict.fromkeys(
+        begin
+    )  # of a copy: what it copies; None is the input
     found: dict[str, tuple[str, ...]] = {}
     for node in model.graph.node:
         read = [origin[name] for name in node.input if name in origin]
@@ -189,7 +239,7 @@ def _dependent(model: onnx.ModelProto, begin: str, end: str) -> list[tuple[str, 
         for output in filter(None, node.output):
             origin[output] = output
             found[output] = tuple(name for name in read if name is not None)
-    wanted, queue = set(), [origin.get(end)]
+    wanted, queue = set(), [origin.get(end) for end in ends]
     while queue:
         name = queue.pop()
         if name is not None and name not in wanted:

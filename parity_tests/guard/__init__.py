@@ -1,0 +1,1 @@
+"""The guard of anybody's pair of programs."""
