@@ -99,4 +99,6 @@ def _play(mistake: Mutation) -> Play:
     def given() -> Given:
         return Given.of(structured_images(2, network.in_channels, network.resolution, 1))
 
-    return Play(mistake.preset, mistake.name, KINDS[mistake.name], pair, given, lambda: made(mistake))
+    return Play(
+        mistake.preset, mistake.name, KINDS[mistake.name], pair, given, lambda: made(mistake)
+    )

@@ -196,6 +196,7 @@ def test_an_exported_program_says_its_inputs_and_runs_in_float64(tmp_path):
         assert precision == FLOAT64
         assert np.allclose(found["logits"], expected["logits"], rtol=0, atol=1e-12)
         whole = guarded.trace(given, FLOAT64)
+        assert [step.name for step in whole[:2]] == ["conv.convolution", "norm.native_batch_norm"]
         again = guarded.trace(given, FLOAT64, {whole[2].name: whole[2].value})
         assert np.array_equal(again[-1].value, whole[-1].value)
 
