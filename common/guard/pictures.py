@@ -356,9 +356,7 @@ def of_attention(scene: Scene) -> Kind:
     return Kind("scale", "it is attention, and its inputs agree")
 
 
-def _attended(
-    query: np.ndarray, key: np.ndarray, value: np.ndarray, factor: float
-) -> np.ndarray:
+def _attended(query: np.ndarray, key: np.ndarray, value: np.ndarray, factor: float) -> np.ndarray:
     scores = factor * (query @ key.swapaxes(-1, -2))
     shares = np.exp(scores - scores.max(-1, keepdims=True))
     found: np.ndarray = (shares / shares.sum(-1, keepdims=True)) @ value
