@@ -362,7 +362,9 @@ class _Difference:
         }:
             return step, counterpart
         norms = [
-            next((found for found in side.reading(begin) if sort_of(found) == "normalization"), None)
+            next(
+                (found for found in side.reading(begin) if sort_of(found) == "normalization"), None
+            )
             for side, begin in ((self.one, step), (self.other, counterpart))
         ]
         if norms[0] is None and norms[1] is not None:

@@ -1,0 +1,71 @@
+"""Plays mistakes in one of two programs, and counts how often the guard names their kind.
+
+python docs/guard.py
+
+Mistakes of parity_tests/mutations that inference shows are made in our networks in PyTorch, which
+are held against ours in Keras.  Others are made in networks of others, which are held against the
+right ones in PyTorch and in ONNX.  What every mistake is was written down beside it before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # for parity_tests, which is not installed
+
+from efficientnet_rosetta.common.backends.registry import get_backend  # noqa: E402
+from parity_tests.guard import ours, planted  # noqa: E402
+from parity_tests.guard.playing import Play, Played, play  # noqa: E402
+
+RESULT = Path(__file__).parent / "results" / "kinds.json"
+SOURCES = {
+    "others in PyTorch": planted.plays,
+    "others in ONNX": lambda: planted.plays("ONNX"),
+    "ours": ours.plays,
+}
+
+
+def main() -> None:
+    """Play all mistakes, and keep what was said of them."""
+    found = {source: [_played(one) for one in plays()] for source, plays in SOURCES.items()}
+    result = {
+        "schema": 1,
+        "command": "python docs/guard.py",
+        "versions": get_backend("torch").versions() | get_backend("keras").versions(),
+        "sources": {
+            source: {
+                "played": len(played),
+                "right": sum(one.right for one in played),
+                "kinds": dict(_by_kind(played)),
+                "mistakes": [one.row for one in played],
+            }
+            for source, played in found.items()
+        },
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _played(mistake: Play) -> Played:
+    found = play(mistake)
+    mark = "right" if found.right else "wrong"
+    print(f"{mark}: {mistake.network}: {mistake.name}: {found.guessed}", flush=True)
+    return found
+
+
+def _by_kind(played: list[Played]) -> Iterator[tuple[str, dict[str, int]]]:
+    """For every kind that mistakes are of: how many, by the kind that was named."""
+    kinds = dict.fromkeys(one.play.kinds[0] for one in played)
+    for kind in kinds:
+        yield kind, dict(Counter(one.guessed for one in played if one.play.kinds[0] == kind))
+
+
+if __name__ == "__main__":
+    main()
