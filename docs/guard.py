@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))  # for parity_tests, which is not installed
 
 from efficientnet_rosetta.common.backends.registry import get_backend  # noqa: E402
 from parity_tests.guard import ours, planted  # noqa: E402
-from parity_tests.guard.playing import Play, Played, play  # noqa: E402
+from parity_tests.guard.playing import Played, play  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "kinds.json"
 SOURCES = {
@@ -35,7 +35,7 @@ SOURCES = {
 
 def main() -> None:
     """Play all mistakes, and keep what was said of them."""
-    found = {source: [_played(one) for one in plays()] for source, plays in SOURCES.items()}
+    found = {source: [play(one) for one in plays()] for source, plays in SOURCES.items()}
     result = {
         "schema": 1,
         "command": "python docs/guard.py",
@@ -51,13 +51,6 @@ def main() -> None:
         },
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _played(mistake: Play) -> Played:
-    found = play(mistake)
-    mark = "right" if found.right else "wrong"
-    print(f"{mark}: {mistake.network}: {mistake.name}: {found.guessed}", flush=True)
-    return found
 
 
 def _by_kind(played: list[Played]) -> Iterator[tuple[str, dict[str, int]]]:

@@ -139,9 +139,9 @@ def permuted(scene: Scene) -> Kind | None:
 def turned(scene: Scene) -> Kind | None:
     """Values that are the same ones at other places."""
     one, other = scene.one, scene.other
-    if one.ndim == 4 and one.shape[2] == one.shape[3]:
-        if _explained(one - other.swapaxes(2, 3), scene.gap):
-            return Kind("layout", "one map is the other with its rows and columns exchanged")
+    is_square = one.ndim == 4 and one.shape[2] == one.shape[3]
+    if is_square and _explained(one - other.swapaxes(2, 3), scene.gap):
+        return Kind("layout", "one map is the other with its rows and columns exchanged")
     if _explained(np.sort(one, None) - np.sort(other, None), scene.gap):
         return Kind("layout", "the values are the same ones, in another order")
     return None
@@ -265,9 +265,9 @@ def by_channel(scene: Scene) -> Kind | None:
     if factors is None:
         return None
     from_one = float(np.abs(factors - 1).max())
-    if float(np.ptp(factors)) <= EXACT * from_one:
-        if factor := factor_between(scene.one, scene.other):
-            return Kind("scale", f"one is the other, which it {factor}")
+    alike = float(np.ptp(factors)) <= EXACT * from_one
+    if alike and (factor := factor_between(scene.one, scene.other)):
+        return Kind("scale", f"one is the other, which it {factor}")
     if not scene.has("normalization") and not scene.has("linear"):
         return None
     if scene.sort == scene.other_sort == "normalization" and all(scene.constants):
