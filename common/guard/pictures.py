@@ -139,9 +139,9 @@ def permuted(scene: Scene) -> Kind | None:
 def turned(scene: Scene) -> Kind | None:
     """Values that are the same ones at other places."""
     one, other = scene.one, scene.other
-    if one.ndim == 4 and one.shape[2] == one.shape[3]:
-        if _explained(one - other.swapaxes(2, 3), scene.gap):
-            return Kind("layout", "one map is the other with its rows and columns exchanged")
+    is_square = one.ndim == 4 and one.shape[2] == one.shape[3]
+    if is_square and _explained(one - other.swapaxes(2, 3), scene.gap):
+        return Kind("layout", "one map is the other with its rows and columns exchanged")
     if _explained(np.sort(one, None) - np.sort(other, None), scene.gap):
         return Kind("layout", "the values are the same ones, in another order")
     return None
@@ -264,17 +264,20 @@ def by_channel(scene: Scene) -> Kind | None:
     factors = _by_channel(scene)
     if factors is None:
         return None
-    if float(np.ptp(factors)) <= ONE * np.abs(factors).max():
-        if factor := factor_between(scene.one, scene.other):
-            return Kind("scale", f"one is the other, which it {factor}")
+    from_one = float(np.abs(factors - 1).max())
+    alike = float(np.ptp(factors)) <= EXACT * from_one
+    if alike and (factor := factor_between(scene.one, scene.other)):
+        return Kind("scale", f"one is the other, which it {factor}")
     if not scene.has("normalization") and not scene.has("linear"):
         return None
-    about_one = max(ONE, 1e-2 * float(np.abs(factors - 1).max()))
+    if scene.sort == scene.other_sort == "normalization" and all(scene.constants):
+        return Kind("epsilon", "the weights and statistics agree: an epsilon is left to differ")
+    about_one = EXACT * from_one
     same_side = bool(
         (factors >= 1 - about_one).all()
         or ((factors > 0).all() and (factors <= 1 + about_one).all())
     )
-    if same_side and np.abs(factors - 1).max() > ONE and _keeps_middle(scene, factors):
+    if same_side and from_one and _keeps_middle(scene, from_one):
         return Kind(
             "epsilon",
             f"every channel is wrong by a factor on one side of 1, from {factors.min():.4g} to "
@@ -300,7 +303,7 @@ def _by_channel(scene: Scene) -> np.ndarray | None:
     return factors if _explained(left, scene.gap) else None
 
 
-def _keeps_middle(scene: Scene, factors: np.ndarray) -> bool:
+def _keeps_middle(scene: Scene, from_one: float) -> bool:
     """Whether channels are scaled about a value within them, as an epsilon does.
 
     Running statistics that are others move a channel as well.
@@ -308,7 +311,7 @@ def _keeps_middle(scene: Scene, factors: np.ndarray) -> bool:
     axis = 1 if scene.one.ndim == 4 else scene.one.ndim - 1
     first, second = (_rows(value, axis) for value in (scene.one, scene.other))
     apart = np.abs(second.mean(1) - first.mean(1))
-    return bool((apart <= 3 * (np.abs(factors - 1).max() + ONE) * first.std()).all())
+    return bool((apart <= 3 * from_one * first.std()).all())
 
 
 def a_normalization(scene: Scene) -> Kind:
