@@ -109,7 +109,7 @@ class ModelProgram:
         instead: Mapping[str, np.ndarray] = NOTHING,
     ) -> Trace:
         """Every layer and every operation of a functional graph that depends on the inputs."""
-        recorder = _Recorder(self.name, instead)
+        recorder = Recorder(self.name, instead)
         output, outputs = self._called(given, precision, recorder)
         recorder.close(output, outputs)
         return rest_of(recorder.found, instead, self.name)
@@ -155,7 +155,7 @@ class ModelProgram:
             )
 
     def _called(
-        self, given: Given, precision: str, recorder: _Recorder | None
+        self, given: Given, precision: str, recorder: Recorder | None
     ) -> tuple[Any, Outputs]:
         """What the model returns, and the arrays in it."""
         model = self._in(precision, given)
@@ -253,7 +253,6 @@ def _in_precision(precision: str) -> Iterator[None]:
 def _again(model: Any, precision: str) -> Any:
     """A model built again in a precision, with the same weights."""
     weights = [wide(weight) for weight in model.get_weights()]
-    configuration = _in_dtype(_taken(model), precision)
     own = {type(layer).__name__: type(layer) for layer in all_layers(model)}
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -261,7 +260,7 @@ def _again(model: Any, precision: str) -> Any:
         stack.enter_context(_in_precision(precision))
         stack.enter_context(unnoticed())
         stack.enter_context(keras.saving.custom_object_scope(own))
-        made = type(model).from_config(configuration)
+        made = type(model).from_config(_in_dtype(_taken(model), precision))
         if not made.built:
             made.build_from_config(model.get_build_config())
         made.set_weights(
@@ -301,7 +300,7 @@ def _is_float(dtype: Any) -> bool:
     return isinstance(dtype, str) and dtype.startswith(("float", "bfloat", "mixed"))
 
 
-class _Recorder:
+class Recorder:
     """Keeps what layers return, and the operations of functional graphs.
 
     A tensor is known by its identity, and none is let go, so that no other takes its place.

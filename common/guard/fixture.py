@@ -203,7 +203,7 @@ class Parity:
         if self.asked.update:
             for one in goldens:
                 if one.write and one.path is not None:
-                    golden.write(one.path, live[0], givens, self.test)
+                    golden.write(one.path, live[0], givens, f"{self.path.name}::{self._within}")
         kept = iter([GoldenProgram(one.path) for one in goldens if one.path is not None])
         whole = [next(kept) if program is None else program for program in programs]
         return self._judged(_told_apart(whole), givens, settings)
@@ -275,6 +275,11 @@ class Parity:
         return shlex.join(["pytest", self.test, *options])
 
     @property
+    def _within(self) -> str:
+        """The name of the test within its file."""
+        return self.test.partition("::")[2]
+
+    @property
     def _call_name(self) -> str:
         """The name of the test, and behind it which of its comparisons this is, from the second."""
         return self.test if self.calls == 1 else f"{self.test} ({self.calls})"
@@ -287,7 +292,7 @@ class Parity:
         """Golden outputs, which are called after the test where they have no name."""
         if one.path is not None:
             return one
-        test = f"{self.path.stem}.{self.test.partition('::')[2]}"
+        test = f"{self.path.stem}.{self._within}"
         folder = self.path.parent / golden.FOLDER
         return Golden(folder / self._file_name(test, ENDING), one.write)
 

@@ -14,6 +14,7 @@ from .kind import Kind
 from .scene import Scene
 
 EXACT = 1e-2  # of a difference: what a pattern that explains it may leave
+SORTED = 1e-4  # of a spread, that values in another order differ by at most
 SAMPLES = 16  # values of a channel, from which on its factor and constant can be found
 ONE = 1e-6  # relative, within which factors are equal
 SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
@@ -142,7 +143,9 @@ def turned(scene: Scene) -> Kind | None:
     is_square = one.ndim == 4 and one.shape[2] == one.shape[3]
     if is_square and _explained(one - other.swapaxes(2, 3), scene.gap):
         return Kind("layout", "one map is the other with its rows and columns exchanged")
-    if _explained(np.sort(one, None) - np.sort(other, None), scene.gap):
+    # Large maps of other values have nearly the same ones when they are sorted.
+    apart = np.abs(np.sort(one, None) - np.sort(other, None))
+    if _explained(apart, scene.gap) and float(apart.max()) <= SORTED * float(one.std()):
         return Kind("layout", "the values are the same ones, in another order")
     return None
 

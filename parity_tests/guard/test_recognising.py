@@ -1,7 +1,6 @@
 """What kind of program an object or a name is, and functions as programs."""
 
 import functools
-import os
 import subprocess
 import sys
 import textwrap
@@ -103,7 +102,7 @@ def test_a_name_of_a_module_where_the_user_stands(tmp_path, monkeypatch):
     assert sys.path == before
     with pytest.raises(FileError, match="mine_of_guard:none: cannot be imported"):
         program_of("mine_of_guard:none")
-    with pytest.raises(UsageError, match=r"builtins\.int is no program; give a model of PyTorch"):
+    with pytest.raises(RosettaError, match=r"mine_of_guard:number: builtins\.int is no program; g"):
         program_of("mine_of_guard:number")
 
 
@@ -142,22 +141,19 @@ def test_a_checkpoint_is_run_in_both_precisions_and_from_the_middle(tmp_path):
     place = [step.name for step in whole].index(middle.name)
     assert [step.name for step in again] == [step.name for step in whole[place + 1 :]]
     assert np.array_equal(again[-1].value, wide["logits"])
-    with pytest.raises(
-        UsageError, match=r"cannot be run from 'stem\.nothing'; choose from stem, st"
-    ):
+    with pytest.raises(UsageError, match=r"cannot be run from 'stem\.nothing'; choose from stem, "):
         program.trace(given, FLOAT64, {"stem.nothing": middle.value})
     with pytest.raises(RosettaError, match=r"takes the shape \(\?, 3, \?, \?\) as images"):
         program.run(Given.of(IMAGES[:, :2]))
 
 
-def elsewhere(code, **environment):
+def elsewhere(code):
     """What a piece of code writes in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
@@ -182,15 +178,3 @@ def test_two_modules_of_pytorch_import_no_other_framework():
     other.load_state_dict(one.state_dict())
     """
     assert elsewhere(code + COMPARED) == ["torch"]
-
-
-@pytest.mark.slow
-def test_two_models_of_keras_on_jax_import_neither_pytorch_nor_tensorflow():
-    code = """
-    import keras
-    one, other = (
-        keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)]) for _ in "ab"
-    )
-    other.set_weights(one.get_weights())
-    """
-    assert sorted(elsewhere(code + COMPARED, KERAS_BACKEND="jax")) == ["jax", "keras"]
