@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from efficientnet_rosetta.common.backends.protocol import loaded
 from efficientnet_rosetta.common.backends.judgement import NARROW_SHARE
+from efficientnet_rosetta.common.backends.protocol import loaded
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.guard.allowance import NARROW_OPERATIONS
 from efficientnet_rosetta.common.guard.apart import apart
