@@ -221,4 +221,4 @@ def test_a_module_may_hold_a_model(folder):
 def test_the_page_says_what_a_function_keeps_to():
     page = Path(__file__).parents[2] / "docs" / "use" / "divergence.md"
     said = " ".join(page.read_text(encoding="utf-8").replace("\n> ", " ").split())
-    assert f"> {CONTRACT[0].upper()}{CONTRACT[1:]}." in said
+    assert f"{CONTRACT[0].upper()}{CONTRACT[1:]}." in said
