@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from efficientnet_rosetta.common.backends.trace import Trace
@@ -35,6 +34,8 @@ from efficientnet_rosetta.common.guard.program import (
     rest_of,
     standing_in,
 )
+
+from ._compat import DispatchMode
 
 # What hands on its input in another shape, order or type, or amid zeros.
 MOVES = {
@@ -241,7 +242,7 @@ def _in_precision(precision: str) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-class _Widening(TorchDispatchMode):
+class _Widening(DispatchMode):
     """Makes float64 of every narrower type that an operation is told to make."""
 
     def __torch_dispatch__(
@@ -262,7 +263,7 @@ def _wider(argument: Any) -> Any:
     return WIDER.get(argument, argument) if isinstance(argument, torch.dtype) else argument
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(DispatchMode):
     """Keeps the values of all operations that depend on the inputs.
 
     A tensor is known by its identity, and none is let go, so that no other takes its place.  What

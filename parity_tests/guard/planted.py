@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from efficientnet_rosetta.common.guard.onnx_file import OnnxProgram
-from efficientnet_rosetta.common.guard.program import Given
+from efficientnet_rosetta.common.guard.program import Given, GuardedProgram
 from parity_tests.guard.networks import Attention, Mlp, Recurrent, UNet, images, settled
-from parity_tests.guard.playing import Pair, Play, program
+from parity_tests.guard.playing import Play, program
 from parity_tests.peers import operators
 
 Change = Callable[[Any], None]
@@ -383,15 +383,19 @@ def plays(against: str = "torch") -> list[Play]:
             f"{network} against {against}",
             name,
             kinds,
-            partial(_pair, network, change, against),
+            partial(_right, network, against),
+            partial(_wrong, network, change),
             lambda network=network: Given.of(RIGHT[network][1]),
         )
         for network, name, kinds, change in MISTAKES
     ]
 
 
-def _pair(network: str, change: Change, against: str) -> Pair:
-    wrong = copy.deepcopy(right(network))
-    change(wrong)
-    first = program(right(network)) if against == "torch" else OnnxProgram(exported(network))
-    return first, program(wrong)
+def _right(network: str, against: str) -> GuardedProgram:
+    return program(right(network)) if against == "torch" else OnnxProgram(exported(network))
+
+
+def _wrong(network: str, change: Change) -> GuardedProgram:
+    model = copy.deepcopy(right(network))
+    change(model)
+    return program(model)

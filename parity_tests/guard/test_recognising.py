@@ -102,7 +102,7 @@ def test_a_name_of_a_module_where_the_user_stands(tmp_path, monkeypatch):
     assert sys.path == before
     with pytest.raises(FileError, match="mine_of_guard:none: cannot be imported"):
         program_of("mine_of_guard:none")
-    with pytest.raises(UsageError, match=r"builtins\.int is no program; give a model of PyTorch"):
+    with pytest.raises(RosettaError, match=r"mine_of_guard:number: builtins\.int is no program; g"):
         program_of("mine_of_guard:number")
 
 

@@ -248,3 +248,14 @@ def test_a_module_that_cannot_be_copied_runs_in_float32_as_it_is():
     precision, _ = run_widest(program_of(module), GIVEN)
     assert precision == FLOAT32
     assert before[1] == everything(module)[1]
+
+
+def test_a_compiled_module_is_run_uncompiled_where_its_operations_are_shown(capfd):
+    module = nn.Sequential(Net().conv, nn.ReLU()).eval()
+    compiled = program_of(torch.compile(module, backend="eager"))
+    for precision in (FLOAT32, FLOAT64):
+        expected = program_of(module).run(GIVEN, precision)["output"]
+        assert np.allclose(compiled.run(GIVEN, precision)["output"], expected, rtol=0, atol=1e-6)
+        names = [step.name for step in compiled.trace(GIVEN, precision)]
+        assert names == ["_orig_mod.0.convolution", "_orig_mod.1.relu", "output"]
+    assert capfd.readouterr().err == ""
