@@ -163,6 +163,7 @@ class ModelProgram:
         def run(arranged: Given) -> tuple[Any, Outputs]:
             args, kwargs, tensors = self._arguments(model, arranged, precision)
             before = [np.array(_array(tensor)) for tensor in tensors]
+            weights = len(model.weights)
             if recorder is not None:
                 recorder.begin()
             try:
@@ -174,6 +175,11 @@ class ModelProgram:
                 raise RosettaError(
                     f"{self.name}: {type(error).__name__}: {reason(error)}"
                 ) from error
+            if len(model.weights) > weights:
+                raise UsageError(
+                    f"{self.name} had no weights before it was called, and those that it makes are "
+                    "random; build it, and load its weights, first"
+                )
             check_unchanged(self.name, before, [np.asarray(_array(one)) for one in tensors])
             return output, named(output, _array)
 

@@ -57,6 +57,7 @@ def test_there_is_something_in_them():
     assert np.allclose(np.diff(ramps, 2, axis=2), 0, atol=1e-5)
     assert not np.allclose(ramps[0], ramps[0].T)
     assert (counts.min(), counts.max()) == (0, 255)
+    assert (np.diff(counts[1].astype(int), axis=2) > 0).all()
     ids, mask, places, kinds = inputs_for(
         [
             saying(

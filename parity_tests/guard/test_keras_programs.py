@@ -204,6 +204,11 @@ def test_a_subclassed_model_takes_them_as_its_call_does(given):
     assert np.allclose(found["output"], IDS * WEIGHTS)
 
 
+def test_a_model_without_weights_is_told_to_be_built():
+    with pytest.raises(UsageError, match=r"had no weights before it was called, and those that it"):
+        run_widest(program_of(Subclassed()), GIVEN)
+
+
 def test_mixed_precision_is_run_as_it_is_and_in_float64():
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

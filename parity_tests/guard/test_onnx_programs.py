@@ -61,6 +61,19 @@ def test_images_reach_a_graph_in_its_own_order_of_axes(tmp_path, make, last):
         assert all(np.array_equal(found[name], expected[name]) for name in found)
 
 
+def test_many_channels_are_told_by_their_number():
+    nodes = [helper.make_node("ReduceMean", ["maps"], ["means"], keepdims=0)]
+    nodes[0].input.append("axes")
+    model = model_of(
+        nodes,
+        [("maps", TensorProto.FLOAT, ["n", 8, 9, 16])],
+        [("means", TensorProto.FLOAT)],
+        [("axes", np.array([1, 2]))],
+    )
+    maps = RANDOM.normal(size=(2, 16, 8, 9)).astype(np.float32)
+    assert np.allclose(program_of(model).run(Given.of(maps))["means"], maps.mean((2, 3)), atol=1e-6)
+
+
 def test_it_goes_on_from_values_that_stand_in_for_its_own():
     program = program_of(net())
     whole = program.trace(GIVEN)
