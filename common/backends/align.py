@@ -28,6 +28,7 @@ OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
 # Of a map, from channels last to first and from first to last.
 MOVED_CHANNELS = {4: {(0, 3, 1, 2), (0, 2, 3, 1)}, 5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)}}
+MOST_AXES = 5  # of which every order is tried
 LARGEST = 1e150  # of which the square is a number: masks are the lowest that there is
 HIDDEN, HIDING = 1e3, 1e3  # how low masks are, and times how large the others are, at least
 LOOKED_AHEAD = 40  # steps, within which two programs that differ in one operation come together
@@ -192,28 +193,34 @@ def _orientations(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndar
         return
     if _joins(value.shape, shape) or _joins(shape, value.shape):
         yield value.reshape(shape)
-    orders = set(MOVED_CHANNELS.get(value.ndim, ()))
-    if 3 <= value.ndim <= 5 and value.ndim >= len(shape):
-        orders |= {
-            (0, *axes)
-            for axes in permutations(range(1, value.ndim))
-            if len(shape) > 1
-            and all(
-                axes.index(one) < axes.index(other)
-                for one, other in combinations(range(1, value.ndim), 2)
-                if value.shape[one] == value.shape[other]
-            )
-        }
-    for axes in sorted(orders):
-        turned = value.transpose(axes)
-        if _joins(turned.shape, shape):
-            yield turned.reshape(shape)
-    if value.ndim < len(shape):
-        for axes in sorted(MOVED_CHANNELS.get(len(shape), ())):
+    if value.ndim >= len(shape) > 1:
+        for axes in _orders(value.shape):
+            turned = value.transpose(axes)
+            if _joins(turned.shape, shape):
+                yield turned.reshape(shape)
+    elif value.ndim > 1:
+        for axes in _orders(shape):
             # The axes that are joined here come in this order in the other.
             split = tuple(shape[axis] for axis in axes)
             if _joins(split, value.shape):
                 yield value.reshape(split).transpose(np.argsort(axes))
+
+
+def _orders(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The orders that axes may be read in, the batch first, in which equal ones stay in order."""
+    sides = range(1, len(shape))
+    if len(shape) > MOST_AXES:
+        return []
+    orders = {
+        (0, *axes)
+        for axes in permutations(sides)
+        if all(
+            axes.index(one) < axes.index(other)
+            for one, other in combinations(sides, 2)
+            if shape[one] == shape[other]
+        )
+    }
+    return sorted(orders | MOVED_CHANNELS.get(len(shape), set()))
 
 
 def _joins(sides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
