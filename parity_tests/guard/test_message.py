@@ -151,6 +151,7 @@ def test_a_place_that_is_not_there_is_said(tmp_path):
         parity(first, second, images(side=16))
 
 
+@pytest.mark.slow
 def test_the_command_can_be_copied(tmp_path):
     """Also where pytest takes another folder for the root than the one that it was started in."""
     (tmp_path / "pytest.ini").write_text("")
