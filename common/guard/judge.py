@@ -149,6 +149,9 @@ def _judged(first: Run, second: Run, tolerance: float | None, atol: float | None
     pair = first.program, second.program
     try:
         outputs = outputs_apart(first, second, tolerance, atol)
+        if any(output.differs for output in outputs):
+            for side in (first, second):  # what is random has no place where it parts
+                side.check_same_twice()
     except UnfitError as unfit:
         return _unfit(pair, first.given, unfit)
     return replace(

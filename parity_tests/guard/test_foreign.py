@@ -172,7 +172,8 @@ def query_transposed(model):
             larger_epsilon,
             ("vit.layers.0.layernorm_before.native_layer_norm", "layer_norm", "epsilon"),
         ),
-        (query_transposed, ("vit.layers.1.attention.q_proj.addmm", "linear_6", "weights")),
+        # The exporter's name for the product alone, to which it adds the bias as linear_6.
+        (query_transposed, ("vit.layers.1.attention.q_proj.addmm", "val_101", "weights")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
