@@ -67,6 +67,7 @@ EXTRAS = {
     "onnx": "exported graphs, parity runs and their reports",
     "train": "training in PyTorch, curves, TFRecord files",
     "hub": "fetching published weights by name",
+    "guard": "the fixture `parity` of pytest, and its reports",
     "all": "all of these",
     "dev": "the tests: everything, and the libraries that they compare with",
     "docs": "these pages",
