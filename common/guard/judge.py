@@ -9,18 +9,21 @@ depend on its inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from .._util.result import Result
-from ..backends.align import Divergence, difference, first_divergence, spread_of
+from ..backends.align import difference, first_divergence, spread_of
 from ..backends.comparison import TOLERANCES
 from ..backends.judgement import FLOOR, NARROW_SHARE, NOISE, SATURATED
 from ..errors import RosettaError
-from .kinds import Kind, kind_of
+from .finding import Apart, Finding
+from .kinds import kind_of
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, Outputs
+
+__all__ = ["Apart", "Finding", "judge", "judge_all"]
 
 # In float32 a program is given noise of the last digit of its inputs, and all its operations are
 # rounded like them.
@@ -30,47 +33,7 @@ INSIDE = 1e-9
 
 
 @dataclass(frozen=True)
-class Apart:
-    """How far apart one output is, and how far rounding may take it, in standard deviations."""
-
-    output: str
-    error: float
-    allowed: float
-
-    @property
-    def agrees(self) -> bool:
-        """The error is allowed."""
-        return self.error <= self.allowed
-
-
-@dataclass(frozen=True)
-class Finding(Result):
-    """What became of comparing two programs.
-
-    `unfit` says why nothing can be said by them: there is then no error and no divergence.
-    """
-
-    names: tuple[str, str]
-    kinds: tuple[str, str]  # of programs
-    precisions: tuple[str, str]
-    outputs: tuple[Apart, ...] = ()
-    unfit: str | None = None
-    divergence: Divergence | None = None
-    kind: Kind | None = None
-
-    @property
-    def agree(self) -> bool:
-        """Every output is within what is allowed, and says something."""
-        return self.unfit is None and all(output.agrees for output in self.outputs)
-
-    @property
-    def worst(self) -> Apart:
-        """The output that is furthest apart for what is allowed."""
-        return max(self.outputs, key=lambda apart: apart.error / apart.allowed)
-
-
-@dataclass(frozen=True)
-class _Runs:
+class Measured:
     """A program's outputs on its inputs, in its widest precision, and with noise on these."""
 
     program: GuardedProgram
@@ -79,16 +42,34 @@ class _Runs:
     moved: dict[str, float]  # how far noise moves each output, in standard deviations
 
 
+@runtime_checkable
+class Recorded(Protocol):
+    """A program that was measured earlier, and cannot be run on other inputs."""
+
+    def recorded(self, given: Given) -> Measured:
+        """What was measured on these inputs.
+
+        Raises:
+            RosettaError: it was measured on others.
+        """
+
+
 def judge(
     first: GuardedProgram,
     second: GuardedProgram,
     given: Given,
     tolerance: float | None = None,
+    after: tuple[str, str] | None = None,
+    *,
+    atol: float | None = None,
+    inside: bool = False,
 ) -> Finding:
     """Run both programs on inputs, and find the first value that they do not agree on.
 
-    `tolerance` is what is allowed of every output, in standard deviations of the first program's;
-    by default it is what rounding explains.
+    `tolerance` is what is allowed of every output, in standard deviations of the first program's,
+    and `atol` the same in the output's own units; by default it is what rounding explains.  `after`
+    names a value of each program: only what follows is run, from the first's value.  With `inside`
+    the values on the way are paired even where the outputs agree.
 
     Raises:
         RosettaError: a program fails on these inputs.
@@ -101,9 +82,9 @@ def judge(
     ]
     precisions = wide[0], wide[1]
     try:
-        runs = [_runs(*pair, given) for pair in zip(programs, precisions, strict=True)]
+        runs = [measured(*pair, given) for pair in zip(programs, precisions, strict=True)]
         outputs = _apart(runs[0], runs[1], given, tolerance)
-    except _UnfitError as unfit:
+    except UnfitError as unfit:
         return Finding(names, kinds, precisions, unfit=str(unfit))
     found = Finding(names, kinds, precisions, outputs)
     if found.agree:
@@ -118,16 +99,39 @@ def judge(
     return Finding(names, kinds, precisions, outputs, None, divergence, kind)
 
 
-class _UnfitError(RosettaError):
+def judge_all(
+    programs: Sequence[GuardedProgram],
+    givens: Sequence[Given],
+    tolerance: float | None = None,
+    *,
+    atol: float | None = None,
+) -> list[Finding]:
+    """Compare every later program with the first, on all inputs; the worst finding first.
+
+    Only the worst of each pair of programs says where they part.
+
+    Raises:
+        RosettaError: a program fails on some of these inputs.
+    """
+    return [
+        judge(programs[0], other, given, tolerance, atol=atol)
+        for other in programs[1:]
+        for given in givens
+    ]
+
+
+class UnfitError(RosettaError):
     """A program of which nothing can be said."""
 
 
-def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
+def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
     """Run a program twice, the second time with noise on its inputs.
 
     Raises:
-        _UnfitError: it is random, does not depend on its inputs, changes them, or is no number.
+        UnfitError: it is random, does not depend on its inputs, changes them, or is no number.
     """
+    if isinstance(program, Recorded):
+        return program.recorded(given)
     outputs = _unchanging(program, given, precision)
     noise = NOISE if precision == FLOAT64 else NARROW_NOISE
     noisy = program.run(_noisy(given, noise, precision), precision)
@@ -136,18 +140,18 @@ def _runs(program: GuardedProgram, precision: str, given: Given) -> _Runs:
     if max(moved.values()) > SATURATED:
         again = program.run(given, precision)
         if any(not np.array_equal(value, again[name]) for name, value in outputs.items()):
-            raise _UnfitError(
+            raise UnfitError(
                 f"{program.name} is random: two runs on the same inputs differ; seed it, or run it "
                 "in inference"
             )
     if not any(moved.values()):
         other = program.run(_other(given), precision)
         if all(np.array_equal(value, other[name]) for name, value in outputs.items()):
-            raise _UnfitError(
+            raise UnfitError(
                 f"the output of {program.name} does not depend on its inputs: quite other ones "
                 "give the same, to the bit"
             )
-    return _Runs(program, precision, outputs, moved)
+    return Measured(program, precision, outputs, moved)
 
 
 def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Outputs:
@@ -158,16 +162,16 @@ def _unchanging(program: GuardedProgram, given: Given, precision: str) -> Output
         not np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
         for one, other in zip(before, given.arrays, strict=True)
     ):
-        raise _UnfitError(f"{program.name} writes into its inputs; have it copy them first")
+        raise UnfitError(f"{program.name} writes into its inputs; have it copy them first")
     if not outputs:
-        raise _UnfitError(f"{program.name} returns nothing that could be compared")
+        raise UnfitError(f"{program.name} returns nothing that could be compared")
     return outputs
 
 
 def _check_finite(program: GuardedProgram, outputs: Outputs) -> None:
     for name, value in outputs.items():
         if value.dtype.kind == "f" and not np.isfinite(value).any():
-            raise _UnfitError(f"{program.name} returns no number at all as {name}")
+            raise UnfitError(f"{program.name} returns no number at all as {name}")
 
 
 def _noisy(given: Given, noise: float, precision: str) -> Given:
@@ -191,7 +195,9 @@ def _other(given: Given) -> Given:
     )
 
 
-def _apart(first: _Runs, second: _Runs, given: Given, tolerance: float | None) -> tuple[Apart, ...]:
+def _apart(
+    first: Measured, second: Measured, given: Given, tolerance: float | None
+) -> tuple[Apart, ...]:
     """How far apart every output of the first is from its counterpart in the second."""
     pairs = _counterparts(first, second)
     narrow = {} if tolerance is not None else _narrow(first, second, given)
@@ -209,15 +215,15 @@ def _apart(first: _Runs, second: _Runs, given: Given, tolerance: float | None) -
     return tuple(found)
 
 
-def _counterparts(first: _Runs, second: _Runs) -> dict[str, str]:
+def _counterparts(first: Measured, second: Measured) -> dict[str, str]:
     """The outputs of the first, and those of the second that are to be the same: by name, or order.
 
     Raises:
-        _UnfitError: there are more of them in one program, or shapes cannot be compared.
+        UnfitError: there are more of them in one program, or shapes cannot be compared.
     """
     one, two = first.outputs, second.outputs
     if len(one) != len(two):
-        raise _UnfitError(
+        raise UnfitError(
             f"{first.program.name} returns {len(one)} outputs ({', '.join(one)}), "
             f"{second.program.name} {len(two)} ({', '.join(two)}); return the same ones"
         )
@@ -226,14 +232,14 @@ def _counterparts(first: _Runs, second: _Runs) -> dict[str, str]:
     )
     for name, other in pairs.items():
         if difference(one[name], two[other]) is None:
-            raise _UnfitError(
+            raise UnfitError(
                 f"{name} of {first.program.name} has the shape {one[name].shape}, {other} of "
                 f"{second.program.name} {two[other].shape}; these cannot be compared"
             )
     return pairs
 
 
-def _narrow(first: _Runs, second: _Runs, given: Given) -> dict[str, float]:
+def _narrow(first: Measured, second: Measured, given: Given) -> dict[str, float]:
     """What float32 explains of every output, where one of the two runs in it; else nothing."""
     if FLOAT32 not in (first.precision, second.precision):
         return {}

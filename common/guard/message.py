@@ -1,51 +1,134 @@
-"""What a test is told of two programs that differ: a short text, most important things first."""
+"""What a person is told of two programs that differ: a short text, most important things first.
+
+The fixture of pytest, the command `rosetta compare` and the report say the same sentences.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .._util.one_line import one_line
 from ..backends.align import Divergence
-from ..backends.judgement import Verdict
-from .judge import Finding
+from .finding import Apart, Finding
 
 LINES = 40  # of a message, at most
 OUTPUTS = 8  # that are listed
+TENSORS = 5  # likewise
+LONGEST = 300  # characters of a line that quotes names of somebody else's
+
+# What to look at, by the kind of a mistake.
+ADVICE = {
+    "padding": "compare the padding of the operation in both: how much, and on which sides where "
+    "the stride leaves one pixel over",
+    "epsilon": "compare the epsilon of the normalization in both",
+    "statistics": "compare the four vectors of the normalization, and that it runs in inference",
+    "activation": "compare the functions: an exact one beside its approximation, or another slope",
+    "layout": "compare the order of the axes before the values are flattened or exchanged",
+    "order of channels": "compare the order in which channels are split, joined or written",
+    "scale": "look for a factor that one has and the other lacks",
+    "weights": "compare the weights of the operation: parity.weights(first, second)",
+    "missing operation": "look for an operation that one has and the other lacks",
+    "not a number": "look for a division by zero, a root or a logarithm of what is negative",
+}
 
 
 def message(found: Finding, command: str | None = None, report: str | None = None) -> str:
-    """A finding in at most `LINES` lines; empty where the programs agree."""
+    """A finding in at most `LINES` lines; empty where the programs agree.
+
+    `command` runs the rest again from where they part, and `report` is where a page lies.
+    """
     if found.agree:
         return ""
-    return "\n".join(list(_lines(found, command, report))[:LINES])
+    said = [one_line(line) for line in _lines(found)]
+    after = [f"  run only the rest again: {command}"] if command is not None else []
+    after += [f"  report: {report}"] if report is not None else []
+    return "\n".join([*said[: LINES - len(after)], *after])
 
 
-def _lines(found: Finding, command: str | None, report: str | None) -> Iterator[str]:
-    first, second = found.names
+def _lines(found: Finding) -> Iterator[str]:
+    yield headline(found)
     if found.unfit is not None:
-        yield f"{first} and {second} cannot be compared: {found.unfit}"
         return
-    worst = found.worst
-    yield (
-        f"{first} and {second} differ: {worst.output} by {worst.error:.1e} standard deviations, "
-        f"where rounding explains {worst.allowed:.1e}"
-    )
     for name, kind, precision in zip(found.names, found.kinds, found.precisions, strict=True):
         yield f"  {name}: {kind}, run in {precision}"
+    if found.inputs:
+        yield f"  inputs: {_short(', '.join(found.inputs))}"
     if len(found.outputs) > 1:
-        yield from _outputs(found)
+        yield from _outputs(found.outputs)
     if found.divergence is not None:
-        yield from _place(found.divergence)
+        yield from (f"  {sentence}" for sentence in place(found.divergence))
+        yield f"  {growth(found)}"
     if found.kind is not None:
-        yield f"  likely: {found.kind.name}; {found.kind.why}"
-    if command is not None:
-        yield f"  only this piece: {command}"
-    if report is not None:
-        yield f"  report: {report}"
+        yield f"  likely: {found.kind.name}; {_short(found.kind.why)}"
+        if found.kind.name in ADVICE:
+            yield f"  what to do: {ADVICE[found.kind.name]}"
+    if found.tensors:
+        listed = ", ".join(found.tensors[:TENSORS])
+        left = len(found.tensors) - TENSORS
+        more = f" and {left} more" if left > 0 else ""
+        yield f"  tensors that differ: {_short(listed)}{more}"
 
 
-def _outputs(found: Finding) -> Iterator[str]:
-    for output in found.outputs[:OUTPUTS]:
-        said = "agrees" if output.agrees else "DIFFERS"
-        yield f"  {output.output}: {said}, {output.error:.1e} of {output.allowed:.1e} allowed"
-    if len(found.outputs) > OUTPUTS:
-        yield f"  and {len(found.outputs) - OUTPUTS} more outputs"
+def headline(found: Finding) -> str:
+    """Which programs, and how far apart they are, in one sentence."""
+    first, second = found.names
+    if found.unfit is not None:
+        return f"{first} and {second} cannot be compared: {found.unfit}"
+    worst = found.worst
+    if found.agree:
+        return f"{first} and {second} agree: {worst.output} differs {_distance(worst)}"
+    if worst.is_open:
+        return (
+            f"nothing can be said of {first} and {second}: {worst.output} differs "
+            f"{_distance(worst)}, and rounding alone may move it by {worst.rounding:.1e}; say a "
+            "tolerance, or give inputs on which the programs are steadier"
+        )
+    return f"{first} and {second} differ: {worst.output} {_distance(worst)}"
+
+
+def _distance(apart: Apart) -> str:
+    if apart.error == float("inf"):
+        return "has other values, or one of the two is no number"
+    return f"by {apart.error:.1e} standard deviations, where {apart.allowed:.1e} are allowed"
+
+
+def _outputs(outputs: tuple[Apart, ...]) -> Iterator[str]:
+    differing = [output for output in outputs if not output.agrees]
+    yield f"  {len(differing)} of {len(outputs)} outputs differ:"
+    for output in differing[:OUTPUTS]:
+        yield f"    {_short(output.output)}: {_distance(output)}"
+    if len(differing) > OUTPUTS:
+        yield f"    and {len(differing) - OUTPUTS} more"
+
+
+def place(found: Divergence) -> list[str]:
+    """The first place where two programs differ, and what agrees before it, in words."""
+    if found.operation is None:
+        said = f"the second program goes on where the first ends, with {_short(found.counterpart)}"
+    elif found.counterpart is None:
+        said = f"first place: {_short(found.operation)}, which has no counterpart; {found.place}"
+    else:
+        far = "" if found.error == float("inf") else f" by {found.error:.1e} standard deviations"
+        said = (
+            f"first place: {_short(found.operation)} ({_short(found.counterpart)} in the second) "
+            f"differs{far}, {found.place}"
+        )
+    if found.after is None:
+        return [said, "before it: nothing but the inputs"]
+    first, second = map(_short, found.after)
+    return [said, f"before it: {first} ({second} in the second) agrees"]
+
+
+def growth(found: Finding) -> str:
+    """Whether the error is there at once, or has grown."""
+    if found.jump:
+        return "it is a jump: the error appears at once, as where one operation is another one"
+    return "it is a drift: the error grows from operation to operation, as rounding does"
+
+
+def _short(text: str | None) -> str:
+    """A name of somebody else's without its middle, where it is very long."""
+    text = text or "?"
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"

@@ -1,42 +1,140 @@
 """The fixture `parity` of pytest: two programs of a test's own are to compute the same.
 
 It is registered for every session of pytest in which this package is installed, and so imports
-nothing but pytest until a test asks for it.
+nothing but pytest and the standard library until a test asks for it.
 """
 
 from __future__ import annotations
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from .fixture import Parity
 
-REPORT, UPDATE = "--parity-report", "--parity-update"
+REPORT, UPDATE, AFTER, CALL = (
+    "--parity-report",
+    "--parity-update",
+    "--parity-after",
+    "--parity-call",
+)
+MARK = (
+    "parity(tolerance, atol, layout, layouts, seed, batch, size): how the comparisons of a test "
+    "are made, where they do not say it themselves"
+)
+PROPERTY = "parity"  # of a test's report: what became of a comparison, as JSON
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the fixture is told by the command line."""
     group = parser.getgroup("parity", "comparing programs of two frameworks")
+    # Text, and no path: xdist hands options on to its workers as plain data.
     group.addoption(
         REPORT,
-        type=Path,
         metavar="DIR",
-        help="Write a report of every comparison that fails into this folder.",
+        help="Write a report of every comparison that fails into this folder, and an index of all.",
     )
     group.addoption(
         UPDATE,
         action="store_true",
-        help="Write what the first program of each comparison computes as its golden outputs.",
+        help="Write what the first program of a comparison computes as its golden outputs.",
     )
+    group.addoption(
+        AFTER,
+        nargs=2,
+        metavar=("FIRST", "SECOND"),
+        help="Start both programs behind these values, one of each, from the first's value.",
+    )
+    group.addoption(
+        CALL,
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"The comparison of the test that {AFTER} is about. Default: its first.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark, and see that reports can be written before any test is run.
+
+    Raises:
+        pytest.UsageError: they cannot.
+    """
+    config.addinivalue_line("markers", MARK)
+    folder = config.getoption(REPORT)
+    if folder is None or hasattr(config, "workerinput"):  # a worker of xdist
+        return
+    if find_spec("jinja2") is None:
+        raise pytest.UsageError(
+            f"{REPORT} needs jinja2, which is not installed; run: pip install jinja2"
+        )
+    folder = config.invocation_params.dir / folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"{REPORT}: {folder} cannot be made ({error.strerror})") from error
+    # Workers may start elsewhere.
+    config.option.parity_report = str(folder)
+    config.pluginmanager.register(_Index(folder), "parity-index")
 
 
 @pytest.fixture
 def parity(request: pytest.FixtureRequest) -> Parity:
     """Hold programs to compute the same: `parity(first, second, inputs)`."""
-    from .fixture import Parity
+    from .fixture import Asked, Parity
 
     config = request.config
-    return Parity(request.node.nodeid, config.getoption(REPORT), config.getoption(UPDATE))
+    report, after = config.getoption(REPORT), config.getoption(AFTER)
+    asked = Asked(
+        report=None if report is None else Path(report),
+        update=config.getoption(UPDATE),
+        after=None if after is None else (after[0], after[1]),
+        call=config.getoption(CALL),
+    )
+    marks: dict[str, Any] = {}
+    for mark in request.node.iter_markers("parity"):  # the closest first
+        if mark.args:
+            raise pytest.UsageError(f"the mark parity takes its arguments by name: {MARK}")
+        marks = {**mark.kwargs, **marks}
+
+    def note(became: dict[str, Any]) -> None:
+        request.node.user_properties.append((PROPERTY, json.dumps(became)))
+
+    return Parity(request.node.nodeid, request.path, asked, marks, note)
+
+
+class _Index:
+    """Gathers what became of every comparison of a session, its workers' included."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.found: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the comparisons of a test, each of whose phases tells of all so far."""
+        for name, value in report.user_properties:
+            if name == PROPERTY:
+                became = json.loads(str(value))
+                self.found[report.nodeid, became["call"]] = {"test": report.nodeid, **became}
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the index, if there was anything to compare."""
+        if self.found:
+            from .report import index
+
+            rows = [self.found[key] for key in sorted(self.found)]
+            (self.folder / "index.html").write_text(index(rows), encoding="utf-8")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say where the index is."""
+        if self.found:
+            failed = sum(not row["agree"] for row in self.found.values())
+            count = len(self.found)
+            terminalreporter.write_line(
+                f"parity: {failed} of {count} comparison{'s' if count > 1 else ''} failed; "
+                f"report: {self.folder / 'index.html'}"
+            )

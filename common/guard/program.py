@@ -4,31 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from ..backends.trace import Trace
+from ..backends.trace import Step, Trace
+from ..errors import RosettaError, UsageError
 
 FLOAT32, FLOAT64 = "float32", "float64"
+NCHW, NHWC = "NCHW", "NHWC"  # the order of the axes of images
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 Outputs = dict[str, np.ndarray]  # by name, in the order in which the program returns them
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a program is called with: arrays by position, and arrays by name."""
+    """What a program is called with: arrays by position, and arrays by name.
+
+    `layout` is the order of the axes of the images among them, which are its floating-point arrays
+    of four axes; every program is given them in its own.
+    """
 
     args: tuple[np.ndarray, ...] = ()
     kwargs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layout: str = NCHW
 
     @classmethod
-    def of(cls, inputs: np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]) -> Given:
+    def of(
+        cls,
+        inputs: np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray],
+        layout: str = NCHW,
+    ) -> Given:
         """One array, several, or some by name."""
         if isinstance(inputs, Mapping):
-            return cls((), {name: np.asarray(value) for name, value in inputs.items()})
+            named = {str(name): np.asarray(value) for name, value in inputs.items()}
+            return cls((), named, layout)
         if isinstance(inputs, Sequence) and not isinstance(inputs, np.ndarray):
-            return cls(tuple(map(np.asarray, inputs)))
-        return cls((np.asarray(inputs),))
+            return cls(tuple(map(np.asarray, inputs)), {}, layout)
+        return cls((np.asarray(inputs),), {}, layout)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -39,7 +53,7 @@ class Given:
         """The same with other arrays, in the order of `arrays`."""
         first = len(self.args)
         named = dict(zip(self.kwargs, arrays[first:], strict=True))
-        return Given(tuple(arrays[:first]), named)
+        return Given(tuple(arrays[:first]), named, self.layout)
 
     def in_precision(self, precision: str) -> Given:
         """The same, its floating-point arrays in a precision; whole numbers stay what they are."""
@@ -70,11 +84,18 @@ class GuardedProgram(Protocol):
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """What it can be run in: float32, and float64 where it can be told to."""
+        """What it may be run in: float32, and float64 where it can be told to.
+
+        Whether float64 does on certain inputs is known when it has run: see `run_widest`.
+        """
 
     @property
     def inputs(self) -> tuple[Input, ...] | None:
         """What it says of its inputs; None where it says nothing."""
+
+    @property
+    def sees_inside(self) -> bool:
+        """Whether a trace has more than the outputs, and can go on from values given to it."""
 
     def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
         """Its outputs.
@@ -83,11 +104,63 @@ class GuardedProgram(Protocol):
             RosettaError: it fails, or returns something else than arrays.
         """
 
-    def trace(self, given: Given, precision: str = FLOAT32) -> Trace:
+    def trace(
+        self,
+        given: Given,
+        precision: str = FLOAT32,
+        instead: Mapping[str, np.ndarray] = NOTHING,
+    ) -> Trace:
         """Every floating-point value on the way, each with those that it is made from.
 
-        The outputs come last, under the names of `run`.
+        The outputs come last, under the names of `run`.  `instead` are values by the names of steps
+        of an earlier trace, in the program's own order of axes, which stand in place of its own
+        from there on; the trace then begins after the last of them.
 
         Raises:
+            UsageError: there is no step of a name in `instead`, or the program cannot be seen into.
             RosettaError: as `run`.
         """
+
+
+def run_widest(program: GuardedProgram, given: Given) -> tuple[str, Outputs]:
+    """The outputs in the widest precision that a program runs in on these inputs, and which it is.
+
+    Raises:
+        RosettaError: it fails in float32 too.
+    """
+    if FLOAT64 in program.precisions:
+        try:
+            return FLOAT64, program.run(given, FLOAT64)
+        except RosettaError:  # a type that is written down inside of it, or no such operation
+            pass
+    return FLOAT32, program.run(given, FLOAT32)
+
+
+def rest_of(trace: Trace, instead: Mapping[str, np.ndarray], program: str) -> Trace:
+    """What of a trace comes after the last of the steps that were given; all if none were.
+
+    Raises:
+        UsageError: the program has no step of such a name.
+    """
+    if not instead:
+        return trace
+    places = {step.name: place for place, step in enumerate(trace)}
+    for name in instead:
+        if name not in places:
+            raise UsageError(f"{program} has no value {name!r}", argument="after")
+    kept = trace[max(places[name] for name in instead) + 1 :]
+    names = {step.name for step in kept}
+    return Trace(
+        Step(step.name, step.value, tuple(name for name in step.inputs if name in names))
+        for step in kept
+    )
+
+
+def refuse_to_go_on(program: str, instead: Mapping[str, np.ndarray]) -> None:
+    """Say that a program that cannot be seen into cannot be run from the middle either.
+
+    Raises:
+        UsageError: it was to be.
+    """
+    if instead:
+        raise UsageError(f"{program} cannot be run from the middle", argument="after")

@@ -21,8 +21,13 @@ MODELS = {
 ONNX = ("onnx", "ModelProto")
 
 
-def program_of(what: Any, name: str | None = None) -> GuardedProgram:
+def program_of(
+    what: Any, name: str | None = None, *, layout: str | None = None, dialect: str | None = None
+) -> GuardedProgram:
     """A program from what a test has of it: a model, a graph, a path, or a function of arrays.
+
+    `layout` is the order of the axes of the images that it takes, "NCHW" or "NHWC", which is found
+    out otherwise.  `dialect` is for checkpoints that leave theirs open.
 
     Raises:
         UsageError: it is none of these.

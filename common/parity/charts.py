@@ -79,7 +79,7 @@ class Chart:
     height: int
     grid: list[tuple[float, str]]  # height and label
     ticks: list[tuple[float, str]]  # place and label
-    tolerance: float
+    tolerance: float | None  # its height; None where there is none to draw
     band: str  # the runs that agree, as one polygon
     band_label: str
     lines: list[Line]

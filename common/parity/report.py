@@ -19,12 +19,12 @@ from PIL import Image
 
 from .._util.result import plain
 from ..backends.registry import REFERENCE
-from ..errors import needs
 from ..weights.metadata import SCHEMA, SCHEMA_KEY
-from .charts import SHADES, chart, charts, judged, scientific, section, shade, worst
+from .charts import SHADES, chart, charts, judged, section, shade, worst
 from .claims import Claim
 from .diagnosis import Diagnosis, sentences
 from .run import NetworkResult, Settings, environment, parity_images
+from .templates import template
 
 THUMBNAIL = 96  # pixels
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -132,17 +132,10 @@ def _thumbnail(image: np.ndarray) -> str:
 
 def html(found: dict[str, Any]) -> str:
     """One self-contained page from the data of `content`."""
-    with needs("a report"):
-        import jinja2
-
-    templates = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    templates.filters |= {"scientific": scientific}
     runs = [(preset["preset"], run) for preset in found["presets"] for run in preset["runs"]]
     passing = [error for _, run in runs if run["agrees"] and (error := worst(run)) is not None]
     claims = [claim for held in found["claims"].values() for claim in held]
-    return templates.from_string(TEMPLATE.read_text()).render(
+    return template(TEMPLATE).render(
         found=found,
         runners=list(dict.fromkeys(run["runner"] for _, run in runs)),
         failed=sum(not run["agrees"] for _, run in runs),

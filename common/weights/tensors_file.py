@@ -24,6 +24,9 @@ SAFETENSORS_DTYPES = {
     "U8": "uint8",
 }
 
+# What else NumPy has of safetensors' types: no weights, but what programs may compute.
+OTHER_DTYPES = {"BOOL": "bool", "U16": "uint16", "U32": "uint32", "U64": "uint64"}
+
 
 def write(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Length of the header, header, tensors one after another (safetensors' README, "Format").
@@ -35,7 +38,8 @@ def write(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -
     Raises:
         OSError: there is no room for it.
     """
-    kinds = {np.dtype(name): kind for kind, name in SAFETENSORS_DTYPES.items()}
+    dtypes = SAFETENSORS_DTYPES | OTHER_DTYPES
+    kinds = {np.dtype(name): kind for kind, name in dtypes.items()}
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
     for key, tensor in tensors.items():

@@ -35,6 +35,8 @@ def test_the_wheel_holds_every_module(part, names):
 def test_the_wheel_holds_data_and_not_the_tests(names):
     common = f"{PACKAGE}/common"
     data = {f"{common}/images/photograph.jpg", f"{common}/parity/report.html.j2"}
+    data |= {f"{common}/parity/report.css", f"{common}/parity/drawings.html.j2"}
+    data |= {f"{common}/guard/report.html.j2", f"{common}/guard/index.html.j2"}
     data |= {f"{common}/classes/imagenet.tsv.gz", f"{common}/classes/LICENSE.wordnet"}
     assert data | {f"{PACKAGE}/py.typed", f"{PACKAGE}/__main__.py"} <= names
     tests = {name for name in names if name.startswith(f"{PACKAGE}/parity_tests/")}

@@ -1,0 +1,1 @@
+"""Anybody's programs, held to compute the same."""
