@@ -87,6 +87,30 @@ def float64_kept() -> Iterator[None]:
         table["float64"] = before
 
 
+def own_classes(model: Any) -> set[type]:
+    """The classes of all layers inside of a layer; what is in the attributes of one is hidden."""
+    return {type(layer) for layer in model._flatten_layers()}
+
+
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """Build the layers of somebody's own model again, in this process, without leaving a mark.
+
+    Lambda layers are taken, which a file might bring and a model that is here already cannot; and
+    the layers that are made are named as in a new process, and count for nothing in later names.
+    """
+    state = import_module("keras.src.backend.common.global_state")
+    names, safe = "object_name_uids", "safe_mode_saving"
+    before = {name: state.get_global_attribute(name) for name in (names, safe)}
+    state.set_global_attribute(safe, False)
+    state.set_global_attribute(names, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            state.set_global_attribute(name, value)
+
+
 # ------------------------------------------------------------------ what Keras runs on
 
 # Keras leaves gradients, and how a step is made of them, to the framework that it runs on.

@@ -1,106 +1,265 @@
-"""Anybody's Keras programs, functional or subclassed, on the backend that they live on.
+"""Anybody's Keras models, functional or subclassed, on the backend that they live on.
 
 The same program as `torch_impl/programs.py`, name for name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
+from efficientnet_rosetta.common.backends.align import relative_error
 from efficientnet_rosetta.common.backends.trace import Trace
-from efficientnet_rosetta.common.errors import RosettaError, reason
-from efficientnet_rosetta.common.guard.program import FLOAT32, FLOAT64, Given, Input, Outputs
+from efficientnet_rosetta.common.errors import RosettaError, UsageError, reason
+from efficientnet_rosetta.common.guard.arranging import Arranger, bound
+from efficientnet_rosetta.common.guard.outputs import leaves, named, wide
+from efficientnet_rosetta.common.guard.program import (
+    FLOAT32,
+    FLOAT64,
+    NCHW,
+    NHWC,
+    NOTHING,
+    Given,
+    Input,
+    Outputs,
+    check_unchanged,
+    rest_of,
+    standing_in,
+)
+
+from ._compat import own_classes, unnoticed
+from .devices import arithmetic
 
 # Layers that hand on their input in another shape, order or type, or amid zeros.
 MOVES = {
     *("InputLayer", "Identity", "Dropout", "Flatten", "Reshape", "Permute", "Transpose", "Cast"),
     *("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Pad", "Squeeze", "ExpandDims"),
-    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GetItem"),
+    *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
 }
+# How far a copy in float64 may be from the model itself, in standard deviations: what float32 does
+# to any network of use, and, where half precision is reckoned in, that.
+SAME, SAME_IN_HALF = 1e-3, 0.1
 
 
 class ModelProgram:
-    """A `keras.Model`, run in inference."""
+    """A `keras.Model`, or a layer, run in inference.
 
-    def __init__(self, model: keras.Model, name: str | None = None):
+    In float64 it is a copy, built again from its configuration, which is held to compute what the
+    model itself does.
+    """
+
+    sees_inside = True
+
+    def __init__(self, model: keras.Layer, name: str | None = None, layout: str | None = None):
         self.model, self.name = model, name or model.name
-        self.kind = f"keras.Model on {keras.config.backend()}"
-        self.made: dict[str, keras.Model] = {}
+        what = "keras.Model" if isinstance(model, keras.Model) else "Keras layer"
+        self.kind = f"{what} on {keras.config.backend()}"
+        self.arranger = Arranger(self.name, layout, _usual())
+        self.made: dict[str, keras.Layer] = {}
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Float64 where the model can be built again from its configuration."""
-        try:
-            self._in(FLOAT64)
-        except Exception:  # of somebody else's layers, which may have no configuration
-            return (FLOAT32,)
+        """Float64 too, where the model can be built again from its configuration."""
         return (FLOAT32, FLOAT64)
 
     @property
     def inputs(self) -> tuple[Input, ...] | None:
-        """The inputs of a model that was built; None before it was."""
+        """The inputs of a functional model; a subclassed one says nothing of them."""
         symbolic = getattr(self.model, "inputs", None)
         if not symbolic:
             return None
         return tuple(
-            Input(one.name, tuple(one.shape), keras.backend.standardize_dtype(one.dtype))
-            for one in symbolic
+            Input(
+                name,
+                tuple(one.shape),
+                keras.backend.standardize_dtype(one.dtype),
+                _usual() if len(one.shape) == 4 else None,
+            )
+            for name, one in zip(_input_names(self.model), symbolic, strict=True)
         )
+
+    def goes_on_from(self, step: str) -> bool:
+        """From every layer and operation."""
+        return True
 
     def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
         """Its outputs."""
-        return _named(self._called(given, precision))
+        return self._called(given, precision, None)[1]
 
-    def trace(self, given: Given, precision: str = FLOAT32) -> Trace:
+    def trace(
+        self,
+        given: Given,
+        precision: str = FLOAT32,
+        instead: Mapping[str, np.ndarray] = NOTHING,
+    ) -> Trace:
         """Every layer and every operation of a functional graph that depends on the inputs."""
-        recorder = _Recorder()
-        outputs = self._called(given, precision, recorder)
-        for name, value in _named(outputs).items():
-            recorder.found.keep(name, value)
-        return recorder.found
+        recorder = _Recorder(self.name, instead)
+        output, outputs = self._called(given, precision, recorder)
+        recorder.close(output, outputs)
+        return rest_of(recorder.found, instead, self.name)
 
-    def _in(self, precision: str) -> keras.Model:
-        """The model itself, or one built again in another precision with the same weights."""
-        if precision == _precision_of(self.model):
+    def _in(self, precision: str, given: Given) -> keras.Layer:
+        """The model itself, or one built again in another precision with the same weights.
+
+        Raises:
+            RosettaError: it cannot be built again, or is then another one.
+        """
+        if precision == self.model.variable_dtype:
             return self.model
         if precision not in self.made:
-            configuration = _in_dtype(self.model.get_config(), precision)
-            made = type(self.model).from_config(configuration)
-            made.set_weights([weight.astype(precision) for weight in self.model.get_weights()])
-            self.made[precision] = made
+            try:
+                self.made[precision] = _again(self.model, precision)
+            except Exception as error:  # of somebody else's layers
+                raise RosettaError(
+                    f"{self.name} cannot be built again in {precision} ({reason(error)})"
+                ) from error
+            try:
+                self._hold(precision, given)
+            except RosettaError:
+                del self.made[precision]
+                raise
         return self.made[precision]
 
-    def _called(self, given: Given, precision: str, recorder: _Recorder | None = None) -> Any:
-        model = self._in(precision)
-        arrays = given.in_precision(precision).arrays
-        tensors = [ops.convert_to_tensor(np.ascontiguousarray(array)) for array in arrays]
-        inputs: Any = tensors[0] if len(tensors) == 1 else tensors
-        if given.kwargs and not given.args:
-            inputs = dict(zip(given.kwargs, tensors, strict=True))
-        try:
-            if recorder is None:
-                return model(inputs, training=False)
-            with recorder.watching(tensors):
-                return model(inputs, training=False)
-        except Exception as error:  # whatever somebody else's code raises
-            raise RosettaError(f"{self.name}: {type(error).__name__}: {reason(error)}") from error
+    def _hold(self, precision: str, given: Given) -> None:
+        """Hold a copy to compute what the model itself does.
+
+        Raises:
+            RosettaError: it does not, as where a layer has been changed since it was made.
+        """
+        own = str(self.model.variable_dtype)
+        if {own, precision} != {FLOAT32, FLOAT64}:
+            return
+        limit = SAME if self.model.compute_dtype in (FLOAT32, FLOAT64) else SAME_IN_HALF
+        copied, itself = self.run(given, precision), self.run(given, own)
+        if any(relative_error(itself[name], copied[name]) > limit for name in itself):
+            raise RosettaError(
+                f"{self.name}, built again from its configuration in {precision}, is another "
+                "model; let get_config have all that it is made of"
+            )
+
+    def _called(
+        self, given: Given, precision: str, recorder: _Recorder | None
+    ) -> tuple[Any, Outputs]:
+        """What the model returns, and the arrays in it."""
+        model = self._in(precision, given)
+
+        def run(arranged: Given) -> tuple[Any, Outputs]:
+            args, kwargs, tensors = self._arguments(model, arranged, precision)
+            before = [np.array(_array(tensor)) for tensor in tensors]
+            if recorder is not None:
+                recorder.begin()
+            try:
+                with nullcontext() if recorder is None else recorder.watching(tensors):
+                    output = model(*args, **kwargs, training=False)
+            except RosettaError:
+                raise
+            except Exception as error:  # whatever somebody else's code raises
+                raise RosettaError(
+                    f"{self.name}: {type(error).__name__}: {reason(error)}"
+                ) from error
+            check_unchanged(self.name, before, [np.asarray(_array(one)) for one in tensors])
+            return output, named(output, _array)
+
+        with _in_precision(precision):
+            return self.arranger.call(given.in_precision(precision), self.inputs, run)
+
+    def _arguments(
+        self, model: Any, given: Given, precision: str
+    ) -> tuple[list[Any], dict[str, Any], list[Any]]:
+        """The inputs in the structure that the model takes, by position and by name, and flat."""
+        if self.inputs is not None:
+            arrays = bound(self.name, given, self.inputs, precision)
+            tensors = [ops.convert_to_tensor(array) for array in arrays.values()]
+            if isinstance(model, keras.Sequential):
+                return tensors, {}, tensors
+            return [tree.pack_sequence_as(model.input, tensors)], {}, tensors
+        tensors = [ops.convert_to_tensor(np.ascontiguousarray(array)) for array in given.arrays]
+        args, kwargs = tensors[: len(given.args)], {}
+        taken = inspect.signature(model.call).parameters
+        if given.kwargs:
+            by_name = dict(zip(given.kwargs, tensors[len(args) :], strict=True))
+            if by_name.keys() <= taken.keys():
+                kwargs = by_name
+            elif args:
+                raise UsageError(
+                    f"{self.name} takes {', '.join(taken)}; it was given {', '.join(by_name)}"
+                )
+            else:
+                args = [by_name]
+        elif len(args) > 1 and _positions(taken) < len(args):
+            args = [args]
+        return args, kwargs, tensors
 
 
-def _precision_of(model: keras.Model) -> str:
-    return str(model.variable_dtype)
+def _usual() -> str:
+    """The order of the axes of images that Keras is set to."""
+    return NHWC if keras.config.image_data_format() == "channels_last" else NCHW
+
+
+def _input_names(model: Any) -> list[str]:
+    """What the inputs of a functional model are called: by their keys, if they have such."""
+    if isinstance(model, keras.Sequential) or not isinstance(model.input, Mapping):
+        return [one.name for one in model.inputs]
+    return [str(path[-1]) for path, _ in tree.flatten_with_path(model.input)]
+
+
+def _positions(parameters: Mapping[str, inspect.Parameter]) -> float:
+    """How many inputs a call takes by position."""
+    kinds = [one.kind for name, one in parameters.items() if name not in ("training", "mask")]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return float("inf")
+    return kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _array(leaf: Any) -> np.ndarray | None:
+    """The array of a tensor; nothing else that a model returns can be compared."""
+    return wide(np.asarray(ops.convert_to_numpy(leaf))) if ops.is_tensor(leaf) else None
+
+
+@contextmanager
+def _in_precision(precision: str) -> Iterator[None]:
+    """With numbers that are made on the way, and layers too, in float64 where that is asked for."""
+    if precision != FLOAT64:
+        yield
+        return
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        keras.config.set_floatx(precision)
+        keras.config.set_dtype_policy(precision)
+        with arithmetic(precision):
+            yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def _again(model: Any, precision: str) -> Any:
+    """A model built again in a precision, with the same weights."""
+    weights = [wide(weight) for weight in model.get_weights()]
+    configuration = _in_dtype(model.get_config(), precision)
+    own = {kind.__name__: kind for kind in own_classes(model)}
+    with _in_precision(precision), unnoticed(), keras.saving.custom_object_scope(own):
+        made = type(model).from_config(configuration)
+        if not made.built:
+            made.build_from_config(model.get_build_config())
+        made.set_weights(
+            [weight.astype(precision) if weight.dtype.kind == "f" else weight for weight in weights]
+        )
+    return made
 
 
 def _in_dtype(configuration: Any, precision: str) -> Any:
-    """A configuration with every type of numbers in it replaced."""
+    """A configuration with every type of floating-point numbers in it replaced."""
     if isinstance(configuration, Mapping):
         return {
-            key: precision if key == "dtype" and value else _in_dtype(value, precision)
+            key: precision if key == "dtype" and _is_float(value) else _in_dtype(value, precision)
             for key, value in configuration.items()
         }
     if isinstance(configuration, list | tuple):
@@ -108,12 +267,11 @@ def _in_dtype(configuration: Any, precision: str) -> Any:
     return configuration
 
 
-def _named(output: Any) -> Outputs:
-    """The arrays of whatever a model returns, by their place in it."""
-    if not isinstance(output, Mapping | Sequence):
-        return {"output": ops.convert_to_numpy(output)}
-    paths = tree.flatten_with_path(output)
-    return {".".join(map(str, path)): ops.convert_to_numpy(leaf) for path, leaf in paths}
+def _is_float(dtype: Any) -> bool:
+    """Whether what a layer says of its type is one of floating point, or a policy of one."""
+    if isinstance(dtype, Mapping):
+        dtype = dtype.get("config", {}).get("name")
+    return isinstance(dtype, str) and dtype.startswith(("float", "bfloat", "mixed"))
 
 
 class _Recorder:
@@ -122,7 +280,12 @@ class _Recorder:
     A tensor is known by its identity, and none is let go, so that no other takes its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, program: str, instead: Mapping[str, np.ndarray]) -> None:
+        self.program, self.instead = program, instead
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier attempt to run the program has left."""
         self.found = Trace()
         self.origins: dict[int, str | None] = {}  # of a tensor: its step; None is an input
         self.held: list[Any] = []
@@ -141,6 +304,14 @@ class _Recorder:
             for kind, call in kept.items():
                 kind.__call__ = call
 
+    def close(self, output: Any, outputs: Outputs) -> None:
+        """Add the outputs, each with the step whose value it is."""
+        tensors = dict(leaves(output))
+        for name, value in outputs.items():
+            if value.dtype.kind == "f":
+                origin = self.origins.get(id(tensors[name]))
+                self.found.keep(name, value, None if origin is None else (origin,))
+
     def _recording(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
             before = len(self.found)
@@ -148,8 +319,7 @@ class _Recorder:
             read = [
                 self.origins[id(x)] for x in tree.flatten((args, kwargs)) if id(x) in self.origins
             ]
-            self._note(operation, output, read, inner=len(self.found) > before)
-            return output
+            return self._note(operation, output, read, inner=len(self.found) > before)
 
         return recorded
 
@@ -159,21 +329,47 @@ class _Recorder:
 
     def _note(
         self, operation: keras.Operation, output: Any, read: list[str | None], inner: bool
-    ) -> None:
-        """Keep the first result of an operation, unless a part of it has been kept as the same."""
+    ) -> Any:
+        """Keep the first result of an operation, unless a part of it has been kept as the same.
+
+        What goes on is the result, or what stands in for it.
+        """
         results = [leaf for leaf in tree.flatten(output) if ops.is_tensor(leaf)]
         if not results or id(results[0]) in self.origins:
-            return
+            return output
         if type(operation).__name__ in MOVES:
             origin = read[0] if read else self.found[-1].name if self.found else None
             self._own(results[0], origin)
-            return
-        array = np.array(ops.convert_to_numpy(results[0]))
+            return output
+        array = np.array(_array(results[0]))
         if array.dtype.kind != "f" or not array.size:
             self._own(results[0], read[0] if read else None)
-            return
+            return output
         # What is made between layers is not seen: the step before is then what it was made from.
         inputs = None if inner or not read else tuple(dict.fromkeys(n for n in read if n))
-        self.found.keep(getattr(operation, "path", None) or operation.name, array, inputs)
+        weights = () if inner else getattr(operation, "weights", ())
+        self.found.keep(
+            getattr(operation, "path", None) or operation.name,
+            array,
+            inputs,
+            type(operation).__name__,
+            tuple(ops.convert_to_numpy(weight) for weight in weights),
+        )
+        step = self.found[-1]
+        given = standing_in(self.program, step.name, array.shape, self.instead)
+        if given is not None:
+            output = _with_first(output, given)
+            results = [leaf for leaf in tree.flatten(output) if ops.is_tensor(leaf)]
+            self.found[-1] = replace(step, value=np.array(_array(results[0])))
         for result in results:
-            self._own(result, self.found[-1].name)
+            self._own(result, step.name)
+        return output
+
+
+def _with_first(output: Any, value: np.ndarray) -> Any:
+    """What an operation returns, its first tensor being another one."""
+    flat = tree.flatten(output)
+    place = next(place for place, leaf in enumerate(flat) if ops.is_tensor(leaf))
+    dtype = keras.backend.standardize_dtype(flat[place].dtype)
+    flat[place] = ops.convert_to_tensor(value, dtype=dtype)
+    return tree.pack_sequence_as(output, flat)

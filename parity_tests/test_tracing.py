@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from torch.nn import functional as F
 
-from efficientnet_rosetta.common.backends.align import HEAT_SIDE, align, edges_of, first_divergence
+from efficientnet_rosetta.common.backends.align import align, first_divergence
+from efficientnet_rosetta.common.backends.heat import HEAT_SIDE, edges_of
 from efficientnet_rosetta.common.backends.registry import get_backend
 from efficientnet_rosetta.common.backends.trace import Step, Trace
 from efficientnet_rosetta.torch_impl import efficientnet

@@ -8,14 +8,15 @@ number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import combinations, permutations
 
 import numpy as np
 
+from .elementwise import is_function_of
+from .heat import Heat, place_of
+from .operations import sort_of
 from .trace import Step
-
-HEAT_SIDE = 24  # cells of an error map, at most
-EDGE = 5  # times the error inside, from which on an error is said to be at an edge
 
 NEARLY_CONSTANT = 0.1  # spread over size, below which the spread is no unit for errors
 # The error of a single operation that is rounded once.
@@ -24,7 +25,13 @@ ROUNDING = {"float32": 1e-7, "float64": 1e-15}
 # From which error on an operation is to blame, which is given the same input in both programs.
 OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
-Heat = tuple[tuple[float, ...], ...]  # rows of mean |difference|
+# Of a map, from channels last to first and from first to last.
+MOVED_CHANNELS = {4: {(0, 3, 1, 2), (0, 2, 3, 1)}, 5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)}}
+LOOKED_AHEAD = 40  # steps, within which two programs that differ in one operation come together
+FUSED = 12  # operations that another program may have as one
+NEARER = 0.1  # times the error, from which on another pair is the better one
+
+Ends = tuple[Sequence[str], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -46,41 +53,73 @@ class Divergence:
     after: tuple[str, str] | None  # the last pair that agrees before it; None for the image
     place: str
     heat: Heat | None  # of maps only
+    # What each program has for the operation after all that agrees, in order, itself the last.
+    parts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def align(first: Sequence[Step], second: Sequence[Step], limit: float) -> list[Pair]:
-    """Pair every step of the first trace with the next of the second that is within the limit."""
-    spreads = [_moments(step.value) for step in second]
+    """Pair every step of the first trace with one of the second that is within the limit.
+
+    Of several equal values, the one is taken that is made of what the step's own inputs are paired
+    with, or comes next: branches may be run in another order, and a part may be used twice.  A step
+    that hands on its input is paired with what this is paired with.
+    """
+    spreads = _Moments(second)
+    positions = {step.name: position for position, step in enumerate(second)}
+    partners: dict[str, str] = {}
+    taken: set[str] = set()
     pairs, start = [], 0
     for step in first:
-        moments = _moments(step.value)
+        read = {partners[name] for name in step.inputs if name in partners}
+        candidates = sorted(
+            (second[index] for index in spreads.near(step.value, limit)),
+            key=lambda other: (
+                other.name in taken,
+                not read.intersection(other.inputs) if read else bool(other.inputs),
+                positions[other.name] < start,
+                positions[other.name],
+            ),
+        )
         pair = Pair(step, None, float("inf"))
-        for index in range(start, len(second)):
-            # Means and deviations cannot be further apart than the values.
-            if _near(moments, spreads[index], limit):
-                error = relative_error(step.value, second[index].value)
-                if error <= limit:
-                    pair, start = Pair(step, second[index], error), index + 1
-                    break
+        for other in candidates:
+            error = relative_error(step.value, other.value)
+            if error <= limit:
+                pair = Pair(step, other, error)
+                partners[step.name] = other.name
+                taken.add(other.name)
+                start = positions[other.name] + 1
+                break
         pairs.append(pair)
     return pairs
 
 
+class _Moments:
+    """Sizes, means and deviations of many steps, which cannot be further apart than the values."""
+
+    def __init__(self, steps: Sequence[Step]):
+        found = np.array([_moments(step.value) for step in steps], np.float64)
+        self.sizes, self.means, self.deviations = found.reshape(-1, 3).T
+
+    def near(self, value: np.ndarray, limit: float) -> list[int]:
+        """The places of the steps that may be within the limit of a value."""
+        size, mean, deviation = _moments(value)
+        allowed = limit * spread_of(value) * (1 + 1e-6) + 1e-15 * abs(mean)
+        with np.errstate(invalid="ignore"):
+            near = (
+                (self.sizes == size)
+                & (np.abs(self.means - mean) <= allowed)
+                & (np.abs(self.deviations - deviation) <= allowed)
+            )
+        return [int(index) for index in np.flatnonzero(near)]
+
+
 def _moments(value: np.ndarray) -> tuple[int, float, float]:
-    return (
-        value.size,
-        float(np.mean(value, dtype=np.float64)),
-        float(np.std(value, dtype=np.float64)),
-    )
-
-
-def _near(one: tuple[int, float, float], other: tuple[int, float, float], limit: float) -> bool:
-    allowed = limit * one[2] * (1 + 1e-6)
-    return (
-        one[0] == other[0]
-        and abs(one[1] - other[1]) <= allowed
-        and abs(one[2] - other[2]) <= allowed
-    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        return (
+            value.size,
+            float(np.mean(value, dtype=np.float64)),
+            float(np.std(value, dtype=np.float64)),
+        )
 
 
 def relative_error(first: np.ndarray, second: np.ndarray) -> float:
@@ -129,82 +168,288 @@ def _gap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _orientations(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """The ways to read a value as one of another shape, by exchanging first and last channels."""
-    if value.size == np.prod(shape) and value.shape[:1] == shape[:1]:
-        squeezed = [side for side in value.shape[1:] if side > 1]
-        if squeezed == [side for side in shape[1:] if side > 1]:
-            yield value.reshape(shape)
-    if value.ndim == len(shape) == 4:
-        for axes in ((0, 3, 1, 2), (0, 2, 3, 1)):
-            if tuple(value.shape[axis] for axis in axes) == shape:
-                yield value.transpose(axes)
+    """The ways to read a value as one of another shape, by another order of axes or joined axes.
+
+    Axes of equal length keep their order, so that a map that is turned is not taken for the map,
+    unless they are those of channels and pixels.
+    """
+    if value.size != np.prod(shape) or value.shape[:1] != shape[:1]:
+        return
+    squeezed = [side for side in value.shape[1:] if side > 1]
+    if squeezed == [side for side in shape[1:] if side > 1]:
+        yield value.reshape(shape)
+    orders = set(MOVED_CHANNELS.get(value.ndim, ()))
+    if 3 <= value.ndim <= 5 and value.ndim >= len(shape):
+        orders |= {
+            (0, *axes)
+            for axes in permutations(range(1, value.ndim))
+            if all(
+                axes.index(one) < axes.index(other)
+                for one, other in combinations(range(1, value.ndim), 2)
+                if value.shape[one] == value.shape[other]
+            )
+        }
+    for axes in sorted(orders):
+        turned = value.transpose(axes)
+        if _joins(turned.shape, shape):
+            yield turned.reshape(shape)
+    if value.ndim < len(shape):
+        for axes in sorted(MOVED_CHANNELS.get(len(shape), ())):
+            # The axes that are joined here come in this order in the other.
+            split = tuple(shape[axis] for axis in axes)
+            if _joins(split, value.shape):
+                yield value.reshape(split).transpose(np.argsort(axes))
+
+
+def _joins(sides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a shape comes of sides by joining neighbours."""
+    rest = list(sides)
+    for side in shape:
+        product = rest.pop(0) if rest else 1
+        while product < side and rest:
+            product *= rest.pop(0)
+        if product != side:
+            return False
+    return all(side == 1 for side in rest)
+
+
+# ------------------------------------------------------------------ the first that differs
 
 
 def first_divergence(
-    first: Sequence[Step], second: Sequence[Step], limit: float
+    first: Sequence[Step], second: Sequence[Step], limit: float, ends: Ends | None = None
 ) -> Divergence | None:
-    """The first step that has no counterpart within the limit, and leads to none that has.
+    """The first step that differs although what it reads agrees, and what the other has for it.
 
-    None if the last steps agree.
+    `ends` are the names of the values that are to agree, in the first and in the second; the last
+    ones by default.  None if they do.
     """
-    if relative_error(first[-1].value, second[-1].value) <= limit:
+    lasts = ends or ((first[-1].name,), (second[-1].name,))
+    if ends is None and relative_error(first[-1].value, second[-1].value) <= limit:
         return None
-    pairs = align(first, second, limit)
-    if pairs[-1].other is None:
-        return _divergence(pairs, second)
-    # All of the first agrees: the second goes on where the first ends.
-    pairs = align(second, first, limit)
-    found = _divergence(pairs, first)
-    after = None if found.after is None else (found.after[1], found.after[0])
-    return replace(found, operation=found.counterpart, counterpart=found.operation, after=after)
+    return _Difference(first, second, limit, lasts).divergence()
 
 
-def _divergence(pairs: list[Pair], second: Sequence[Step]) -> Divergence:
-    """The first step of pairs that is alone, and the likeliest counterpart that it should have."""
-    culprit = next(step for step in _alone(pairs) or [pairs[-1].step])
-    before = _last_agreeing(culprit, {pair.step.name: pair for pair in pairs})
-    positions = {step.name: position for position, step in enumerate(second)}
-    start = -1 if before is None else positions[before[1].name]
-    taken = {pair.other.name for pair in pairs if pair.other is not None}
-    counterpart = next(
-        (
-            step
-            for step in second[start + 1 :]
-            if step.name not in taken and difference(culprit.value, step.value) is not None
-        ),
-        None,
-    )
-    error = float("inf")
-    if counterpart is not None:
-        error = relative_error(culprit.value, counterpart.value)
-    place, heat = _where(culprit.value, counterpart)
-    return Divergence(
-        operation=culprit.name,
-        counterpart=None if counterpart is None else counterpart.name,
-        error=error,
-        after=None if before is None else (before[0].name, before[1].name),
-        place=place,
-        heat=heat,
-    )
+class _Difference:
+    """Two traces that end differently: what agrees in them, and what of the rest comes first."""
+
+    def __init__(self, first: Sequence[Step], second: Sequence[Step], limit: float, ends: Ends):
+        pairs = align(first, second, limit)
+        self.partners = {pair.step.name: pair.other.name for pair in pairs if pair.other}
+        backwards = {other: name for name, other in reversed(self.partners.items())}
+        for pair in align([step for step in second if step.name not in backwards], first, limit):
+            if pair.other is not None:
+                backwards[pair.step.name] = pair.other.name
+        self.back = backwards
+        self.one = _Side(first, set(self.partners), ends[0])
+        self.other = _Side(second, set(backwards), ends[1])
+
+    def divergence(self) -> Divergence | None:
+        """The first operation that differs."""
+        if not self.one.suspects and not self.other.suspects:
+            return None
+        step, counterpart = self._matched()
+        shown = step or counterpart
+        assert shown is not None  # one of the sides has a suspect
+        error = float("inf")
+        if step is not None and counterpart is not None:
+            error = relative_error(step.value, counterpart.value)
+        gap = None
+        if step is not None and counterpart is not None:
+            gap = difference(step.value, counterpart.value)
+        place, heat = f"there is nothing of its shape {shown.value.shape}", None
+        if gap is not None and counterpart is not None:
+            spread = float(np.std(shown.value, dtype=np.float64))
+            place, heat = place_of(gap, spread, counterpart.value.shape)
+        return Divergence(
+            operation=step.name if step else None,
+            counterpart=counterpart.name if counterpart else None,
+            error=error,
+            after=self._after(step, counterpart),
+            place=place,
+            heat=heat,
+            parts=(self.one.parts_of(step), self.other.parts_of(counterpart)),
+        )
+
+    def _matched(self) -> tuple[Step | None, Step | None]:
+        """The pair of operations to blame; one of them is None where the other side has it only."""
+        if not self.one.suspects or not self.other.suspects:
+            return self.one.first, self.other.first
+        step = self.one.frontier[0]
+        counterpart = self._counterpart(step)
+        functions = self._functions(step, counterpart)
+        if functions is not None:
+            return functions
+        nearest = self._nearest(step, counterpart)
+        if is_like(step, counterpart):
+            return nearest
+        if has_its_weights(step, counterpart):
+            return step, counterpart
+        # One that the other side goes on with: what comes before it is there once only.
+        for certain in (True, False):
+            if self._goes_on(self.one, step, counterpart, certain):
+                return step, None
+            if self._goes_on(self.other, counterpart, step, certain):
+                return None, counterpart
+            if nearest != (step, counterpart):
+                return nearest
+        if difference(step.value, counterpart.value) is None:
+            alike = sort_of(step) == sort_of(counterpart) != "other"
+            return step, counterpart if alike else None
+        return step, counterpart
+
+    def _functions(self, step: Step, counterpart: Step) -> tuple[Step, Step] | None:
+        """Where both make values of the same ones, each by itself: the last steps that do."""
+        before = self.one.agreed_before(step)
+        theirs = self.other.agreed_before(counterpart)
+        if not before or self.partners[before[0]] not in theirs:
+            return None
+        sources = (
+            self.one.by_name[before[0]].value,
+            self.other.by_name[self.partners[before[0]]].value,
+        )
+        ends = []
+        for side, begin, source in (
+            (self.one, step, sources[0]),
+            (self.other, counterpart, sources[1]),
+        ):
+            if not is_function_of(source, begin.value):
+                return None
+            chain = [begin]
+            for found in side.after(begin)[:FUSED]:
+                if is_function_of(source, found.value):
+                    chain.append(found)
+            ends.append(chain[-1])
+        return ends[0], ends[1]
+
+    def _counterpart(self, step: Step) -> Step:
+        """The first suspect of the other side that reads what the counterparts of inputs are."""
+        read = {self.partners[name] for name in self.one.agreed_before(step)}
+        frontier = self.other.frontier
+        reading = [other for other in frontier if read & set(self.other.agreed_before(other))]
+        found = reading or frontier
+        return next((other for other in found if is_like(step, other)), found[0])
+
+    @staticmethod
+    def _goes_on(side: _Side, begin: Step, like: Step, certain: bool) -> bool:
+        """Whether what comes after a step of this side is a step of the other side.
+
+        That is certain where it has the same weights.
+        """
+        same = has_its_weights if certain else is_same
+        return any(same(found, like) for found in side.after(begin)[:LOOKED_AHEAD])
+
+    def _nearest(self, step: Step, counterpart: Step) -> tuple[Step, Step]:
+        """The same pair, or a much nearer one, where one side has in parts what the other fuses."""
+        best = relative_error(step.value, counterpart.value)
+        found = step, counterpart
+        tried = [(one, counterpart) for one in self.one.after(step)[:FUSED]]
+        tried += [(step, other) for other in self.other.after(counterpart)[:FUSED]]
+        for one, other in tried:
+            error = relative_error(one.value, other.value)
+            if error < NEARER * min(best, 1.0):
+                best, found = error, (one, other)
+        return found
+
+    def _after(self, step: Step | None, counterpart: Step | None) -> tuple[str, str] | None:
+        """The last pair that agrees before the one to blame."""
+        if step is not None:
+            before = self.one.agreed_before(step)
+            return (before[0], self.partners[before[0]]) if before else None
+        if counterpart is None:
+            return None
+        before = self.other.agreed_before(counterpart)
+        return (self.back[before[0]], before[0]) if before else None
 
 
-def _alone(pairs: list[Pair]) -> list[Step]:
-    """Steps that have no counterpart and lead to none that has, in forward order."""
-    agreeing: set[str] = set()
-    for pair in reversed(pairs):
-        if pair.other is not None or pair.step.name in agreeing:
-            agreeing |= {pair.step.name, *pair.step.inputs}
-    return [pair.step for pair in pairs if pair.step.name not in agreeing]
+class _Side:
+    """The steps of one trace that differ and lead to an end that differs."""
+
+    def __init__(self, steps: Sequence[Step], agreeing: set[str], ends: Sequence[str]):
+        self.steps, self.agreeing = steps, agreeing
+        self.by_name = {step.name: step for step in steps}
+        reached = set(ends) - agreeing
+        exonerated: set[str] = set()  # they lead to what agrees
+        for step in reversed(steps):
+            if step.name in agreeing or step.name in exonerated:
+                exonerated |= set(step.inputs)
+            if step.name in reached:
+                reached |= set(step.inputs) - agreeing
+        left = reached - exonerated or reached
+        # A single number is a size that was computed, or a part of no map.
+        self.suspects = [
+            step for step in steps if step.name in left and (step.value.size > 1 or len(left) == 1)
+        ]
+        names = {step.name for step in self.suspects}
+        self.frontier = [step for step in self.suspects if not names.intersection(step.inputs)]
+
+    @property
+    def first(self) -> Step | None:
+        """The first that differs although all that it reads agrees."""
+        return next(iter(self.frontier), None)
+
+    def after(self, begin: Step) -> list[Step]:
+        """The suspects that a suspect leads to."""
+        reached = {begin.name}
+        found = []
+        for step in self.suspects:
+            if reached.intersection(step.inputs):
+                reached.add(step.name)
+                found.append(step)
+        return found
+
+    def parts_of(self, end: Step | None) -> tuple[str, ...]:
+        """A suspect and the suspects that lead to it, in forward order."""
+        if end is None:
+            return ()
+        wanted = {end.name}
+        found: list[str] = []
+        for step in reversed(self.steps):
+            if step.name in wanted:
+                found.append(step.name)
+                wanted |= set(step.inputs) - self.agreeing
+        return tuple(reversed(found))
+
+    def agreed_before(self, step: Step) -> list[str]:
+        """The nearest steps upstream that agree, of the last input first."""
+        found: list[str] = []
+        for name in reversed(step.inputs):
+            if name in self.agreeing:
+                found.append(name)
+            elif name in self.by_name:
+                found += self.agreed_before(self.by_name[name])
+        return list(dict.fromkeys(found))
 
 
-def _last_agreeing(step: Step, pairs: dict[str, Pair]) -> tuple[Step, Step] | None:
-    """The nearest step upstream that has a counterpart, and this."""
-    for name in reversed(step.inputs):
-        pair = pairs[name]
-        found = _last_agreeing(pair.step, pairs) if pair.other is None else (pair.step, pair.other)
-        if found is not None:
-            return found
-    return None
+def is_like(one: Step, other: Step) -> bool:
+    """Whether two steps can be the same operation: of one sort, and of one size."""
+    sorts = sort_of(one), sort_of(other)
+    return sorts[0] == sorts[1] != "other" and one.value.size == other.value.size
+
+
+def is_same(one: Step, other: Step) -> bool:
+    """Whether two steps are likely the same operation on other values: they have the same weights.
+
+    Where no weights are known, they are of one sort and size.
+    """
+    if one.constants and other.constants:
+        return has_its_weights(one, other)
+    return is_like(one, other)
+
+
+def has_its_weights(one: Step, other: Step) -> bool:
+    """Whether an array of one is one of the other as well, in whatever order of axes."""
+    if sort_of(one) != sort_of(other):
+        return False
+    known = {_digest(array) for array in one.constants if array.size > 1}
+    return bool(known & {_digest(array) for array in other.constants if array.size > 1})
+
+
+def _digest(array: np.ndarray) -> tuple[int, float, float]:
+    """What stays of an array in another order of axes, and in another precision."""
+    wide = array.astype(np.float64)
+    size = float(np.abs(wide).sum())
+    return array.size, float(f"{size:.4g}"), float(f"{np.square(wide).sum():.4g}")
 
 
 def operation_sentences(found: Divergence) -> list[str]:
@@ -221,55 +466,3 @@ def operation_sentences(found: Divergence) -> list[str]:
         f"{found.operation}{counterpart} is the first operation that differs, by {found.error:.1e} "
         f"standard deviations, {found.place}; {agrees} agrees"
     ]
-
-
-# ------------------------------------------------------------------ where in a map an error is
-
-
-def _where(value: np.ndarray, counterpart: Step | None) -> tuple[str, Heat | None]:
-    """The place of an error, in words, and the error map where there is one."""
-    signed = None if counterpart is None else difference(value, counterpart.value)
-    if signed is None:
-        return f"there is nothing of its shape {value.shape}", None
-    gap = np.abs(signed)
-    if not np.isfinite(gap).all():
-        return "not a number", None
-    if value.ndim != 4 or max(value.shape[2:]) == 1:
-        return _channels(gap), None
-    error_map = gap.mean((0, 1)) / (float(np.std(value, dtype=np.float64)) or 1.0)
-    edges = edges_of(error_map)
-    place = _channels(gap)
-    if edges:
-        place = f"on the {' and '.join(edges)} edge, the mark of padding"
-    return place, tuple(map(tuple, _reduced(error_map).tolist()))
-
-
-def edges_of(error_map: np.ndarray) -> list[str]:
-    """The edges of a map (H, W) at which the error is many times that inside."""
-    if min(error_map.shape) < 4:
-        return []
-    inside = float(error_map[1:-1, 1:-1].mean())
-    sides = {
-        "top": error_map[0, 1:-1],
-        "bottom": error_map[-1, 1:-1],
-        "left": error_map[1:-1, 0],
-        "right": error_map[1:-1, -1],
-    }
-    return [name for name, side in sides.items() if float(side.mean()) > EDGE * inside]
-
-
-def _channels(gap: np.ndarray) -> str:
-    """Whether an error (N, C, ...) is in all channels or in some."""
-    channels = gap.reshape(len(gap), gap.shape[1], -1).max((0, 2))
-    wrong = int((channels > 0.01 * channels.max()).sum())
-    if 4 * wrong <= len(channels):
-        return f"in {wrong} of {len(channels)} channels"
-    return "everywhere"
-
-
-def _reduced(error_map: np.ndarray) -> np.ndarray:
-    """At most `HEAT_SIDE` cells a side, each the largest of its pixels, so that edges stay."""
-    rows, columns = (
-        np.linspace(0, side, min(side, HEAT_SIDE) + 1).astype(int)[:-1] for side in error_map.shape
-    )
-    return np.maximum.reduceat(np.maximum.reduceat(error_map, rows, 0), columns, 1)

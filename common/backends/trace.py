@@ -10,11 +10,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: its name, its value, and the names of the earlier steps that it reads."""
+    """One operation: its name, its value, and the names of the earlier steps that it reads.
+
+    What it is called in its framework, and the weights that it reads, are known where the framework
+    says so.
+    """
 
     name: str
     value: np.ndarray  # (N, ...), channels first or last
     inputs: tuple[str, ...] = ()
+    operation: str = ""  # such as "convolution", "Conv2D", "Gemm"
+    constants: tuple[np.ndarray, ...] = ()  # in the order in which they are read
 
 
 class Trace(list[Step]):
@@ -24,7 +30,14 @@ class Trace(list[Step]):
         super().__init__(steps)
         self.names = {step.name for step in self}
 
-    def keep(self, name: str, value: np.ndarray, inputs: tuple[str, ...] | None = None) -> None:
+    def keep(
+        self,
+        name: str,
+        value: np.ndarray,
+        inputs: tuple[str, ...] | None = None,
+        operation: str = "",
+        constants: tuple[np.ndarray, ...] = (),
+    ) -> None:
         """Append an operation; a name that is taken gets a number."""
         unique, number = name, 2
         while unique in self.names:
@@ -32,4 +45,4 @@ class Trace(list[Step]):
         self.names.add(unique)
         if inputs is None:
             inputs = (self[-1].name,) if self else ()
-        self.append(Step(unique, value, inputs))
+        self.append(Step(unique, value, inputs, operation, constants))

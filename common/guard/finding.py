@@ -9,7 +9,7 @@ from .._util.result import Result, plain
 from ..backends.align import Divergence, operation_sentences
 from ..backends.judgement import DIFFERS, NOT_COMPARED, PROVED, Verdict
 from ..weights.metadata import SCHEMA, SCHEMA_KEY
-from .kinds import Kind
+from .kind import Kind
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Apart:
 
     @property
     def agrees(self) -> bool:
-        """The error is allowed."""
-        return self.error <= self.allowed
+        """The error is allowed, and so small an error says something."""
+        return self.rounding is None and self.error <= self.allowed
 
     @property
     def is_open(self) -> bool:
-        """Rounding may be all that they differ by, and no less than that is allowed."""
-        return not self.agrees and self.rounding is not None and self.error <= self.rounding
+        """Nothing can be said: rounding may be all that they differ by."""
+        return self.rounding is not None and self.error <= self.rounding
 
     @property
     def differs(self) -> bool:

@@ -24,7 +24,7 @@ from .._util.result import plain
 from ..backends.trace import Trace
 from ..errors import FileError, UsageError, reading
 from ..weights import tensors_file
-from .judge import Measured, measured
+from .measure import Measured, measured
 from .program import (
     FLOAT32,
     FLOAT64,

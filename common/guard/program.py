@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace, replace
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from ..backends.trace import Step, Trace
+from ..backends.trace import Trace
 from ..errors import RosettaError, UsageError
 
 FLOAT32, FLOAT64 = "float32", "float64"
@@ -18,12 +18,16 @@ NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 Outputs = dict[str, np.ndarray]  # by name, in the order in which the program returns them
 
 
+class UnfitError(RosettaError):
+    """A program of which nothing can be said, such as one that writes into its inputs."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What a program is called with: arrays by position, and arrays by name.
 
-    `layout` is the order of the axes of the images among them, which are its floating-point arrays
-    of four axes; every program is given them in its own.
+    `layout` is the order of the axes of the images among them, which are its arrays of four axes;
+    every program is given them in its own.
     """
 
     args: tuple[np.ndarray, ...] = ()
@@ -64,11 +68,15 @@ class Given:
 
 @dataclass(frozen=True)
 class Input:
-    """What a program says of one of its inputs; a side that is open is None."""
+    """What a program says of one of its inputs; a side that is open is None.
+
+    `layout` is the order of the axes of one of four, where the shape alone does not say it.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+    layout: str | None = None
 
 
 class GuardedProgram(Protocol):
@@ -97,10 +105,14 @@ class GuardedProgram(Protocol):
     def sees_inside(self) -> bool:
         """Whether a trace has more than the outputs, and can go on from values given to it."""
 
+    def goes_on_from(self, step: str) -> bool:
+        """Whether a trace can go on from the value of a step, for `instead`."""
+
     def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
         """Its outputs.
 
         Raises:
+            UnfitError: it writes into its inputs.
             RosettaError: it fails, or returns something else than arrays.
         """
 
@@ -126,11 +138,14 @@ def run_widest(program: GuardedProgram, given: Given) -> tuple[str, Outputs]:
     """The outputs in the widest precision that a program runs in on these inputs, and which it is.
 
     Raises:
+        UnfitError: it writes into its inputs.
         RosettaError: it fails in float32 too.
     """
     if FLOAT64 in program.precisions:
         try:
             return FLOAT64, program.run(given, FLOAT64)
+        except UnfitError:
+            raise
         except RosettaError:  # a type that is written down inside of it, or no such operation
             pass
     return FLOAT32, program.run(given, FLOAT32)
@@ -151,8 +166,7 @@ def rest_of(trace: Trace, instead: Mapping[str, np.ndarray], program: str) -> Tr
     kept = trace[max(places[name] for name in instead) + 1 :]
     names = {step.name for step in kept}
     return Trace(
-        Step(step.name, step.value, tuple(name for name in step.inputs if name in names))
-        for step in kept
+        replace(step, inputs=tuple(name for name in step.inputs if name in names)) for step in kept
     )
 
 
@@ -164,3 +178,34 @@ def refuse_to_go_on(program: str, instead: Mapping[str, np.ndarray]) -> None:
     """
     if instead:
         raise UsageError(f"{program} cannot be run from the middle", argument="after")
+
+
+def check_unchanged(
+    program: str, before: Sequence[np.ndarray], after: Sequence[np.ndarray]
+) -> None:
+    """Hold a program to leave what it was given alone.
+
+    Raises:
+        UnfitError: it did not.
+    """
+    for one, other in zip(before, after, strict=True):
+        if not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+            raise UnfitError(f"{program} writes into its inputs; have it copy them first")
+
+
+def standing_in(
+    program: str, step: str, shape: Sequence[int], instead: Mapping[str, np.ndarray]
+) -> np.ndarray | None:
+    """What stands in for the value of a step, if anything does.
+
+    Raises:
+        UsageError: it has another shape.
+    """
+    value = instead.get(step)
+    if value is not None and tuple(value.shape) != tuple(shape):
+        raise UsageError(
+            f"{step} of {program} has the shape {tuple(shape)}; it was given one of "
+            f"{tuple(value.shape)}",
+            argument="after",
+        )
+    return value

@@ -185,6 +185,42 @@ def steps(
                 yield name, found, read[name]
 
 
+OWN = "own value of "  # what a value is called that another one stands in for
+
+
+def with_values(
+    model: onnx.ModelProto, values: Mapping[str, np.ndarray]
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A model in which values of its nodes are inputs, and these in the types that they have."""
+    known = onnx.shape_inference.infer_shapes(model).graph
+    types = {one.name: one.type.tensor_type.elem_type for one in (*known.value_info, *known.output)}
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for node in changed.graph.node:
+        for place, name in enumerate(node.output):
+            if name in values:
+                node.output[place] = OWN + name
+    typed = {}
+    for name, value in values.items():
+        kind = types.get(name) or onnx.TensorProto.FLOAT
+        typed[name] = np.ascontiguousarray(value, helper.tensor_dtype_to_np_dtype(kind))
+        changed.graph.input.append(helper.make_tensor_value_info(name, kind, value.shape))
+    return changed, typed
+
+
+def source(model: onnx.ModelProto, name: str) -> str:
+    """The value that one is a copy of, in whatever shape and order."""
+    copied = {
+        output: node.input[0]
+        for node in model.graph.node
+        if node.op_type in MOVES
+        for output in node.output
+    }
+    while name in copied:
+        name = copied[name]
+    return name
+
+
 def _dependent(
     model: onnx.ModelProto, begin: Sequence[str], ends: Sequence[str]
 ) -> list[tuple[str, tuple[str, ...]]]:

@@ -1,1 +1,1 @@
-"""Anybody's programs, held to compute the same."""
+"""The guard of anybody's pair of programs."""

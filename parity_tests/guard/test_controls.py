@@ -22,8 +22,8 @@ def constant(x):
     return np.arange(6.0).reshape(2, 3)
 
 
-def half_constant(x):
-    return {"means": means(x), "fixed": np.arange(6.0).reshape(2, 3)}
+def beside_a_constant(x):
+    return {"means": means(x), "anchors": np.arange(6.0).reshape(2, 3)}
 
 
 def no_number(x):
@@ -33,6 +33,12 @@ def no_number(x):
 def partly_no_number(x):
     found = means(x)
     found[0, 0] = np.nan
+    return found
+
+
+def partly_infinite(x):
+    found = means(x)
+    found[0, 0] = -np.inf
     return found
 
 
@@ -65,6 +71,11 @@ def saturated(x):
     return 1 / (1 + np.exp(np.minimum(-1e6 * (1 + means(x)), 700)))
 
 
+def one_hot(x):
+    powers = np.exp(np.float64(1e5) * (means(x) - means(x).max(1, keepdims=True)))
+    return powers / powers.sum(1, keepdims=True)
+
+
 def failing(x):
     raise KeyError("conv2d_7")
 
@@ -72,23 +83,24 @@ def failing(x):
 CONTROLS = {
     "a constant": (constant, constant, "does not depend on its inputs"),
     "a constant beside another program": (means, constant, "does not depend on its inputs"),
-    "one output that is constant": (half_constant, half_constant, "does not depend"),
     "no number on both sides": (no_number, no_number, "returns no number"),
     "no number on one side": (means, no_number, "returns no number"),
-    "one value that is no number": (means, partly_no_number, "differ"),
-    "one value that is no number, in both": (partly_no_number, partly_no_number, "no number"),
+    "one value that is no number": (means, partly_no_number, "NaN) in 1 of 6 places"),
+    "the same in both": (partly_no_number, partly_no_number, "NaN) in 1 of 6 places"),
     "infinite on both sides": (infinite, infinite, "returns no number"),
     "another shape": (means, lambda x: means(x)[:, :2], "shape"),
     "another number of examples": (means, lambda x: means(x)[:1], "shape"),
     "an output less": (both, lambda x: both(x)[:1], "returns 2 outputs"),
     "no output": (lambda x: (), lambda x: (), "returns nothing"),
-    "an empty output": (lambda x: x[:, :0], lambda x: x[:, :0], "no value"),
+    "an empty output": (lambda x: x[:, :0], lambda x: x[:, :0], "no value at all"),
     "random": (Random(), Random(), "is random"),
     "random beside another program": (means, Random(), "is random"),
     "changes its input": (changing, changing, "writes into its inputs"),
     "outputs in another order": (both, swapped, "differ"),
     "other classes": (classes, other_classes, "differ"),
     "saturated": (saturated, saturated, "does not depend on its inputs"),
+    "nearly saturated": (one_hot, one_hot, "is saturated"),
+    "saturated beside another program": (one_hot, lambda x: one_hot(2 * x), "is saturated"),
     "an exception": (failing, means, "KeyError: 'conv2d_7'"),
     "no array": (lambda x: "cat", means, "no array of numbers"),
 }
@@ -103,7 +115,7 @@ def test_functions(control, tmp_path):
 
 
 def test_a_control_of_the_controls(tmp_path):
-    for program in (means, both, classes):
+    for program in (means, both, classes, partly_infinite, beside_a_constant):
         (found,) = fixture_of(tmp_path)(program, lambda x, p=program: p(x), images())
         assert found.agree
 
@@ -145,7 +157,7 @@ def torch_controls():
         "random": (Wrong(lambda y, x: y + torch.rand(2, 4)), "is random"),
         "changing": (Wrong(lambda y, x: y + x.mul_(2).mean()), "writes into its inputs"),
         "nothing": (Wrong(lambda y, x: None), "returns nothing"),
-        "saturated": (Wrong(lambda y, x: (1e9 * y + 1e9).softmax(1)), "does not depend"),
+        "saturated": (Wrong(lambda y, x: (1e9 * y).softmax(1)), "is saturated"),
         "failing": (Wrong(lambda y, x: y @ y), "shapes cannot be multiplied"),
     }
 
@@ -171,8 +183,8 @@ def keras_controls():
         "no number": (model(lambda y, x: y * float("nan")), "returns no number"),
         "infinite": (model(lambda y, x: y * float("inf")), "returns no number"),
         "random": (model(lambda y, x: y + keras.random.uniform((2, 4))), "is random"),
-        "saturated": (model(lambda y, x: ops.softmax(1e9 * y + 1e9)), "does not depend"),
-        "failing": (model(lambda y, x: ops.matmul(y, y)), "failing"),
+        "saturated": (model(lambda y, x: ops.softmax(1e9 * y)), "is saturated"),
+        "failing": (model(lambda y, x: ops.matmul(y, y)), "failing: "),
     }
 
 

@@ -1,0 +1,374 @@
+"""What the picture of a difference says: where it is, and what makes the one value the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..backends.elementwise import is_function_of
+from ..backends.heat import edges_of
+from ..backends.operations import Sort
+from .kind import Kind
+from .scene import Scene
+
+EXACT = 1e-2  # of a difference: what a pattern that explains it may leave
+SAMPLES = 16  # values of a channel, from which on its factor and constant can be found
+ONE = 1e-6  # relative, within which factors are equal
+SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
+SAME_WAY = 0.9  # of the channels, that a padding on another side moves one way
+EPSILONS = (0.0, *(10.0**-power for power in range(12, 1, -1)))
+
+Look = Callable[[Scene], Kind | None]
+
+
+def factor_between(source: np.ndarray, value: np.ndarray) -> str | None:
+    """Whether a value is its source times a number, with a number added; in words."""
+    if source.size != value.size or source.size < SAMPLES:
+        return None
+    x = source.astype(np.float64).ravel()
+    y = value.astype(np.float64).ravel()
+    if not np.isfinite([x, y]).all() or not x.std():
+        return None
+    slope, constant = np.polyfit(x, y, 1)
+    if not _explained(y - slope * x - constant, y - x):
+        return None
+    added = f" and adds {constant:.6g}" if abs(constant) > EXACT * float(y.std()) else ""
+    return f"multiplies by {slope:.6g}{added}"
+
+
+# ------------------------------------------------------------------ maps
+
+
+def at_an_edge(scene: Scene) -> Kind | None:
+    """An error that is much larger at edges is that of padding."""
+    if scene.one.ndim != 4 or min(scene.one.shape[2:]) < 4:
+        return None
+    edges = edges_of(np.abs(scene.gap).mean((0, 1)))
+    if not edges:
+        return None
+    return Kind("padding", f"the error is many times larger on the {' and '.join(edges)} edge")
+
+
+def within_edges(scene: Scene) -> Kind | None:
+    """An error that is at edges only, in a map too small for more of it."""
+    if scene.one.ndim != 4 or min(scene.one.shape[2:]) < 3:
+        return None
+    inside = np.abs(scene.gap[:, :, 1:-1, 1:-1]).max()
+    if inside <= ONE * np.abs(scene.gap).max():
+        return Kind("padding", "the error is at the edges only")
+    return None
+
+
+def shifted(scene: Scene) -> Kind | None:
+    """A strided operation that begins elsewhere moves all channels by a part of a pixel."""
+    if scene.one.ndim != 4 or min(scene.one.shape[2:]) < 4:
+        return None
+    shifts = np.array([_shift(scene, channel) for channel in range(scene.one.shape[1])])
+    shifts = shifts[np.isfinite(shifts).all(1)]
+    if not len(shifts):
+        return None
+    whole, explained = _whole_shift(scene)
+    strong = explained > SHIFT_EXPLAINS and min(map(abs, whole)) > 0.1
+    if len(shifts) >= 4:
+        one_way = [max((axis > 0).mean(), (axis < 0).mean()) for axis in shifts.T]
+        strong = strong or (min(one_way) >= SAME_WAY and min(map(abs, whole)) > 0.1)
+    if not strong or max(map(abs, whole)) > 1.5:
+        return None
+    return Kind(
+        "padding",
+        f"one map is the other moved by {whole[0]:+.1f} rows and {whole[1]:+.1f} columns, as where "
+        "the padding of a strided operation is on another side",
+    )
+
+
+def _slopes(scene: Scene, channels: slice) -> tuple[np.ndarray, np.ndarray]:
+    mean = ((scene.one + scene.other) / 2)[:, channels]
+    rows = (mean[:, :, 2:, 1:-1] - mean[:, :, :-2, 1:-1]).ravel() / 2
+    columns = (mean[:, :, 1:-1, 2:] - mean[:, :, 1:-1, :-2]).ravel() / 2
+    return np.stack([rows, columns], 1), scene.gap[:, channels, 1:-1, 1:-1].ravel()
+
+
+def _shift(scene: Scene, channel: int) -> tuple[float, float]:
+    """Rows and columns that a channel is moved by; not finite where that cannot be told."""
+    slopes, gap = _slopes(scene, slice(channel, channel + 1))
+    if len(gap) < SAMPLES or not np.square(gap).sum():
+        return np.nan, np.nan
+    found, *_ = np.linalg.lstsq(slopes, gap, rcond=None)
+    return float(found[0]), float(found[1])
+
+
+def _whole_shift(scene: Scene) -> tuple[tuple[float, float], float]:
+    """Rows and columns that the map is moved by, and the share of variance that it explains."""
+    slopes, gap = _slopes(scene, slice(None))
+    if not np.square(gap).sum():
+        return (0.0, 0.0), 0.0
+    found, *_ = np.linalg.lstsq(slopes, gap, rcond=None)
+    left = np.square(gap - slopes @ found).sum() / np.square(gap).sum()
+    return (float(found[0]), float(found[1])), float(1 - left)
+
+
+# ------------------------------------------------------------------ the same values elsewhere
+
+
+def permuted(scene: Scene) -> Kind | None:
+    """Channels that are the same ones in another order."""
+    for axis in {1, scene.one.ndim - 1}:
+        if scene.one.ndim < 2 or scene.one.shape[axis] < 2:
+            continue
+        first, second = (_rows(value, axis) for value in (scene.one, scene.other))
+        order = np.argsort(first.sum(1)), np.argsort(second.sum(1))
+        if _explained(first[order[0]] - second[order[1]], scene.gap):
+            return Kind("order of channels", "the channels are the same ones, in another order")
+    return None
+
+
+def turned(scene: Scene) -> Kind | None:
+    """Values that are the same ones at other places."""
+    one, other = scene.one, scene.other
+    if one.ndim == 4 and one.shape[2] == one.shape[3]:
+        if _explained(one - other.swapaxes(2, 3), scene.gap):
+            return Kind("layout", "one map is the other with its rows and columns exchanged")
+    if _explained(np.sort(one, None) - np.sort(other, None), scene.gap):
+        return Kind("layout", "the values are the same ones, in another order")
+    return None
+
+
+def flattened(scene: Scene) -> Kind | None:
+    """A product of what was a map before."""
+    if scene.one.ndim > 3:
+        return None
+    inner = scene.one.shape[-1:]
+    is_map = any(
+        source.ndim > 3 and sum(side > 1 for side in source.shape[1:]) > 1
+        for source in scene.sources
+    )
+    if is_map and inner:
+        return Kind(
+            "layout",
+            "it follows a map that is flattened, whose values come in another order where channels "
+            "are last",
+        )
+    return None
+
+
+# ------------------------------------------------------------------ functions of values
+
+
+def of_values(scene: Scene) -> Kind | None:
+    """Both are functions of the same values, one by one, and no straight lines."""
+    for source in scene.sources:
+        if source.shape != scene.one.shape:
+            continue
+        if not all(is_function_of(source, value) for value in (scene.one, scene.other)):
+            continue
+        if all(factor_between(source, value) for value in (scene.one, scene.other)):
+            return Kind("scale", "one is the other times a factor, or with a constant added")
+        return Kind("activation", "both are functions of the same input, and of another form")
+    return None
+
+
+def of_another(scene: Scene) -> Kind | None:
+    """The one is a function of the other, as where one of two fused activations is another."""
+    if not is_function_of(scene.one, scene.other) and not is_function_of(scene.other, scene.one):
+        return None
+    factor = factor_between(scene.one, scene.other)
+    if factor is not None:
+        return Kind("scale", f"one is the other, which it {factor}")
+    return Kind("activation", "one is a function of the other, value by value")
+
+
+def an_activation(scene: Scene) -> Kind:
+    """An activation whose input agrees."""
+    return Kind("activation", "it is an activation, and its input agrees")
+
+
+def times_a_factor(scene: Scene) -> Kind | None:
+    """The one is the other times a number, or each channel by a factor and a constant."""
+    if factor := factor_between(scene.one, scene.other):
+        return Kind("scale", f"one is the other, which it {factor}")
+    if scene.sources and all(_channels_apart(source, scene) for source in scene.sources[:1]):
+        return Kind("scale", "every channel is scaled by other numbers")
+    return None
+
+
+def _channels_apart(source: np.ndarray, scene: Scene) -> bool:
+    return source.size == scene.one.size and _by_channel(scene) is not None
+
+
+# ------------------------------------------------------------------ normalizations
+
+
+def of_a_row(scene: Scene) -> Kind | None:
+    """A normalization over channels: each row is wrong by a factor, that of an epsilon."""
+    for source in scene.sources:
+        if source.size != scene.one.size:
+            continue
+        for axes in _axes(scene.one.ndim):
+            found = [_epsilon(source, value, axes) for value in (scene.one, scene.other)]
+            if None not in found and found[0] != found[1]:
+                return Kind(
+                    "epsilon",
+                    f"an epsilon of {found[0]:.0e} explains one, and {found[1]:.0e} the other",
+                )
+    return None
+
+
+def _axes(ndim: int) -> list[tuple[int, ...]]:
+    if ndim == 4:
+        return [(1,), (1, 2, 3), (2, 3)]
+    return [(ndim - 1,)]
+
+
+def _epsilon(source: np.ndarray, value: np.ndarray, axes: tuple[int, ...]) -> float | None:
+    """The epsilon with which a value is its source, normalized over axes and scaled by channel."""
+    if source.shape != value.shape:
+        return None
+    channel = 1 if value.ndim == 4 else value.ndim - 1
+    mean, variance = source.mean(axes, keepdims=True), source.var(axes, keepdims=True)
+    best = (np.inf, 0.0)
+    for centre in (mean, np.zeros_like(mean)):
+        power = variance if centre is mean else np.square(source).mean(axes, keepdims=True)
+        for epsilon in EPSILONS:
+            normal = _rows((source - centre) / np.sqrt(power + epsilon + 1e-300), channel)
+            rows = _rows(value, channel)
+            left = _unexplained(normal, rows)
+            best = min(best, (left, epsilon))
+    return best[1] if best[0] < ONE else None
+
+
+def _unexplained(x: np.ndarray, y: np.ndarray) -> float:
+    """The share of rows that lines, one a row, leave unexplained."""
+    x = x - x.mean(1, keepdims=True)
+    y = y - y.mean(1, keepdims=True)
+    slopes = (x * y).sum(1) / (np.square(x).sum(1) + 1e-300)
+    total = float(np.square(y).sum())
+    return float(np.sqrt(np.square(y - slopes[:, None] * x).sum() / total)) if total else np.inf
+
+
+def by_channel(scene: Scene) -> Kind | None:
+    """Each channel is wrong by a factor and a constant of its own."""
+    factors = _by_channel(scene)
+    if factors is None:
+        return None
+    if float(np.ptp(factors)) <= ONE * np.abs(factors).max():
+        if factor := factor_between(scene.one, scene.other):
+            return Kind("scale", f"one is the other, which it {factor}")
+    if not scene.has("normalization") and not scene.has("linear"):
+        return None
+    same_side = bool(
+        (factors >= 1 - ONE).all() or ((factors > 0).all() and (factors <= 1 + ONE).all())
+    )
+    if same_side and np.abs(factors - 1).max() > ONE and _keeps_middle(scene, factors):
+        return Kind(
+            "epsilon",
+            f"every channel is wrong by a factor on one side of 1, from {factors.min():.4g} to "
+            f"{factors.max():.4g}",
+        )
+    return Kind("statistics", "every channel is wrong by a factor and a constant of its own")
+
+
+def _by_channel(scene: Scene) -> np.ndarray | None:
+    """The factor of every channel that varies, if factors and constants explain the difference."""
+    axis = 1 if scene.one.ndim == 4 else scene.one.ndim - 1
+    if scene.one.ndim < 2 or scene.one.size // scene.one.shape[axis] < SAMPLES:
+        return None
+    first, second = (_rows(value, axis) for value in (scene.one, scene.other))
+    centred = first - first.mean(1, keepdims=True)
+    others = second - second.mean(1, keepdims=True)
+    varies = np.square(centred).sum(1)
+    kept = varies > ONE * varies.max()
+    if not kept.any():
+        return None
+    factors: np.ndarray = (others * centred).sum(1)[kept] / varies[kept]
+    left = factors[:, None] * centred[kept] - others[kept]
+    return factors if _explained(left, scene.gap) else None
+
+
+def _keeps_middle(scene: Scene, factors: np.ndarray) -> bool:
+    """Whether channels are scaled about a value within them, as an epsilon does.
+
+    Running statistics that are others move a channel as well.
+    """
+    axis = 1 if scene.one.ndim == 4 else scene.one.ndim - 1
+    first, second = (_rows(value, axis) for value in (scene.one, scene.other))
+    apart = np.abs(second.mean(1) - first.mean(1))
+    return bool((apart <= 3 * (np.abs(factors - 1).max() + ONE) * first.std()).all())
+
+
+def a_normalization(scene: Scene) -> Kind:
+    """A normalization whose input agrees."""
+    near = float(np.sqrt(np.square(scene.gap).mean())) < 0.02 * float(scene.one.std())
+    if near and _by_channel(scene) is None:
+        return Kind("epsilon", "it is a normalization, its input agrees, and it is hardly wrong")
+    return Kind("statistics", "it is a normalization, and its input agrees")
+
+
+# ------------------------------------------------------------------ what else there is
+
+
+def a_pooling(scene: Scene) -> Kind | None:
+    """One is the mean of the same windows, and the other the largest value or the sum."""
+    if factor := factor_between(scene.one, scene.other):
+        return Kind("scale", f"one is the other, which it {factor}")
+    larger = (scene.gap > 0).mean()
+    if max(larger, 1 - larger) > 0.95 or scene.sort != scene.other_sort:
+        return Kind("pooling", "one is never below the other, as the largest value and the mean")
+    return None
+
+
+def a_mask(scene: Scene) -> Kind:
+    """Attention whose inputs agree."""
+    return Kind("scale", "it is attention, and its inputs agree")
+
+
+def an_interpolation(scene: Scene) -> Kind:
+    """A map that is resized in another way."""
+    return Kind("interpolation", "a map is resized by another rule, from the same input")
+
+
+def a_linear_map(scene: Scene) -> Kind | None:
+    """A product whose input agrees."""
+    if scene.constants[0] and scene.constants[1]:
+        if scene.one.ndim == 4:
+            return Kind("padding", "its input and weights agree: it is applied at other places")
+        return Kind("layout", "its input and weights agree: they meet in another order")
+    return Kind("weights", "it is linear, its input agrees, and the error has no pattern")
+
+
+OF_MAPS: tuple[Look, ...] = (at_an_edge, within_edges, shifted)
+ELSEWHERE: tuple[Look, ...] = (permuted, turned)
+OF_NORMALIZATION: tuple[Look, ...] = (*ELSEWHERE, of_a_row, by_channel, a_normalization)
+
+OF: Mapping[Sort, tuple[Look, ...]] = {
+    "activation": (*ELSEWHERE, of_values, an_activation),
+    "softmax": (*ELSEWHERE, an_activation),
+    "normalization": OF_NORMALIZATION,
+    "linear": (*OF_MAPS, *ELSEWHERE, flattened, by_channel, of_values, of_another, a_linear_map),
+    "recurrent": (*ELSEWHERE,),
+    "pool": (*OF_MAPS, *ELSEWHERE, a_pooling),
+    "pad": (lambda scene: Kind("padding", "another rule fills the edges"),),
+    "resize": (an_interpolation,),
+    "multiply": (*ELSEWHERE, of_values, times_a_factor),
+    "attention": (*ELSEWHERE, a_mask),
+    "cat": ELSEWHERE,
+}
+OF_ANY: tuple[Look, ...] = (
+    *OF_MAPS,
+    *ELSEWHERE,
+    of_values,
+    of_another,
+    of_a_row,
+    by_channel,
+    times_a_factor,
+)
+
+
+def _rows(value: np.ndarray, axis: int) -> np.ndarray:
+    """A row for every entry along an axis."""
+    return np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
+
+
+def _explained(left: np.ndarray, gap: np.ndarray) -> bool:
+    """Whether what a pattern leaves of a difference is a small part of it."""
+    return bool(np.sqrt(np.square(left).mean()) <= EXACT * np.sqrt(np.square(gap).mean()))
