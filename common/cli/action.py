@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,8 +232,8 @@ def _of_tests(root: ElementTree.Element) -> Summary:
         end, said = next((pair for pair in ends if pair[1] is not None), ("passed", None))
         counts["failed" if end in ("failure", "error") else end] += 1
         if said is not None and end != "skipped":
-            text = said.text or said.get("message") or ""
-            told.append(f"`{_cell(case.get('name', ''))}`\n\n{_quoted(text.splitlines())}")
+            lines = exception_in(said.text or said.get("message") or "").splitlines()
+            told.append(f"`{_cell(case.get('name', ''))}`\n\n{_quoted(lines)}\n")
     rows = [[str(number) for number in counts.values()]]
     left = len(told) - SHOWN
     more = f"\nAnd {left} more, in the report.\n" if left > 0 else ""
@@ -240,6 +241,16 @@ def _of_tests(root: ElementTree.Element) -> Summary:
         f"{_table([f'tests {end}' for end in counts], rows)}\n{''.join(told[:SHOWN])}{more}",
         counts["passed"],
     )
+
+
+def exception_in(told: str) -> str:
+    """What a test failed with, out of what pytest tells: without the source and the values in it.
+
+    The lines of an exception are marked with an E.
+    """
+    lines = [line[1:] for line in told.splitlines() if re.match(r"E\s", line)]
+    text = textwrap.dedent("\n".join(lines)) if lines else told
+    return re.sub(r"^[\w.]*ParityError: ", "", text)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,7 +13,10 @@ ACTION = f"efficientnet-rosetta/efficientnet-rosetta@v{__version__}"
 CHECKOUT = "actions/checkout@v7"
 USES: Mapping[str, Mapping[str, str]] = {
     "presets": {"presets": "b0 b4", "options": "--full --size 64"},
-    "compare": {"compare": "model.onnx port:predict", "install": "-r requirements.txt onnx onnxruntime"},
+    "compare": {
+        "compare": "model.onnx port:predict",
+        "install": "-r requirements.txt onnx onnxruntime",
+    },
     "pytest": {"pytest": "tests/test_parity.py", "install": "-r requirements.txt"},
 }
 

@@ -7,19 +7,20 @@ from keras import layers
 def classifier() -> keras.Model:
     """Images (N, H, W, 3) to logits (N, 10)."""
     images = keras.Input((None, None, 3))
-    x = strided(layers.Conv2D, "stem", images, filters=16)
+    x = strided(layers.Conv2D, images, name="stem", filters=16)
     x = layers.Activation("silu")(normalised("stem_bn", x))
-    x = strided(layers.DepthwiseConv2D, "depthwise", x)
+    x = strided(layers.DepthwiseConv2D, x, name="depthwise")
     x = layers.Activation("silu")(normalised("depthwise_bn", x))
     x = layers.Conv2D(32, 1, use_bias=False, name="pointwise")(x)
     x = layers.GlobalAveragePooling2D()(normalised("pointwise_bn", x))
-    return keras.Model(images, layers.Dense(10, name="classifier")(x), name="classifier_keras")
+    logits = layers.Dense(10, name="classifier")(x)
+    return keras.Model(images, logits, name="classifier_keras")
 
 
-def strided(kind, name, x, **settings):
+def strided(kind, x, **settings):
     """A convolution of stride 2, padded as PyTorch pads."""
     x = layers.ZeroPadding2D(1)(x)
-    return kind(kernel_size=3, strides=2, padding="valid", use_bias=False, name=name, **settings)(x)
+    return kind(kernel_size=3, strides=2, padding="valid", use_bias=False, **settings)(x)
 
 
 def normalised(name, x):
