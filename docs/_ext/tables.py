@@ -16,12 +16,14 @@ import typer.main
 
 import augmenting
 import catalogue
+import guarded
 import paper_map
 import photographs
 import public_api
 import released
 import scaled
 import situations
+import workflows
 from charts import Axis, Curve, decades, lines
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.architectures import resolve
@@ -38,6 +40,7 @@ from efficientnet_rosetta.common.cli.tables import (
     stage_words,
 )
 from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.guard.message import ADVICE
 from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.network import DIALECTS, Dialect, Network, Size
 from efficientnet_rosetta.common.spec import (
@@ -385,6 +388,34 @@ def _default(option: Any) -> str:
     if option.is_flag:
         return "yes" if option.default else ""
     return "" if option.default in (None, (), []) else f"`{option.default}`"
+
+
+# ------------------------------------------------------------------ guarding a pair
+
+for _use in workflows.USES:
+    GENERATED[f"workflow {_use}"] = partial(workflows.shown, _use)
+GENERATED["guarded files"] = guarded.files
+GENERATED["guarded difference"] = guarded.difference
+GENERATED["guarded message"] = guarded.message
+GENERATED["guarded summary"] = guarded.summary
+
+
+@generated("action inputs")
+def action_inputs() -> str:
+    """Every input of the action."""
+    return table(("Input", "Default", "Meaning"), workflows.named("inputs"))
+
+
+@generated("action outputs")
+def action_outputs() -> str:
+    """Every output of the action."""
+    return table(("Output", "Meaning"), workflows.named("outputs"))
+
+
+@generated("kinds")
+def kinds() -> str:
+    """What to look at, by the kind of mistake that a difference looks like."""
+    return table(("Likely", "What to do"), [(f"`{kind}`", said) for kind, said in ADVICE.items()])
 
 
 # ------------------------------------------------------------------ from Python

@@ -6,9 +6,14 @@ Nothing here knows Sphinx, so that tests use it too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from efficientnet_rosetta import __version__
 
+ROOT = Path(__file__).parents[2]
 ACTION = f"efficientnet-rosetta/efficientnet-rosetta@v{__version__}"
 CHECKOUT = "actions/checkout@v7"
 USES: Mapping[str, Mapping[str, str]] = {
@@ -42,3 +47,18 @@ def workflow(inputs: Mapping[str, str]) -> str:
 def shown(use: str) -> str:
     """One of `USES` as a page shows it."""
     return f"```yaml\n{workflow(USES[use])}```\n"
+
+
+def action() -> dict[str, Any]:
+    """What action.yml says."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    return found
+
+
+def named(part: str) -> list[tuple[str, ...]]:
+    """Every input, or output, of the action: its name, its default, and what it is."""
+    rows = []
+    for name, said in action()[part].items():
+        default = (f"`{said['default']}`" if said["default"] else "",) if part == "inputs" else ()
+        rows.append((f"`{name}`", *default, " ".join(said["description"].split())))
+    return rows
