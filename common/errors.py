@@ -20,6 +20,7 @@ Every message is one line: which file, what is wrong, and what to do about it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from ._util.one_line import one_line
 
 # What our own code raises where it is wrong, and not the file: never told as somebody's damage.
 OWN_FAULTS = (AttributeError, NameError, NotImplementedError, TypeError)
+BOLD = re.compile("\x1b\\[[0-9;]*m")  # and whatever else a terminal is told
 OURS = __name__.partition(".")[0]
 
 
@@ -199,5 +201,5 @@ def is_damage(error: Exception) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """The message of an exception of another library, which may have many lines, as one."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """The message of an exception of another library, which may have many lines, or bold type."""
+    return " ".join(BOLD.sub("", str(error)).split())[:200] or type(error).__name__

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from .common.guard.compare import compare
+    from .common.guard.finding import Finding
     from .common.network import DIALECTS, Dialect, Network
     from .common.parity.check import ParityReport, parity
-    from .common.parity.compare import Compared, compare
     from .common.training.evaluate import Evaluation, evaluate
     from .common.training.predict import Prediction, predict
     from .common.training.start import TrainingResult, train
@@ -73,9 +74,10 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
+    "guard.compare": ("compare",),
+    "guard.finding": ("Finding",),
     "network": ("DIALECTS", "Dialect", "Network"),
     "parity.check": ("ParityReport", "parity"),
-    "parity.compare": ("Compared", "compare"),
     "training.evaluate": ("Evaluation", "evaluate"),
     "training.predict": ("Prediction", "predict"),
     "training.start": ("TrainingResult", "train"),
@@ -89,7 +91,6 @@ __all__ = [
     "ARCHITECTURES",
     "DIALECTS",
     "PRESETS",
-    "Compared",
     "DamagedFileError",
     "Dialect",
     "DialectUndecidedError",
@@ -98,6 +99,7 @@ __all__ = [
     "Exported",
     "FetchError",
     "FileError",
+    "Finding",
     "Identification",
     "Inspection",
     "LoadedWeights",

@@ -87,9 +87,9 @@ def float64_kept() -> Iterator[None]:
         table["float64"] = before
 
 
-def own_classes(model: Any) -> set[type]:
-    """The classes of all layers inside of a layer; what is in the attributes of one is hidden."""
-    return {type(layer) for layer in model._flatten_layers()}
+def all_layers(model: Any) -> list[Any]:
+    """A layer and all layers in its attributes, which only a model shows, and those in theirs."""
+    return list(model._flatten_layers())
 
 
 @contextmanager

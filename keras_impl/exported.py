@@ -99,7 +99,7 @@ class GraphProgram(_Opaque):
         """Its signature, where it has one."""
         args, kwargs = _signature(self.function)
         specs = [*enumerate(args), *kwargs.items()]
-        if not specs or not all(isinstance(spec, tf.TensorSpec) for _, spec in specs):
+        if not specs or not all(_has_rank(spec) for _, spec in specs):
             return None
         return tuple(_declared(name, spec) for name, spec in specs)
 
@@ -113,8 +113,7 @@ class GraphProgram(_Opaque):
         def run(arranged: Given) -> Outputs:
             args, kwargs = self._arguments(arranged)
             try:
-                with quiet_stderr():
-                    output = self.function(*args, **kwargs)
+                output = self.function(*args, **kwargs)
             except Exception as error:  # whatever somebody else's code raises
                 raise RosettaError(
                     f"{self.name}: {type(error).__name__}: {reason(error)}"
@@ -224,7 +223,8 @@ def program_in(path: str | Path, name: str | None = None, layout: str | None = N
 
 
 def _kind(graph: Any) -> str:
-    return "tf.function" if hasattr(graph, "get_concrete_function") else "SavedModel"
+    functions = (tf.types.experimental.PolymorphicFunction, tf.types.experimental.ConcreteFunction)
+    return "tf.function" if isinstance(graph, functions) else "SavedModel"
 
 
 def _function(graph: Any, name: str) -> Any:
@@ -259,9 +259,13 @@ def _signature(function: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _declared(name: str | int, spec: Any) -> Input:
-    shape = () if spec.shape.rank is None else tuple(spec.shape.as_list())
-    called = spec.name or f"input {name}" if isinstance(name, int) else name
-    return Input(called, shape, spec.dtype.name)
+    called = (spec.name or f"input {name}") if isinstance(name, int) else name
+    return Input(called, tuple(spec.shape.as_list()), spec.dtype.name)
+
+
+def _has_rank(spec: Any) -> bool:
+    """Whether what is declared is a tensor, of which it is known how many sides it has."""
+    return isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None
 
 
 def _array(leaf: Any) -> np.ndarray | None:

@@ -6,8 +6,9 @@ The same program as `torch_impl/programs.py`, name for name.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +35,7 @@ from efficientnet_rosetta.common.guard.program import (
     standing_in,
 )
 
-from ._compat import own_classes, unnoticed
+from ._compat import all_layers, unnoticed
 from .devices import arithmetic
 
 # Layers that hand on their input in another shape, order or type, or amid zeros.
@@ -43,6 +44,7 @@ MOVES = {
     *("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Pad", "Squeeze", "ExpandDims"),
     *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
 }
+ADDED = ("name", "trainable", "dtype")  # to the configuration of every layer
 # How far a copy in float64 may be from the model itself, in standard deviations: what float32 does
 # to any network of use, and, where half precision is reckoned in, that.
 SAME, SAME_IN_HALF = 1e-3, 0.1
@@ -83,6 +85,13 @@ class ModelProgram:
                 _usual() if len(one.shape) == 4 else None,
             )
             for name, one in zip(_input_names(self.model), symbolic, strict=True)
+        )
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of what `call` takes."""
+        return tuple(
+            name for name in inspect.signature(self.model.call).parameters if name != "training"
         )
 
     def goes_on_from(self, step: str) -> bool:
@@ -136,7 +145,8 @@ class ModelProgram:
         own = str(self.model.variable_dtype)
         if {own, precision} != {FLOAT32, FLOAT64}:
             return
-        limit = SAME if self.model.compute_dtype in (FLOAT32, FLOAT64) else SAME_IN_HALF
+        types = {str(layer.compute_dtype) for layer in all_layers(self.model)}
+        limit = SAME if types <= {FLOAT32, FLOAT64} else SAME_IN_HALF
         copied, itself = self.run(given, precision), self.run(given, own)
         if any(relative_error(itself[name], copied[name]) > limit for name in itself):
             raise RosettaError(
@@ -212,7 +222,7 @@ def _input_names(model: Any) -> list[str]:
 
 def _positions(parameters: Mapping[str, inspect.Parameter]) -> float:
     """How many inputs a call takes by position."""
-    kinds = [one.kind for name, one in parameters.items() if name not in ("training", "mask")]
+    kinds = [one.kind for name, one in parameters.items() if name != "training"]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return float("inf")
     return kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -243,9 +253,14 @@ def _in_precision(precision: str) -> Iterator[None]:
 def _again(model: Any, precision: str) -> Any:
     """A model built again in a precision, with the same weights."""
     weights = [wide(weight) for weight in model.get_weights()]
-    configuration = _in_dtype(model.get_config(), precision)
-    own = {kind.__name__: kind for kind in own_classes(model)}
-    with _in_precision(precision), unnoticed(), keras.saving.custom_object_scope(own):
+    configuration = _in_dtype(_taken(model), precision)
+    own = {type(layer).__name__: type(layer) for layer in all_layers(model)}
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(_in_precision(precision))
+        stack.enter_context(unnoticed())
+        stack.enter_context(keras.saving.custom_object_scope(own))
         made = type(model).from_config(configuration)
         if not made.built:
             made.build_from_config(model.get_build_config())
@@ -253,6 +268,18 @@ def _again(model: Any, precision: str) -> Any:
             [weight.astype(precision) if weight.dtype.kind == "f" else weight for weight in weights]
         )
     return made
+
+
+def _taken(model: Any) -> dict[str, Any]:
+    """The configuration of a model, as far as its constructor takes it.
+
+    Keras adds the settings of every layer by itself, which a constructor may do without.
+    """
+    configuration = dict(model.get_config())
+    taken = inspect.signature(type(model).__init__).parameters
+    if inspect.Parameter.VAR_KEYWORD in {one.kind for one in taken.values()}:
+        return configuration
+    return {key: value for key, value in configuration.items() if key in taken or key not in ADDED}
 
 
 def _in_dtype(configuration: Any, precision: str) -> Any:

@@ -35,7 +35,8 @@ SIGNATURES = {
     "parity": "(presets, *, image=None, width=None, depth=None, middle_blocks=None, "
     "dialect=None, dtype='float32', resolution=None, batch=1, seed=0, variants=(), full=False, "
     "watcher, command='')",
-    "compare": "(first, second, *, input=None, dialect=None, tolerance=None, after=None)",
+    "compare": "(first, second, *, input=None, layout=None, seed=0, dialect=None, tolerance=None, "
+    "atol=None, after=None)",
     "train": "(data=None, *, backend=None, keras_backend=None, preset=None, width=None, "
     "depth=None, middle_blocks=None, dialect=None, recipe=None, weights=None, freeze=None, "
     "classes=None, image_size=None, batch=None, epochs=None, precision=None, seed=None, "

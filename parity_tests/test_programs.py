@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import types
 
 import numpy as np
 import onnx
@@ -13,7 +12,6 @@ from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
-from efficientnet_rosetta.common.parity.compare import images_for
 from efficientnet_rosetta.common.parity.onnx_program import cuts
 from efficientnet_rosetta.common.weights.canonical import save
 from efficientnet_rosetta.common.weights.metadata import SCHEMA
@@ -76,7 +74,7 @@ def test_two_graphs_are_diagnosed_and_run_from_the_middle(files):
     onnx.save(model, other)
     done = rosetta(files / "torch.onnx", other, "--json", files / "out.json")
     assert done.exit_code == 1
-    assert "  the error appears at once\n" in done.stdout
+    assert "the error appears at once" in done.stdout
     differs = "(stages.5.blocks.1.depthwise_bn in the second) is the first operation that"
     assert differs in done.stdout
     found = json.loads((files / "out.json").read_text())
@@ -185,10 +183,13 @@ def two_inputs():
     ("arguments", "message"),
     [
         (["none.onnx", "torch.onnx"], "none.onnx: no such file"),
-        (["two.onnx", "torch.onnx"], "two.onnx: has 2 inputs, x, y; one is needed"),
+        (["two.onnx", "torch.onnx"], "two.onnx takes x, y; it was given 1 inputs by position"),
         (["text.onnx", "torch.onnx"], "text.onnx: onnxruntime cannot load it"),
         (["mine:raising", "mine:one"], "mine:raising: KeyError: 'weights'"),
-        (["mine:text", "mine:one"], "mine:text: must return a floating-point array"),
+        (
+            ["mine:text", "mine:one"],
+            "mine:text returned builtins.str, which is no array of numbers",
+        ),
         (["mine:nothing", "mine:one"], "mine:nothing: cannot be imported"),
         (["nowhere:one", "mine:one"], "nowhere:one: cannot be imported (No module named"),
         (["mine:one", "torch.onnx"], "outputs of the shapes (1, 3) and (1, 1000), which cannot"),
@@ -212,8 +213,3 @@ def test_bad_input_is_one_line(files, monkeypatch, arguments, message):
     assert isinstance(done.exception, RosettaError), done.output
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
-
-
-def test_a_program_may_take_images_that_no_network_of_ours_takes():
-    tiny = types.SimpleNamespace(image_shape=(2, 9, 7))
-    assert images_for((tiny, tiny), None).shape == (1, 2, 9, 7)

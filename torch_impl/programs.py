@@ -77,6 +77,12 @@ class ModelProgram:
         """A module says nothing of its inputs."""
         return None
 
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        """The names of what `forward` takes; None where it takes any."""
+        names = _parameters(self.module)
+        return None if names is None else tuple(names)
+
     def goes_on_from(self, step: str) -> bool:
         """From every operation."""
         return True
@@ -246,9 +252,14 @@ class _Widening(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = dict(kwargs or {})
-        if isinstance(named.get("dtype"), torch.dtype):
-            named["dtype"] = WIDER.get(named["dtype"], named["dtype"])
+        if func is not torch.ops.aten.view.dtype:  # which reads bits, and makes no numbers
+            args = tuple(map(_wider, args))
+            named = {name: _wider(value) for name, value in named.items()}
         return func(*args, **named)
+
+
+def _wider(argument: Any) -> Any:
+    return WIDER.get(argument, argument) if isinstance(argument, torch.dtype) else argument
 
 
 class _Recorder(TorchDispatchMode):

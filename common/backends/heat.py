@@ -10,9 +10,7 @@ EDGE = 5  # times the error inside, from which on an error is said to be at an e
 Heat = tuple[tuple[float, ...], ...]  # rows of mean |difference|
 
 
-def place_of(
-    signed: np.ndarray, spread: float, other: tuple[int, ...]
-) -> tuple[str, Heat | None]:
+def place_of(signed: np.ndarray, spread: float, other: tuple[int, ...]) -> tuple[str, Heat | None]:
     """The place of an error, in words, and of a map the error map, in spreads.
 
     `other` is the shape that the second program has the value in.

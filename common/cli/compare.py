@@ -12,19 +12,28 @@ import typer
 
 import efficientnet_rosetta as rosetta
 
+from ..guard.contract import CONTRACT
 from .command import app, say
 from .options import REFERENCES, FromOption, GivenDialect, JsonFile, end
 
 if TYPE_CHECKING:
-    from ..parity.compare import Compared
+    from ..guard.finding import Apart, Finding
+
+# What stands below the options.
+FUNCTIONS = (
+    f"Functions: {CONTRACT}. Without --input, and beside a program that says nothing of its inputs "
+    "either, it is given the built-in photograph, (1, 3, 224, 224), from 0 to 1. What module:name "
+    "names may also be a model of PyTorch or Keras."
+)
 
 
-@app.command()
+@app.command(epilog=FUNCTIONS)
 def compare(
     first: Annotated[
         str,
         typer.Argument(
-            help=f"An ONNX file, a Python function (module:function), a checkpoint, {REFERENCES}."
+            help="An ONNX file, a SavedModel, a .tflite, .keras or .pt2 file, TorchScript, a "
+            f"Python function or model (module:name), a checkpoint, {REFERENCES}."
         ),
     ],
     second: Annotated[str, typer.Argument(help="Another one; it need not be of the same kind.")],
@@ -32,18 +41,32 @@ def compare(
         Path | None,
         typer.Option(
             "--input",
-            metavar="FILE",
-            help="An image, or a batch of images as .npy. Default: the built-in photograph.",
+            metavar="PATH",
+            help="An image, a folder of images, an array as .npy, or several by name as .npz. "
+            "Default: made from what the programs say that they take; the built-in photograph "
+            "where they say nothing.",
         ),
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of the axes of the images that the programs take: NCHW or NHWC, or one "
+            "for each: NCHW,NHWC. Default: what the programs tell."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs that are made.")] = 0,
     dialect: GivenDialect = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
             help="Largest difference of an output that is allowed, in standard deviations of the "
-            "first program's output. Default: 1e-11 for two checkpoints, which are run in float64, "
-            "1e-4 for others, and more where rounding is seen to cause more."
+            "first program's output. Default: what rounding is seen to explain for these programs "
+            "on these inputs, and at least 1e-11 in float64 and 1e-4 in float32."
         ),
+    ] = None,
+    atol: Annotated[
+        float | None,
+        typer.Option(help="The same in the output's own units, in place of --tolerance."),
     ] = None,
     after: Annotated[
         tuple[str, str] | None,
@@ -51,57 +74,100 @@ def compare(
             help="Start both programs behind these values, one of each, from the first's value."
         ),
     ] = None,
-    from_folder: FromOption = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write a page of it to this file, as HTML."),
+    ] = None,
     json_file: JsonFile = None,
+    from_folder: FromOption = None,
 ) -> None:
-    """Run two programs on the same images, and find the first operation in which they differ.
+    """Run two programs on the same inputs, and find the first operation in which they differ.
 
     Operations are matched by what they compute, not by their names.  The last line says what is
-    proved.  Exit status: 0 if the outputs agree, 1 if they differ, 3 if rounding may be all that
-    they differ by and nothing can be said, 2 if a program cannot be run.
+    proved.  Exit status: 0 if the outputs agree, 1 if they differ, 3 if nothing can be said, as
+    where rounding may be all that they differ by, 2 if a program cannot be run.
     """
     from .._util.atomic import replacing
     from .._util.json_text import as_json
 
     with ExitStack() as stack:
         # Opened before the work: a folder that is not there is reported at once.
-        report = stack.enter_context(replacing(json_file)) if json_file else None
+        data, page = (
+            stack.enter_context(replacing(path)) if path else None
+            for path in (json_file, report_file)
+        )
         found = rosetta.compare(
-            first, second, input=input_file, dialect=dialect, tolerance=tolerance, after=after
+            first,
+            second,
+            input=input_file,
+            layout=_layouts(layout),
+            seed=seed,
+            dialect=dialect,
+            tolerance=tolerance,
+            atol=atol,
+            after=after,
         )
         for line in _compare_lines(found):
             say(line)
+        command = None
         if found.resume is not None and after is None:
-            options = [] if input_file is None else ["--input", str(input_file)]
-            options += [] if dialect is None else ["--dialect", dialect]
-            options += [] if tolerance is None else ["--tolerance", f"{tolerance:g}"]
-            options += [] if from_folder is None else ["--from", str(from_folder)]
-            command = ["rosetta", "compare", first, second, *options, "--after", *found.resume]
-            say(f"  run only the rest again: {shlex.join(command)}")
-        if report:
-            report.write_text(as_json(found), encoding="utf-8")
+            options = {
+                "--input": input_file,
+                "--layout": layout,
+                "--seed": seed or None,
+                "--dialect": dialect,
+                "--tolerance": tolerance,
+                "--atol": atol,
+                "--from": from_folder,
+            }
+            command = _command(first, second, options, found.resume)
+            say(f"  run only the rest again: {command}")
+        if data:
+            data.write_text(as_json(found), encoding="utf-8")
+        if page:
+            from ..guard.report import html
+
+            page.write_text(html([found], " and ".join(found.names), command), encoding="utf-8")
     end(found.verdict)
 
 
-def _compare_lines(found: Compared) -> Iterator[str]:
-    """What two programs are, whether they agree, and if not, where they part."""
-    from ..backends.align import operation_sentences
+def _layouts(said: str | None) -> str | tuple[str | None, str | None] | None:
+    """The order of axes for both programs, or for each of them."""
+    if said is None or "," not in said:
+        return said
+    first, _, second = said.partition(",")
+    return first or None, second or None
 
-    for name, kind in zip(found.names, found.kinds, strict=True):
-        yield f"{name}: {kind}"
-    shape = "x".join(map(str, found.shape))
-    yield (
-        f"{found.output} ({shape}) {'agrees' if found.agree else 'DIFFERS'}: largest error "
-        f"{found.error:.1e} standard deviations, allowed {found.tolerance:.0e}; "
-        f"{len(found.pairs)} operations agree"
+
+def _command(first: str, second: str, options: dict[str, object], resume: tuple[str, str]) -> str:
+    """What runs the same programs from where they part."""
+    said = [
+        text
+        for name, value in options.items()
+        if value is not None
+        for text in (name, f"{value:g}" if isinstance(value, float) else str(value))
+    ]
+    return shlex.join(["rosetta", "compare", first, second, *said, "--after", *resume])
+
+
+def _compare_lines(found: Finding) -> Iterator[str]:
+    """What two programs are, whether they agree, and if not, where they part."""
+    from ..guard.message import details
+
+    for name, kind, precision in zip(found.names, found.kinds, found.precisions, strict=True):
+        yield f"{name}: {kind}, in {precision}"
+    for output in found.outputs:
+        yield _output_line(output, found)
+    yield from (f"  {line}" for line in details(found))
+
+
+def _output_line(output: Apart, found: Finding) -> str:
+    said = "agrees" if output.agrees else "DIFFERS" if output.differs else "is not compared"
+    shape = "x".join(map(str, output.shape))
+    line = (
+        f"{output.output} ({shape}) {said}: largest error {output.error:.1e} standard deviations, "
+        f"allowed {output.allowed:.0e}"
     )
-    if found.divergence is not None:
-        yield (
-            "  the error appears at once"
-            if found.jump
-            else "  the error grows from operation to operation, as rounding errors do"
-        )
-        yield from (f"  {sentence}" for sentence in operation_sentences(found.divergence))
-    if found.tensors is not None:
-        listed = f"; the first of them is {found.tensors[0]}" if found.tensors else ""
-        yield f"  {len(found.tensors)} tensors of the two files differ{listed}"
+    if output is found.worst:
+        line += f"; {len(found.pairs)} operations agree"
+    return line

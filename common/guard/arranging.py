@@ -143,7 +143,8 @@ def bound(
     that instead.
 
     Raises:
-        UsageError: there are others than the program has, or numbers that its type cannot hold.
+        UsageError: there are others than the program has, or one has another shape, or numbers
+            that its type cannot hold.
     """
     named = dict(given.kwargs)
     names = [one.name for one in declared]
@@ -167,8 +168,17 @@ def _typed(program: str, array: np.ndarray, said: Input) -> np.ndarray:
     """An array in the type that is declared.
 
     Raises:
-        UsageError: it is to be whole numbers, and is not.
+        UsageError: it has another shape but for the number of examples, or is to be whole numbers,
+            and is not.
     """
+    fits = len(said.shape) == array.ndim and all(
+        side in (None, mine) for side, mine in zip(said.shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise UsageError(
+            f"{program} takes the shape {shape_in_words(said.shape)} as {said.name}; it was given "
+            f"{shape_in_words(array.shape)}"
+        )
     wanted = np.dtype(said.dtype)
     if wanted.kind in "iub" and array.dtype.kind == "f":
         limits = (0, 1) if wanted.kind == "b" else (np.iinfo(wanted).min, np.iinfo(wanted).max)
@@ -182,3 +192,8 @@ def _typed(program: str, array: np.ndarray, said: Input) -> np.ndarray:
 
 def _within(array: np.ndarray, least: int, most: int) -> bool:
     return not array.size or bool(array.min() >= least and array.max() <= most)
+
+
+def shape_in_words(shape: Sequence[int | None]) -> str:
+    """A shape as it is written, an open side as "?"."""
+    return f"({', '.join('?' if side is None else str(side) for side in shape)})"

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._util.quiet import silent_libraries
 from ..errors import OURS, RosettaError, UsageError
 from . import golden
+from .arrays import array_of
 from .finding import Finding
 from .golden import Golden, GoldenProgram
 from .inputs import inputs_for
-from .judge import judge, judge_all
+from .judge import judge_all
 from .message import message
 from .naming import file_name
 from .program import NCHW, NHWC, Given, GuardedProgram
@@ -26,6 +25,7 @@ from .weights import WeightsFinding, weights
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 ARRAYS = {".npy", ".npz"}
+ENDING = ".safetensors"
 LIBRARIES = {"site-packages", "dist-packages"}
 
 
@@ -159,7 +159,9 @@ class Parity:
         by default it is that of the test.  One test writes a file; the others, for other
         frameworks, say `write=False`.
         """
-        return Golden(None if name is None else self._golden_path(name), write)
+        if name is None:
+            return Golden(None, write)
+        return Golden(self.path.parent / golden.FOLDER / f"{file_name(name)}{ENDING}", write)
 
     def weights(self, first: Any, second: Any) -> WeightsFinding:
         """Fail the test unless two models have the same weights, under whatever names and orders.
@@ -227,19 +229,8 @@ class Parity:
     def _judged(
         self, programs: Sequence[GuardedProgram], givens: Sequence[Given], settings: Settings
     ) -> list[Finding]:
-        after, said = self.asked.after, {"tolerance": settings.tolerance, "atol": settings.atol}
-        if after is None or self.calls != self.asked.call:
-            return judge_all(programs, givens, **said)
-        found, refused = [], None
-        for other in programs[1:]:
-            for given in givens:
-                try:
-                    found.append(judge(programs[0], other, given, after=after, **said))
-                except UsageError as error:  # the values are those of other programs of the test
-                    refused = error
-        if not found and refused is not None:
-            raise refused
-        return sorted(found, key=lambda one: one.agree)
+        after = self.asked.after if self.calls == self.asked.call else None
+        return judge_all(programs, givens, settings.tolerance, after, atol=settings.atol)
 
     def _reported(self, found: Sequence[Finding]) -> str | None:
         """What the test is to fail with, if it is to; the page is written, and the index told."""
@@ -264,7 +255,7 @@ class Parity:
         """The page of this comparison; one of an earlier session is gone where it agrees now."""
         if self.asked.report is None:
             return None
-        path = self.asked.report / f"{file_name(self._call_name)}.html"
+        path = self.asked.report / self._file_name(self.test, ".html")
         if not failed:
             path.unlink(missing_ok=True)
             return None
@@ -286,17 +277,19 @@ class Parity:
     @property
     def _call_name(self) -> str:
         """The name of the test, and behind it which of its comparisons this is, from the second."""
-        return self.test if self.calls == 1 else f"{self.test}.{self.calls}"
+        return self.test if self.calls == 1 else f"{self.test} ({self.calls})"
+
+    def _file_name(self, name: str, ending: str) -> str:
+        """The name of a file for this comparison of a test."""
+        return file_name(name) + ("" if self.calls == 1 else f".{self.calls}") + ending
 
     def _named(self, one: Golden) -> Golden:
         """Golden outputs, which are called after the test where they have no name."""
         if one.path is not None:
             return one
-        name = f"{self.path.stem}.{self._call_name.partition('::')[2]}"
-        return Golden(self._golden_path(name), one.write)
-
-    def _golden_path(self, name: str) -> Path:
-        return self.path.parent / golden.FOLDER / f"{file_name(name)}.safetensors"
+        test = f"{self.path.stem}.{self.test.partition('::')[2]}"
+        folder = self.path.parent / golden.FOLDER
+        return Golden(folder / self._file_name(test, ENDING), one.write)
 
 
 def _parted(given: Sequence[Any], inputs: Any) -> tuple[list[Any], Any]:
@@ -340,29 +333,12 @@ def _givens(values: Any, layout: str) -> list[Given]:
     if isinstance(values, Given):
         return [values]
     if isinstance(values, Mapping):
-        return [Given.of({name: _array(value) for name, value in values.items()}, layout)]
+        return [Given.of({name: array_of(value) for name, value in values.items()}, layout)]
     if isinstance(values, list | tuple):
         if values and all(isinstance(value, Given) for value in values):
             return list(values)
-        return [Given.of([_array(value) for value in values], layout)]
-    return [Given.of(_array(values), layout)]
-
-
-def _array(value: Any) -> np.ndarray:
-    """An array of any framework's tensor.
-
-    Raises:
-        UsageError: it holds no numbers.
-    """
-    if hasattr(value, "detach"):  # part of a graph that is differentiated, or on a GPU
-        value = value.detach().cpu()
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # such as PyTorch's of bfloat16
-        raise UsageError(f"an input is no array of numbers ({error})") from error
-    if array.dtype.kind not in "fiub":
-        raise UsageError(f"an input of type {type(value).__qualname__} is no array of numbers")
-    return array
+        return [Given.of([array_of(value) for value in values], layout)]
+    return [Given.of(array_of(values), layout)]
 
 
 def _of_each(

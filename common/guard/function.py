@@ -12,6 +12,7 @@ import numpy as np
 from ..backends.trace import Trace
 from ..errors import RosettaError, reason
 from .arranging import Arranger
+from .contract import CONTRACT
 from .outputs import named
 from .program import (
     FLOAT32,
@@ -25,10 +26,6 @@ from .program import (
     refuse_to_go_on,
 )
 
-CONTRACT = (
-    "a function is given NumPy arrays, as many as there are inputs, images as (N, C, H, W) of "
-    "float32 or float64, and returns an array, several, or some by name"
-)
 JAX = "jax"
 # The packages of what JAX and the libraries on it make: functions, and models that can be called.
 OF_JAX = {JAX, "jaxlib", "flax", "equinox"}
@@ -99,6 +96,8 @@ class FunctionProgram:
             raise RosettaError(
                 f"{self.name}: {type(error).__name__}: {reason(error)}; {CONTRACT}"
             ) from error
+        if not outputs:
+            raise RosettaError(f"{self.name} returns nothing that could be compared; {CONTRACT}")
         check_unchanged(self.name, given.arrays, handed.arrays)
         return outputs
 

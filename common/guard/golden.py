@@ -24,7 +24,8 @@ from .._util.result import plain
 from ..backends.trace import Trace
 from ..errors import FileError, UsageError, reading
 from ..weights import tensors_file
-from .measure import Measured, measured
+from .fitness import check_agreement, check_numbers
+from .measure import Measured, Run
 from .program import (
     FLOAT32,
     FLOAT64,
@@ -87,22 +88,29 @@ class GoldenProgram:
         first = self.givens[0]
         names = (*(f"input {place}" for place in range(len(first.args))), *first.kwargs)
         return tuple(
-            Input(name, array.shape, str(array.dtype))
+            Input(name, array.shape, str(array.dtype), first.layout)
             for name, array in zip(names, first.arrays, strict=True)
         )
+
+    def goes_on_from(self, step: str) -> bool:
+        """Never."""
+        return False
 
     def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
         """What it computed from these inputs.
 
         Raises:
-            FileError: it was given others.
+            FileError: it was given others, or in another precision.
         """
         prefix = f"{self._number(given)}.outputs.{precision}."
-        return {
+        found = {
             name.removeprefix(prefix): value
             for name, value in self.tensors.items()
             if name.startswith(prefix)
         }
+        if not found:
+            raise FileError(self.path, f"has no outputs in {precision}; {UPDATE}")
+        return found
 
     def trace(
         self,
@@ -138,14 +146,17 @@ def write(path: Path, program: GuardedProgram, givens: Sequence[Given], test: st
         RosettaError: the program fails, its outputs say nothing, or the file cannot be written.
     """
     check_author(path, test)
-    precision = FLOAT64 if FLOAT64 in program.precisions else FLOAT32
     tensors: dict[str, np.ndarray] = {}
     inputs = []
+    precision = FLOAT32
     for number, given in enumerate(givens):
-        runs = measured(program, precision, given)
-        kept = {precision: runs.outputs}
-        if precision == FLOAT64:  # for a program that runs in float32 alone
-            kept[FLOAT32] = program.run(given, FLOAT32)
+        run = Run(program, given)
+        check_numbers(run, run, {name: name for name in run.outputs})
+        check_agreement(run, run)
+        precision, moved = run.precision, run.moved
+        kept = {precision: run.outputs}
+        if run.float32 is not None:  # for a program that runs in float32 alone
+            kept[FLOAT32] = run.float32
         for place, array in enumerate(given.args):
             tensors[f"{number}.inputs.{place}"] = array
         for name, array in given.kwargs.items():
@@ -157,8 +168,7 @@ def write(path: Path, program: GuardedProgram, givens: Sequence[Given], test: st
                 "args": len(given.args),
                 "kwargs": list(given.kwargs),
                 "digest": digest(given),
-                # JSON has no infinity.
-                "moved": plain(runs.moved),
+                "moved": plain(moved),  # JSON has no infinity
             }
         )
     said = {

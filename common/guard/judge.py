@@ -140,7 +140,7 @@ def _value(program: GuardedProgram, name: str, given: Given) -> np.ndarray:
     for step in program.trace(given, Run(program, given).precision):
         if step.name == name:
             return np.array(step.value)
-    raise UsageError(f"{program.name} has no value {name!r}", argument="after")
+    raise UsageError(f"{program.name}: has no value {name!r}", argument="after")
 
 
 def _judged(first: Run, second: Run, tolerance: float | None, atol: float | None) -> Finding:

@@ -36,7 +36,8 @@ Changed = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Shares = dict[str, float]  # of every output, in standard deviations
 
 # From which movement on it is seen whether a program is random; what is less hides nothing.
-RANDOM = {FLOAT64: 1e-9, FLOAT32: 1e-6}
+RANDOM = {FLOAT64: 1e-9, FLOAT32: 1e-5}
+STEADY = 1e-3  # in float32, of a program that runs in float64: no more is rounding, and not chance
 RANDOM_SHARE = 1 / 8  # of a movement, that the same inputs cause again: so it was not the noise's
 # A program in float64 follows noise in proportion, over this many times, but for this factor; one
 # that rounds to float32 somewhere inside is moved by steps, or not at all.
@@ -219,6 +220,17 @@ class Run:
         """
         self._check_same_twice(0.0)
 
+    def check_steady(self) -> None:
+        """The same, at the cost of a run in float32: a random program is not near itself there.
+
+        Two random programs agree where both began with the same seed.
+
+        Raises:
+            UnfitError: it is random.
+        """
+        if self.narrowed is None or max(self.narrowed.values()) > STEADY:
+            self.check_same_twice()
+
     def _check_same_twice(self, above: float) -> None:
         if self.recorded is not None:
             return
@@ -291,8 +303,8 @@ def end_of(trace: Trace, output: str) -> Step | None:
     return next((step for step in reversed(trace) if numbered.fullmatch(step.name)), None)
 
 
-def measured(program: GuardedProgram, precision: str, given: Given) -> Measured:
-    """A program's outputs, and how far noise moves them.
+def measured(program: GuardedProgram, precision: str | None, given: Given) -> Measured:
+    """A program's outputs in a precision, by default the widest, and how far noise moves them.
 
     Raises:
         UnfitError: it is random, does not depend on its inputs, changes them, or is no number.

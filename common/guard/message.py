@@ -13,7 +13,6 @@ from .finding import Apart, Finding
 
 LINES = 40  # of a message, at most
 OUTPUTS = 8  # that are listed
-TENSORS = 5  # likewise
 LONGEST = 300  # characters of a line that quotes names of somebody else's
 
 # What to look at, by the kind of a mistake.
@@ -50,40 +49,43 @@ def _lines(found: Finding) -> Iterator[str]:
     if found.unfit is not None:
         return
     for name, kind, precision in zip(found.names, found.kinds, found.precisions, strict=True):
-        yield f"  {name}: {kind}, run in {precision}"
+        yield f"  {_short(name)}: {_short(kind)}, run in {precision}"
     if found.inputs:
         yield f"  inputs: {_short(', '.join(found.inputs))}"
     if len(found.outputs) > 1:
         yield from _outputs(found.outputs)
+    yield from (f"  {line}" for line in details(found))
+
+
+def details(found: Finding) -> Iterator[str]:
+    """Where two programs part, what it looks like, and what to do."""
     if found.divergence is not None:
-        yield from (f"  {sentence}" for sentence in place(found.divergence))
-        yield f"  {growth(found)}"
+        yield from place(found.divergence)
+        yield growth(found)
     if found.kind is not None:
-        yield f"  likely: {found.kind.name}; {_short(found.kind.why)}"
+        yield f"likely: {found.kind.name}; {_short(found.kind.why)}"
         if found.kind.name in ADVICE:
-            yield f"  what to do: {ADVICE[found.kind.name]}"
-    if found.tensors:
-        listed = ", ".join(found.tensors[:TENSORS])
-        left = len(found.tensors) - TENSORS
-        more = f" and {left} more" if left > 0 else ""
-        yield f"  tensors that differ: {_short(listed)}{more}"
+            yield f"what to do: {ADVICE[found.kind.name]}"
+    if found.tensors is not None:
+        listed = f"; the first of them is {found.tensors[0]}" if found.tensors else ""
+        yield f"{len(found.tensors)} tensors of the two files differ{listed}"
 
 
 def headline(found: Finding) -> str:
     """Which programs, and how far apart they are, in one sentence."""
-    first, second = found.names
+    first, second = map(_short, found.names)
     if found.unfit is not None:
-        return f"{first} and {second} cannot be compared: {found.unfit}"
-    worst = found.worst
+        return f"{first} and {second} cannot be compared: {_short(found.unfit)}"
+    worst, output = found.worst, _short(found.worst.output)
     if found.agree:
-        return f"{first} and {second} agree: {worst.output} differs {_distance(worst)}"
+        return f"{first} and {second} agree: {output} differs {_distance(worst)}"
     if worst.is_open:
         return (
-            f"nothing can be said of {first} and {second}: {worst.output} differs "
+            f"nothing can be said of {first} and {second}: {output} differs "
             f"{_distance(worst)}, and rounding alone may move it by {worst.rounding:.1e}; say a "
             "tolerance, or give inputs on which the programs are steadier"
         )
-    return f"{first} and {second} differ: {worst.output} {_distance(worst)}"
+    return f"{first} and {second} differ: {output} {_distance(worst)}"
 
 
 def _distance(apart: Apart) -> str:
@@ -104,19 +106,22 @@ def _outputs(outputs: tuple[Apart, ...]) -> Iterator[str]:
 def place(found: Divergence) -> list[str]:
     """The first place where two programs differ, and what agrees before it, in words."""
     if found.operation is None:
-        said = f"the second program goes on where the first ends, with {_short(found.counterpart)}"
+        said = f"first place: only the second program has {_short(found.counterpart)}"
     elif found.counterpart is None:
-        said = f"first place: {_short(found.operation)}, which has no counterpart; {found.place}"
+        said = f"first place: only the first program has {_short(found.operation)}"
     else:
         far = "" if found.error == float("inf") else f" by {found.error:.1e} standard deviations"
         said = (
-            f"first place: {_short(found.operation)} ({_short(found.counterpart)} in the second) "
-            f"differs{far}, {found.place}"
+            f"first place: {_both(found.operation, found.counterpart)} differs{far}, {found.place}"
         )
     if found.after is None:
         return [said, "before it: nothing but the inputs"]
-    first, second = map(_short, found.after)
-    return [said, f"before it: {first} ({second} in the second) agrees"]
+    return [said, f"before it: {_both(*found.after)} agrees"]
+
+
+def _both(first: str, second: str) -> str:
+    """A value by its name in the first program, and in the second where that is another."""
+    return _short(first) + ("" if first == second else f" ({_short(second)} in the second)")
 
 
 def growth(found: Finding) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -32,7 +32,6 @@ PROPERTY = "parity"  # of a test's report: what became of a comparison, as JSON
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the fixture is told by the command line."""
     group = parser.getgroup("parity", "comparing programs of two frameworks")
-    # Text, and no path: xdist hands options on to its workers as plain data.
     group.addoption(
         REPORT,
         metavar="DIR",
@@ -65,21 +64,33 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.UsageError: they cannot.
     """
     config.addinivalue_line("markers", MARK)
-    folder = config.getoption(REPORT)
-    if folder is None or hasattr(config, "workerinput"):  # a worker of xdist
+    found = _report(config)
+    if found is None or hasattr(config, "workerinput"):  # a worker of xdist
         return
     if find_spec("jinja2") is None:
         raise pytest.UsageError(
             f"{REPORT} needs jinja2, which is not installed; run: pip install jinja2"
         )
-    folder = config.invocation_params.dir / folder
+    folder = Path(found)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise pytest.UsageError(f"{REPORT}: {folder} cannot be made ({error.strerror})") from error
-    # Workers may start elsewhere.
-    config.option.parity_report = str(folder)
     config.pluginmanager.register(_Index(folder), "parity-index")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist, which may run in another folder, where pages are written."""
+    node.workerinput[REPORT] = _report(node.config)
+
+
+def _report(config: pytest.Config) -> str | None:
+    """The folder for pages, from the root; None if there is none."""
+    if hasattr(config, "workerinput"):
+        return cast("str | None", config.workerinput[REPORT])
+    folder = config.getoption(REPORT)
+    return None if folder is None else str(config.invocation_params.dir / folder)
 
 
 @pytest.fixture
@@ -88,7 +99,7 @@ def parity(request: pytest.FixtureRequest) -> Parity:
     from .fixture import Asked, Parity
 
     config = request.config
-    report, after = config.getoption(REPORT), config.getoption(AFTER)
+    report, after = _report(config), config.getoption(AFTER)
     asked = Asked(
         report=None if report is None else Path(report),
         update=config.getoption(UPDATE),

@@ -124,9 +124,10 @@ class GuardedProgram(Protocol):
     ) -> Trace:
         """Every floating-point value on the way, each with those that it is made from.
 
-        The outputs come last, under the names of `run`.  `instead` are values by the names of steps
-        of an earlier trace, in the program's own order of axes, which stand in place of its own
-        from there on; the trace then begins after the last of them.
+        The outputs come last, under the names of `run`, or these with a number where a step has the
+        name already; those that are whole numbers are not there.  `instead` are values by the names
+        of steps of an earlier trace, in the program's own order of axes, which stand in place of
+        its own from there on; the trace then begins after the last of them.
 
         Raises:
             UsageError: there is no step of a name in `instead`, or the program cannot be seen into.

@@ -123,7 +123,11 @@ def _of_text(
     if Path(what).suffix == GRAPH:
         return _of_onnx(what, name, layout)
     if not is_there(what) and ":" in what:
-        return program_of(_behind(what), name or what, layout=layout, dialect=dialect)
+        found = _behind(what)
+        try:
+            return program_of(found, name or what, layout=layout, dialect=dialect)
+        except UsageError as error:
+            raise FileError(what, str(error)) from error
     framework = None if dialect else _framework_of(what)
     if framework is None:
         return CheckpointProgram(what, name, layout, dialect)

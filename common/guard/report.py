@@ -58,8 +58,8 @@ def html(findings: Sequence[Finding], title: str, command: str | None = None) ->
         advice=ADVICE,
         chart_of=chart,
         finite=finite,
-        # A script element ends at "</": the only thing that JSON could do to a page.
-        content=json.dumps(content, allow_nan=False).replace("</", "<\\/"),
+        # Names are somebody else's: no markup in them is to be seen by a browser.
+        content=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
     )
 
 

@@ -21,6 +21,7 @@ from .._util.result import Result
 from ..backends.align import spread_of
 from ..checkpoints import formats
 from ..errors import UsageError
+from .arrays import array_of
 
 # How the libraries order the axes of one kernel: as it is, and (out, in, ...) against (..., in,
 # out); of four and five axes also a depthwise one, (channels, 1, ...) against (..., channels, 1).
@@ -117,10 +118,9 @@ def weights(first: Any, second: Any) -> WeightsFinding:
         UsageError: one of them has no weights.
         RosettaError: a file cannot be read.
     """
-    sides = [_tensors(what) for what in (first, second)]
-    pairs = _Pairs(*sides)
-    is_one_layout = set(sides[0]) == set(sides[1])
-    order = {name: place for place, name in enumerate(sides[0])}
+    pairs = _Pairs(_tensors(first), _tensors(second))
+    is_one_layout = set(pairs.first) == set(pairs.second)
+    order = {name: place for place, name in enumerate(pairs.first)}
     for name in [name for name in pairs.first if name in pairs.second]:
         pairs.join(name, name)
     _by_values(pairs)
@@ -135,7 +135,7 @@ def weights(first: Any, second: Any) -> WeightsFinding:
             differing.append(said)
     names = _name(first, "the first"), _name(second, "the second")
     if names[0] == names[1]:
-        names = "the first", "the second"
+        names = ("the first", "the second")
     same = {(pair.first, pair.second) for pair in differing}
     equal = [(a.name, b.name) for a, b in pairs.found if (a.name, b.name) not in same]
     return WeightsFinding(
@@ -278,7 +278,11 @@ def _tensors(what: Any) -> dict[str, _Tensor]:
     Raises:
         UsageError: there are none.
     """
-    arrays = {name: value for name, value in _named(what) if value.dtype.kind in KINDS}
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in _named(what):
+        if value.dtype.kind in KINDS:
+            same = sum(other.partition(" ")[0] == name for other in arrays)
+            arrays[f"{name} {same + 1}" if same else name] = value
     if not arrays:
         raise UsageError(f"{_name(what, 'this')} has no weights that could be compared")
     return {
@@ -288,36 +292,36 @@ def _tensors(what: Any) -> dict[str, _Tensor]:
 
 
 def _named(what: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a model, a dictionary or a file, by names that need not be unique."""
     if isinstance(what, str | Path):
         for name, tensor in formats.read(what).tensors.items():
-            yield name, _array(np.asarray(tensor))
+            yield name, array_of(np.asarray(tensor))
         return
     state = getattr(what, "state_dict", None)
     state = state() if callable(state) else state
-    if state is None and isinstance(what, Mapping):
-        state = what
-    if state is not None:
-        yield from ((str(name), _array(value)) for name, value in state.items())
-    elif hasattr(what, "graph"):
+    if state is not None or isinstance(what, Mapping):
+        yield from _in_dictionary(what if state is None else state)
+    elif hasattr(getattr(what, "graph", None), "initializer"):
         from onnx import numpy_helper
 
         for one in what.graph.initializer:
-            yield one.name, _array(numpy_helper.to_array(one))
+            yield one.name, array_of(numpy_helper.to_array(one))
     else:
         # Keras's model, or TensorFlow's module.
-        variables = getattr(what, "weights", None) or getattr(what, "variables", None) or ()
-        for place, variable in enumerate(variables):
-            name = getattr(variable, "path", None) or getattr(variable, "name", None)
-            yield str(name or place), _array(variable)
+        for place, variable in enumerate(
+            getattr(what, "weights", None) or getattr(what, "variables", None) or ()
+        ):
+            said = getattr(variable, "path", None) or getattr(variable, "name", None)
+            yield str(said or place), array_of(variable)
 
 
-def _array(value: Any) -> np.ndarray:
-    """An array of any framework's tensor; bfloat16, which NumPy lacks, as float32."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.float() if str(value.dtype).endswith("bfloat16") else value
-    array = np.asarray(value)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+def _in_dictionary(state: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a dictionary, and of those in it, as JAX's libraries keep them."""
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            yield from _in_dictionary(value, f"{prefix}{name}/")
+        elif hasattr(value, "shape"):  # or else a version, or what a module keeps beside
+            yield f"{prefix}{name}", array_of(value)
 
 
 def _name(what: Any, otherwise: str) -> str:

@@ -32,7 +32,7 @@ from efficientnet_rosetta.common.errors import (
     UsageError,
 )
 from efficientnet_rosetta.common.images.normalization import INCEPTION
-from efficientnet_rosetta.common.parity.programs import program
+from efficientnet_rosetta.common.guard.recognise import program_of
 from efficientnet_rosetta.common.training import start
 from efficientnet_rosetta.common.weights import canonical
 from parity_tests.checkpoints.files import arrays
@@ -370,10 +370,10 @@ def test_every_command_takes_a_folder_of_files(command, served, room, tmp_path, 
 def test_a_function_that_is_called_as_a_library(served, catalogue, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="has published nothing called 'create'"):
-        program("pytorch-image-models:create")  # which is no name of a module
+        program_of("pytorch-image-models:create")  # which is no name of a module
     catalogue(replace(RECORD, library="mine"))
     (tmp_path / "mine.py").write_text("def same(images):\n    return images\n")
     (tmp_path / "theirs.py").write_text("raise RuntimeError('not here')\n")
-    assert program("mine:same").kind == "callable"
+    assert program_of("mine:same").kind == "function"
     with pytest.raises(FileError, match=r"theirs:same: cannot be imported \(not here\)"):
-        program("theirs:same")
+        program_of("theirs:same")

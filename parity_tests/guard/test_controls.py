@@ -83,14 +83,14 @@ def failing(x):
 CONTROLS = {
     "a constant": (constant, constant, "does not depend on its inputs"),
     "a constant beside another program": (means, constant, "does not depend on its inputs"),
-    "no number on both sides": (no_number, no_number, "returns no number"),
-    "no number on one side": (means, no_number, "returns no number"),
-    "one value that is no number": (means, partly_no_number, "NaN) in 1 of 6 places"),
-    "the same in both": (partly_no_number, partly_no_number, "NaN) in 1 of 6 places"),
-    "infinite on both sides": (infinite, infinite, "returns no number"),
+    "no number on both sides": (no_number, no_number, "return no number at all"),
+    "no number on one side": (means, no_number, "no number"),
+    "one value that is no number": (means, partly_no_number, "no number"),
+    "the same in both": (partly_no_number, partly_no_number, "(NaN) as output, in 1 of 6 places"),
+    "infinite on both sides": (infinite, infinite, "return no number at all"),
     "another shape": (means, lambda x: means(x)[:, :2], "shape"),
     "another number of examples": (means, lambda x: means(x)[:1], "shape"),
-    "an output less": (both, lambda x: both(x)[:1], "returns 2 outputs"),
+    "an output less": (both, lambda x: both(x)[:1], "differ"),
     "no output": (lambda x: (), lambda x: (), "returns nothing"),
     "an empty output": (lambda x: x[:, :0], lambda x: x[:, :0], "no value at all"),
     "random": (Random(), Random(), "is random"),
@@ -152,12 +152,12 @@ def torch_controls():
     return {
         "right": (Wrong(lambda y, x: y), None),
         "constant": (Wrong(lambda y, x: torch.ones(2, 4)), "does not depend on its inputs"),
-        "no number": (Wrong(lambda y, x: y * float("nan")), "returns no number"),
-        "infinite": (Wrong(lambda y, x: y * float("inf")), "returns no number"),
+        "no number": (Wrong(lambda y, x: y * float("nan")), "return no number at all"),
+        "infinite": (Wrong(lambda y, x: y * float("inf")), "return no number at all"),
         "random": (Wrong(lambda y, x: y + torch.rand(2, 4)), "is random"),
         "changing": (Wrong(lambda y, x: y + x.mul_(2).mean()), "writes into its inputs"),
         "nothing": (Wrong(lambda y, x: None), "returns nothing"),
-        "saturated": (Wrong(lambda y, x: (1e9 * y).softmax(1)), "is saturated"),
+        "saturated": (Wrong(lambda y, x: (1e9 * x.mean((2, 3))).softmax(1)), "is saturated"),
         "failing": (Wrong(lambda y, x: y @ y), "shapes cannot be multiplied"),
     }
 
@@ -180,10 +180,10 @@ def keras_controls():
     return {
         "right": (model(lambda y, x: y), None),
         "constant": (model(lambda y, x: ops.ones((2, 4))), "does not depend on its inputs"),
-        "no number": (model(lambda y, x: y * float("nan")), "returns no number"),
-        "infinite": (model(lambda y, x: y * float("inf")), "returns no number"),
+        "no number": (model(lambda y, x: y * float("nan")), "return no number at all"),
+        "infinite": (model(lambda y, x: y * float("inf")), "return no number at all"),
         "random": (model(lambda y, x: y + keras.random.uniform((2, 4))), "is random"),
-        "saturated": (model(lambda y, x: ops.softmax(1e9 * y)), "is saturated"),
+        "saturated": (model(lambda y, x: ops.softmax(1e9 * ops.mean(x, (2, 3)))), "is saturated"),
         "failing": (model(lambda y, x: ops.matmul(y, y)), "failing: "),
     }
 

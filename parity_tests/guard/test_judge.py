@@ -290,7 +290,7 @@ def test_only_what_follows_is_run():
     assert found.divergence.after is None
     found = judge(network(), network(in_two, wrong=7), IMAGES, after=("17", "17"))
     assert found.agree
-    for names, says in ((("99", "1"), "has no value '99'"), (("1", "17"), None)):
+    for names, says in ((("99", "1"), "arithmetic: has no value '99'"), (("1", "17"), None)):
         if says:
             with pytest.raises(UsageError, match=says):
                 judge(network(), network(), IMAGES, after=names)

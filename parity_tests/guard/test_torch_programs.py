@@ -103,7 +103,7 @@ def test_a_value_that_is_not_there_or_of_another_shape_is_refused():
     with pytest.raises(UsageError, match="mine has no value 'nowhere'"):
         program.trace(GIVEN, instead={"nowhere": np.zeros(3)})
     name = program.trace(GIVEN)[0].name
-    with pytest.raises(UsageError, match="of mine has the shape .* it was given one of"):
+    with pytest.raises(UsageError, match=r"of mine has the shape .* it was given one of"):
         program.trace(GIVEN, instead={name: np.zeros(3)})
 
 
