@@ -27,6 +27,8 @@ OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
 # Of a map, from channels last to first and from first to last.
 MOVED_CHANNELS = {4: {(0, 3, 1, 2), (0, 2, 3, 1)}, 5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)}}
+LARGEST = 1e150  # of which the square is a number: masks are the lowest that there is
+HIDDEN, HIDING = 1e3, 1e3  # how low masks are, and times how large the others are, at least
 LOOKED_AHEAD = 40  # steps, within which two programs that differ in one operation come together
 FUSED = 12  # operations that another program may have as one
 NEARER = 0.1  # times the error, from which on another pair is the better one
@@ -103,7 +105,7 @@ class _Moments:
     def near(self, value: np.ndarray, limit: float) -> list[int]:
         """The places of the steps that may be within the limit of a value."""
         size, mean, deviation = _moments(value)
-        allowed = limit * spread_of(value) * (1 + 1e-6) + 1e-15 * abs(mean)
+        allowed = limit * spread_of(value) * (1 + 1e-6) + 1e-13 * (abs(mean) + deviation)
         with np.errstate(invalid="ignore"):
             near = (
                 (self.sizes == size)
@@ -130,7 +132,7 @@ def relative_error(first: np.ndarray, second: np.ndarray) -> float:
     gap = difference(first, second)
     if gap is None or not np.isfinite(gap).all():
         return float("inf")
-    rms = float(np.sqrt(np.mean(np.square(gap))))
+    rms = float(np.sqrt(np.mean(np.square(np.clip(gap, -LARGEST, LARGEST)))))
     spread = spread_of(first)
     if spread == 0:
         return 0.0 if rms == 0 else float("inf")
@@ -145,8 +147,20 @@ def spread_of(value: np.ndarray) -> float:
     finite = np.asarray(value, np.float64)[np.isfinite(value)]
     if not finite.size:
         return 0.0
+    finite = _shown(np.clip(finite, -LARGEST, LARGEST))
     size = float(np.sqrt(np.mean(np.square(finite))))
     return max(float(np.std(finite)), NEARLY_CONSTANT * size)
+
+
+def _shown(values: np.ndarray) -> np.ndarray:
+    """Values without those that a mask has put far below all others."""
+    lowest = float(values.min())
+    if lowest > -HIDDEN:
+        return values
+    others = values[values > lowest / 10]
+    if not others.size or HIDING * float(np.abs(others).max()) > -lowest:
+        return values
+    return others
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
@@ -173,17 +187,17 @@ def _orientations(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndar
     Axes of equal length keep their order, so that a map that is turned is not taken for the map,
     unless they are those of channels and pixels.
     """
-    if value.size != np.prod(shape) or value.shape[:1] != shape[:1]:
+    if value.size != np.prod(shape):
         return
-    squeezed = [side for side in value.shape[1:] if side > 1]
-    if squeezed == [side for side in shape[1:] if side > 1]:
+    if _joins(value.shape, shape) or _joins(shape, value.shape):
         yield value.reshape(shape)
     orders = set(MOVED_CHANNELS.get(value.ndim, ()))
     if 3 <= value.ndim <= 5 and value.ndim >= len(shape):
         orders |= {
             (0, *axes)
             for axes in permutations(range(1, value.ndim))
-            if all(
+            if len(shape) > 1
+            and all(
                 axes.index(one) < axes.index(other)
                 for one, other in combinations(range(1, value.ndim), 2)
                 if value.shape[one] == value.shape[other]
@@ -280,11 +294,20 @@ class _Difference:
         functions = self._functions(step, counterpart)
         if functions is not None:
             return functions
+        if {sort_of(step), sort_of(counterpart)} & {"recurrent", "attention"}:
+            return self._whole(step, counterpart)
         nearest = self._nearest(step, counterpart)
+        if sort_of(step) == sort_of(counterpart) == "linear":
+            if nearest == (step, counterpart):
+                nearest = self._folded(step, counterpart)
+            if is_like(step, counterpart) or has_its_weights(step, counterpart):
+                return nearest
         if is_like(step, counterpart):
             return nearest
-        if has_its_weights(step, counterpart):
-            return step, counterpart
+        if sort_of(step) == sort_of(counterpart) == "pool":  # row by row, or in one
+            for one, other in self._further(step, counterpart):
+                if is_like(one, other):
+                    return one, other
         # One that the other side goes on with: what comes before it is there once only.
         for certain in (True, False):
             if self._goes_on(self.one, step, counterpart, certain):
@@ -322,6 +345,32 @@ class _Difference:
             ends.append(chain[-1])
         return ends[0], ends[1]
 
+    def _whole(self, step: Step, counterpart: Step) -> tuple[Step, Step]:
+        """The nearest pair where one side has in one operation what may be many in the other."""
+        if is_like(step, counterpart):
+            return step, counterpart
+        if sort_of(step) in ("recurrent", "attention"):
+            tried = [(step, other) for other in (counterpart, *self.other.after(counterpart))]
+        else:
+            tried = [(one, counterpart) for one in (step, *self.one.after(step))]
+        return min(tried, key=lambda pair: relative_error(pair[0].value, pair[1].value))
+
+    def _folded(self, step: Step, counterpart: Step) -> tuple[Step, Step]:
+        """A pair of products, of which one may have in it the normalization after the other."""
+        if {_digest(array) for array in step.constants} & {
+            _digest(array) for array in counterpart.constants
+        }:
+            return step, counterpart
+        norms = [
+            next((found for found in side.reading(begin) if sort_of(found) == "normalization"), None)
+            for side, begin in ((self.one, step), (self.other, counterpart))
+        ]
+        if norms[0] is None and norms[1] is not None:
+            return step, norms[1]
+        if norms[0] is not None and norms[1] is None:
+            return norms[0], counterpart
+        return step, counterpart
+
     def _counterpart(self, step: Step) -> Step:
         """The first suspect of the other side that reads what the counterparts of inputs are."""
         read = {self.partners[name] for name in self.one.agreed_before(step)}
@@ -343,13 +392,16 @@ class _Difference:
         """The same pair, or a much nearer one, where one side has in parts what the other fuses."""
         best = relative_error(step.value, counterpart.value)
         found = step, counterpart
-        tried = [(one, counterpart) for one in self.one.after(step)[:FUSED]]
-        tried += [(step, other) for other in self.other.after(counterpart)[:FUSED]]
-        for one, other in tried:
+        for one, other in self._further(step, counterpart):
             error = relative_error(one.value, other.value)
             if error < NEARER * min(best, 1.0):
                 best, found = error, (one, other)
         return found
+
+    def _further(self, step: Step, counterpart: Step) -> Iterator[tuple[Step, Step]]:
+        """Pairs in which one of the two is a later operation."""
+        yield from ((one, counterpart) for one in self.one.after(step)[:FUSED])
+        yield from ((step, other) for other in self.other.after(counterpart)[:FUSED])
 
     def _after(self, step: Step | None, counterpart: Step | None) -> tuple[str, str] | None:
         """The last pair that agrees before the one to blame."""
@@ -370,16 +422,16 @@ class _Side:
         self.by_name = {step.name: step for step in steps}
         reached = set(ends) - agreeing
         exonerated: set[str] = set()  # they lead to what agrees
+        varying = {step.name for step in steps if np.ptp(step.value) != 0}
         for step in reversed(steps):
-            if step.name in agreeing or step.name in exonerated:
+            agrees = step.name in agreeing and step.name in varying
+            if agrees or step.name in exonerated:
                 exonerated |= set(step.inputs)
             if step.name in reached:
                 reached |= set(step.inputs) - agreeing
         left = reached - exonerated or reached
-        # A single number is a size that was computed, or a part of no map.
-        self.suspects = [
-            step for step in steps if step.name in left and (step.value.size > 1 or len(left) == 1)
-        ]
+        # What does not vary is a size that was computed, or a state that something begins with.
+        self.suspects = [step for step in steps if step.name in (left & varying or left)]
         names = {step.name for step in self.suspects}
         self.frontier = [step for step in self.suspects if not names.intersection(step.inputs)]
 
@@ -387,6 +439,10 @@ class _Side:
     def first(self) -> Step | None:
         """The first that differs although all that it reads agrees."""
         return next(iter(self.frontier), None)
+
+    def reading(self, begin: Step) -> list[Step]:
+        """The suspects that read a suspect."""
+        return [step for step in self.suspects if begin.name in step.inputs]
 
     def after(self, begin: Step) -> list[Step]:
         """The suspects that a suspect leads to."""
@@ -441,11 +497,26 @@ def has_its_weights(one: Step, other: Step) -> bool:
     """Whether an array of one is one of the other as well, in whatever order of axes."""
     if sort_of(one) != sort_of(other):
         return False
-    known = {_digest(array) for array in one.constants if array.size > 1}
-    return bool(known & {_digest(array) for array in other.constants if array.size > 1})
+    return bool(_marks(one) & _marks(other))
 
 
-def _digest(array: np.ndarray) -> tuple[int, float, float]:
+def _marks(step: Step) -> set[tuple[float, ...]]:
+    """What stays of a step's weights in another order of axes, or folded with a normalization."""
+    weights = [array for array in step.constants if array.size > 1]
+    return {_digest(array) for array in weights} | {
+        _digest(directions(array)) for array in weights if array.ndim == 4
+    }
+
+
+def directions(kernel: np.ndarray) -> np.ndarray:
+    """A kernel (O, ...) whose outputs are scaled to length 1, as before anything was folded in."""
+    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: np.ndarray = (rows / np.where(lengths, lengths, 1.0)).reshape(kernel.shape)
+    return scaled
+
+
+def _digest(array: np.ndarray) -> tuple[float, ...]:
     """What stays of an array in another order of axes, and in another precision."""
     wide = array.astype(np.float64)
     size = float(np.abs(wide).sum())

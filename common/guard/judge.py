@@ -14,11 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..backends.align import difference
+from ..backends.align import difference, first_divergence
 from ..errors import UsageError
 from .allowance import IncomparableError, outputs_apart
 from .finding import Apart, Finding
-from .measure import Measured, Recorded, Run, end_of, measured
+from .kind import Kind
+from .measure import Measured, RandomError, Recorded, Run, end_of, measured
 from .parting import Parting, agreeing, parted
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, UnfitError
 
@@ -169,7 +170,18 @@ def _finding(pair: Pair, given: Given) -> Finding:
 
 def _unfit(pair: Pair, given: Given, error: UnfitError) -> Finding:
     incomparable = isinstance(error, IncomparableError)
-    return replace(_finding(pair, given), unfit=str(error), incomparable=incomparable)
+    found = replace(_finding(pair, given), unfit=str(error), incomparable=incomparable)
+    if not isinstance(error, RandomError) or not error.run.program.sees_inside:
+        return found
+    one, other = (
+        error.run.program.trace(error.run.given, error.run.precision, error.run.instead)
+        for _ in range(2)
+    )
+    divergence = first_divergence(one, other, 0.0)
+    if divergence is None:
+        return found
+    why = f"two runs of {error.run.program.name} differ first in {divergence.operation}"
+    return replace(found, divergence=divergence, kind=Kind("randomness", why))
 
 
 def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:

@@ -19,6 +19,7 @@ KindName = Literal[
     "wiring",
     "pooling",
     "interpolation",
+    "randomness",
     "not a number",
     "unknown",
 ]

@@ -50,7 +50,8 @@ def kind_of(
         if scene.has("normalization"):
             return Kind("statistics", "no number comes out of a normalization: a variance below 0")
         return Kind("not a number", "one of the two is infinite or no number")
-    for look in (_wired, tensors.kind_of, *pictures.OF.get(scene.sort, ()), *pictures.OF_ANY):
+    sort = "attention" if scene.has("attention") else scene.sort
+    for look in (_wired, tensors.kind_of, *pictures.OF.get(sort, ()), *pictures.OF_ANY):
         found = look(scene)
         if found is not None:
             return found
@@ -68,7 +69,12 @@ def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
     if scene.sort in ALONE:
         kind = ALONE[scene.sort]
         return Kind(kind.name, kind.why.format(step.name))
-    if scene.sort in ("add", "multiply", "other"):
+    for source in scene.sources:
+        if source.shape == scene.one.shape:
+            found = pictures.moved(source, scene.one, scene.one - source)
+            if found is not None:
+                return found
+    if scene.sort in ("add", "multiply"):
         for source in scene.sources:
             factor = pictures.factor_between(source, scene.one)
             if factor is not None:

@@ -71,6 +71,14 @@ class Recorded(Protocol):
         """
 
 
+class RandomError(UnfitError):
+    """A program that is random, and what was run of it."""
+
+    def __init__(self, run: Run, message: str):
+        super().__init__(message)
+        self.run = run
+
+
 class Run:
     """A program on its inputs, in its widest precision; everything else once it is asked for.
 
@@ -236,7 +244,8 @@ class Run:
             return
         twice = max(self._far(self._again(self.precision)).values())
         if twice > max(RANDOM[self.precision], above):
-            raise UnfitError(
+            raise RandomError(
+                self,
                 f"{self.program.name} is random: two runs on the same inputs differ by "
                 f"{twice:.1e} standard deviations; seed it, or run it in inference"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,6 +18,8 @@ SAMPLES = 16  # values of a channel, from which on its factor and constant can b
 ONE = 1e-6  # relative, within which factors are equal
 SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
 SAME_WAY = 0.9  # of the channels, that a padding on another side moves one way
+ONE_SIDED = 0.95  # of the values, from which on one operation is never below the other
+LARGEST = re.compile("max", re.I)
 EPSILONS = (0.0, *(10.0**-power for power in range(12, 1, -1)))
 
 Look = Callable[[Scene], Kind | None]
@@ -111,16 +114,26 @@ def _whole_shift(scene: Scene) -> tuple[tuple[float, float], float]:
 # ------------------------------------------------------------------ the same values elsewhere
 
 
-def permuted(scene: Scene) -> Kind | None:
-    """Channels that are the same ones in another order."""
-    for axis in {1, scene.one.ndim - 1}:
-        if scene.one.ndim < 2 or scene.one.shape[axis] < 2:
+def moved(one: np.ndarray, other: np.ndarray, gap: np.ndarray) -> Kind | None:
+    """Whether channels, or what is along another axis, are the same ones in another order."""
+    if one.shape != other.shape:
+        return None
+    channel = one.ndim - 1 if one.ndim == 3 else 1
+    for axis in range(1, one.ndim):
+        if one.shape[axis] < 2:
             continue
-        first, second = (_rows(value, axis) for value in (scene.one, scene.other))
+        first, second = (_rows(value, axis) for value in (one, other))
         order = np.argsort(first.sum(1)), np.argsort(second.sum(1))
-        if _explained(first[order[0]] - second[order[1]], scene.gap):
-            return Kind("order of channels", "the channels are the same ones, in another order")
+        if _explained(first[order[0]] - second[order[1]], gap):
+            if axis == channel:
+                return Kind("order of channels", "the channels are the same ones, elsewhere")
+            return Kind("layout", f"all along axis {axis} is the same, in another order")
     return None
+
+
+def permuted(scene: Scene) -> Kind | None:
+    """Channels, or what is along another axis, that are the same ones in another order."""
+    return moved(scene.one, scene.other, scene.gap)
 
 
 def turned(scene: Scene) -> Kind | None:
@@ -256,8 +269,10 @@ def by_channel(scene: Scene) -> Kind | None:
             return Kind("scale", f"one is the other, which it {factor}")
     if not scene.has("normalization") and not scene.has("linear"):
         return None
+    about_one = max(ONE, 1e-2 * float(np.abs(factors - 1).max()))
     same_side = bool(
-        (factors >= 1 - ONE).all() or ((factors > 0).all() and (factors <= 1 + ONE).all())
+        (factors >= 1 - about_one).all()
+        or ((factors > 0).all() and (factors <= 1 + about_one).all())
     )
     if same_side and np.abs(factors - 1).max() > ONE and _keeps_middle(scene, factors):
         return Kind(
@@ -307,19 +322,47 @@ def a_normalization(scene: Scene) -> Kind:
 # ------------------------------------------------------------------ what else there is
 
 
-def a_pooling(scene: Scene) -> Kind | None:
-    """One is the mean of the same windows, and the other the largest value or the sum."""
+def a_pooling(scene: Scene) -> Kind:
+    """The same windows are reduced in another way, or other windows in the same."""
+    reductions = [LARGEST.search(name) is not None for name in scene.operations]
+    if reductions[0] != reductions[1]:
+        return Kind("pooling", "one takes the largest value where the other takes the mean")
     if factor := factor_between(scene.one, scene.other):
         return Kind("scale", f"one is the other, which it {factor}")
-    larger = (scene.gap > 0).mean()
-    if max(larger, 1 - larger) > 0.95 or scene.sort != scene.other_sort:
+    larger = float((scene.gap > 0).mean())
+    if max(larger, 1 - larger) > ONE_SIDED:
         return Kind("pooling", "one is never below the other, as the largest value and the mean")
-    return None
+    return Kind("padding", "its input agrees, and so does what it takes of a window: others are")
 
 
-def a_mask(scene: Scene) -> Kind:
-    """Attention whose inputs agree."""
+def of_attention(scene: Scene) -> Kind:
+    """Attention whose inputs agree: by what the scores are divided, if that explains both."""
+    reads = scene.reads if scene.sort == "attention" else scene.others
+    if len(reads) >= 3:
+        query, key, value = (array.astype(np.float64) for array in reads[:3])
+        width = query.shape[-1]
+        factors = (width**-0.5, 1.0, 1 / width, width**0.5)
+        if query.ndim == key.ndim == value.ndim and key.shape == value.shape:
+            products = [_attended(query, key, value, factor) for factor in factors]
+            fits = [
+                [_explained(found - product, scene.gap) for product in products]
+                for found in (scene.one, scene.other)
+                if found.shape == products[0].shape
+            ]
+            if len(fits) == 2 and all(map(any, fits)):
+                return Kind("scale", "the scores are multiplied by another number")
+            if len(fits) == 2 and any(map(any, fits)):
+                return Kind("missing operation", "one of the two hides nothing")
     return Kind("scale", "it is attention, and its inputs agree")
+
+
+def _attended(
+    query: np.ndarray, key: np.ndarray, value: np.ndarray, factor: float
+) -> np.ndarray:
+    scores = factor * (query @ key.swapaxes(-1, -2))
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    found: np.ndarray = (shares / shares.sum(-1, keepdims=True)) @ value
+    return found
 
 
 def an_interpolation(scene: Scene) -> Kind:
@@ -333,6 +376,8 @@ def a_linear_map(scene: Scene) -> Kind | None:
         if scene.one.ndim == 4:
             return Kind("padding", "its input and weights agree: it is applied at other places")
         return Kind("layout", "its input and weights agree: they meet in another order")
+    if len(scene.reads) > 1 and not any(scene.constants):
+        return Kind("layout", "both that it multiplies agree: they meet in another order")
     return Kind("weights", "it is linear, its input agrees, and the error has no pattern")
 
 
@@ -350,7 +395,7 @@ OF: Mapping[Sort, tuple[Look, ...]] = {
     "pad": (lambda scene: Kind("padding", "another rule fills the edges"),),
     "resize": (an_interpolation,),
     "multiply": (*ELSEWHERE, of_values, times_a_factor),
-    "attention": (*ELSEWHERE, a_mask),
+    "attention": (*ELSEWHERE, of_attention),
     "cat": ELSEWHERE,
 }
 OF_ANY: tuple[Look, ...] = (

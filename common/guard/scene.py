@@ -27,9 +27,11 @@ class Scene:
     reads: tuple[np.ndarray, ...]  # what the operation of the first reads itself
     others: tuple[np.ndarray, ...]  # the same of the second
     constants: tuple[Constants, Constants]  # weights that both are made with
+    operations: tuple[str, str]  # what both are called
     sort: Sort
     other_sort: Sort
     is_fused: bool  # one program may have in several operations what the other has in one
+    is_folded: bool  # one program may have in its weights what is a normalization in the other
 
     def has(self, sort: Sort) -> bool:
         """Whether either is an operation of a sort."""
@@ -54,12 +56,10 @@ def scene_of(
     other_chain = [others[name] for name in parts[1] or (other.name,)]
     value = one.value.astype(np.float64)
     turned = value + np.where(np.isfinite(gap), gap, 0)
-    sources = _sources(chain, steps, inputs)
-    if value.ndim == 4 and is_channels_last(value.shape, other.value.shape):
+    is_last = value.ndim == 4 and is_channels_last(value.shape, other.value.shape)
+    if is_last:
         value, turned, gap = (array.transpose(0, 3, 1, 2) for array in (value, turned, gap))
-        sources = [
-            source.transpose(0, 3, 1, 2) if source.ndim == 4 else source for source in sources
-        ]
+    sources = [_like(source, value.shape, is_last) for source in _sources(chain, steps, inputs)]
     return Scene(
         value,
         turned,
@@ -68,10 +68,31 @@ def scene_of(
         tuple(steps[name].value for name in one.inputs if name in steps),
         tuple(others[name].value for name in other.inputs if name in others),
         (_constants(chain), _constants(other_chain)),
+        (one.operation or one.name, other.operation or other.name),
         sort_of(one),
         sort_of(other),
         len(chain) > 1 or len(other_chain) > 1,
+        _normalizes(chain) != _normalizes(other_chain),
     )
+
+
+def _normalizes(chain: Sequence[Step]) -> bool:
+    return any(sort_of(step) == "normalization" for step in chain)
+
+
+def _like(source: np.ndarray, shape: tuple[int, ...], is_last: bool) -> np.ndarray:
+    """A source in the order of axes that a value has now, where that can be told."""
+    if source.ndim != 4 or len(shape) != 4:
+        return source
+    if source.shape == shape and not is_last:
+        return source
+    orders = ((0, 3, 1, 2), (0, 2, 3, 1))
+    alike = [axes for axes in orders if source.transpose(axes).shape == shape]
+    if alike:
+        return source.transpose(alike[0])
+    if source.shape == shape or not is_last:
+        return source
+    return source.transpose(0, 3, 1, 2)
 
 
 def _sources(

@@ -7,6 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
+from ..backends.align import directions
 from .kind import Kind
 from .scene import Constants, Scene
 
@@ -14,7 +15,8 @@ WITHIN = 1e-5  # of their spread, within which weights are the same: float32 hol
 # Of kernels from one framework's order of axes into another's: (H, W, I, O), (H, W, C, M),
 # (O, H, W, I), to (O, I, H, W).
 KERNELS = ((0, 1, 2, 3), (3, 2, 0, 1), (2, 3, 0, 1), (0, 3, 1, 2))
-HEADS = 64  # rows or columns in a kernel up to which it is tried whether it is a part of another
+CONSTANT = 1e-2  # of a difference: what of it may vary, if it is one number a channel
+WIDEST = 11  # pixels of a kernel: what is larger is a number of channels
 
 
 def kind_of(scene: Scene) -> Kind | None:
@@ -24,12 +26,23 @@ def kind_of(scene: Scene) -> Kind | None:
         return _bias(scene, one, other)
     if scene.sort == scene.other_sort == "normalization":
         return _of_normalization(one, other)
+    if scene.is_folded:
+        one, other = (_kernels_of_length_one(constants) for constants in (one, other))
     pairs, rest, others = _paired(one, other)
     for array, candidate in pairs:
         found = _between(array, candidate, scene)
         if found is not None:
             return found
     return _bias(scene, rest, others) if pairs else None
+
+
+def _kernels_of_length_one(constants: Constants) -> Constants:
+    """Kernels as they are whether or not a normalization is folded in; nothing else."""
+    return tuple(
+        directions(_outputs_first(array) if array.ndim == 4 else array.T)
+        for array in constants
+        if array.ndim in (2, 4)
+    )
 
 
 def _paired(
@@ -50,7 +63,17 @@ def _paired(
 
 def is_equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two arrays of weights are the same, in one of the usual orders of axes."""
+    one = _outputs_first(one)
     return any(_same(one, turned) for turned in _turned(other, one.shape))
+
+
+def _outputs_first(array: np.ndarray) -> np.ndarray:
+    """A kernel as (O, I, H, W) or (C, 1, H, W), if it looks like (H, W, I, O) or (H, W, C, 1)."""
+    if array.ndim != 4 or max(array.shape[:2]) > WIDEST or array.shape[0] != array.shape[1]:
+        return array
+    if array.shape[2] == array.shape[3] and array.shape[0] > 1:
+        return array
+    return array.transpose((2, 3, 0, 1) if array.shape[3] == 1 else (3, 2, 0, 1))
 
 
 def _turned(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
@@ -84,6 +107,7 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
     if is_equal(one, other):
         return _transposed(one, other, scene)
     name = f"the weights {one.shape}"
+    one = _outputs_first(one)
     for turned in _turned(other, one.shape):
         if one.ndim == 4 and one.shape[2:] == one.shape[:1:-1]:
             flips = {
@@ -104,6 +128,11 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
             return Kind("scale", f"{name} are those of the other times {factor:.6g}")
     if _same(np.sort(one, None), np.sort(other, None)):
         return Kind("layout", f"{name} are the same numbers in another order of axes")
+    if one.ndim == 4 and any(
+        _same(directions(one), directions(turned)) for turned in _turned(other, one.shape)
+    ):
+        said = "are those of the other times a factor an output, as where a normalization is folded"
+        return Kind("missing operation", f"{name} {said} into one, and the other has none")
     return Kind("weights", f"{name} are others")
 
 
@@ -121,29 +150,47 @@ def _transposed(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None
     """Whether square matrices that are equal when one is transposed are used in the wrong way."""
     if one.ndim != 2 or one.shape[0] != one.shape[1] or _same(one, other):
         return None
+    found = Kind("weights", f"the matrix {one.shape} is transposed in one of the two")
+    if scene.operations[0] == scene.operations[1]:  # which has it in one order of axes
+        return found
     for source in scene.sources:
-        if source.shape[-1] != one.shape[0]:
-            continue
-        products = [source @ matrix for matrix in (one, one.T)]
-        fits = [
-            [_fits(product, value) for product in products] for value in (scene.one, scene.other)
-        ]
-        if sorted(fits) == [[False, True], [True, False]]:
-            return Kind("weights", f"the matrix {one.shape} is transposed in one of the two")
+        for rows in _as_rows(source, one.shape[0]):
+            fits = [
+                [_fits(rows @ matrix, value) for matrix in (one, one.T)]
+                for value in (scene.one, scene.other)
+            ]
+            if sorted(fits) == [[False, True], [True, False]]:
+                return found
     return None
+
+
+def _as_rows(source: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    """A value as rows of a width; heads (N, H, T, D / H) may have to be joined for that."""
+    if source.shape[-1] == width:
+        yield source.reshape(-1, width)
+    elif source.ndim == 4 and source.shape[1] * source.shape[3] == width:
+        yield source.transpose(0, 2, 1, 3).reshape(-1, width)
+    elif source.ndim == 4 and source.shape[1] == width:
+        yield source.transpose(0, 2, 3, 1).reshape(-1, width)
 
 
 def _fits(product: np.ndarray, value: np.ndarray) -> bool:
     """Whether a product is a value but for what is added to every column."""
-    if product.shape != value.shape:
+    if product.size != value.size:
         return False
-    rest = (value - product).reshape(-1, product.shape[-1])
+    rest = value.reshape(product.shape) - product
     return bool(np.ptp(rest, axis=0).max() <= 1e-3 * value.std())
 
 
 def _of_normalization(one: Constants, other: Constants) -> Kind | None:
     """Scale, bias, mean and variance, in this order in every framework; the first two may lack."""
     if len(one) != len(other):
+        fewer, more = sorted((one, other), key=len)
+        if len(more) - len(fewer) == 2 and all(
+            array.size == candidate.size and _same(array.ravel(), candidate.ravel())
+            for array, candidate in zip(fewer, more, strict=False)
+        ):
+            return Kind("statistics", "one of the two uses the mean and variance of its input")
         return Kind("weights", "one of the two normalizations has no scale or no bias")
     different = [
         place
@@ -176,7 +223,8 @@ def _bias(scene: Scene, rest: Constants, others: Constants) -> Kind | None:
     if bool(rest) == bool(others) and scene.gap.ndim < 2:
         return None
     columns = np.moveaxis(scene.gap, axis, 0).reshape(scene.gap.shape[axis], -1)
-    if columns.shape[1] > 1 and np.ptp(columns, axis=1).max() <= 1e-6 * scene.one.std():
+    left = columns - columns.mean(1, keepdims=True)
+    if columns.shape[1] > 1 and np.square(left).mean() <= CONSTANT**2 * np.square(columns).mean():
         if bool(rest) != bool(others):
             return Kind("missing operation", "one of the two adds no bias")
         return Kind("missing operation", "the two differ by a number a channel: a bias that lacks")
