@@ -1,6 +1,5 @@
 """The repository of examples/guarded_pair as docs/use/guard.md shows it, and what breaks it.
 
-
 The files are read where they lie, and what is said is what a test has kept of its own run, in
 docs/results/guarded_pair.json.  Nothing here knows Sphinx, so that tests use it too.
 """
