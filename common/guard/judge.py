@@ -213,7 +213,18 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
 def _resume(
     parting: Parting, first: GuardedProgram, second: GuardedProgram
 ) -> tuple[str, str] | None:
-    """The values from which both can go on, to run only what follows."""
-    if parting.divergence is None or not first.sees_inside or not second.sees_inside:
+    """The last values that agree and that both programs can go on from."""
+    if parting.divergence is None or parting.divergence.after is None:
         return None
-    return parting.divergence.after
+    names = [pair[:2] for pair in parting.pairs]
+    if parting.divergence.after not in names:
+        return None
+    known = names[: names.index(parting.divergence.after) + 1]
+    return next(
+        (
+            (one, other)
+            for one, other in reversed(known)
+            if first.goes_on_from(one) and second.goes_on_from(other)
+        ),
+        None,
+    )

@@ -122,8 +122,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "names": "the two programs",
         "kinds": "what they are",
         "precisions": "what each was run in: float64 where it can be",
-        "outputs": "every output: its name in both, its shape, its error, what is allowed, and what "
-        "rounding explains where that is so much that it says nothing",
+        "outputs": "of every output its name in both, its shape, its error, what is allowed, and "
+        "what rounding explains where that is so much that it says nothing",
         "unfit": "why nothing can be said by these programs, such as one that is random",
         "divergence": "the first operation that differs; None where the outputs agree",
         "kind": "the likeliest kind of the mistake, and what speaks for it",

@@ -31,8 +31,8 @@ from efficientnet_rosetta.common.errors import (
     RosettaError,
     UsageError,
 )
-from efficientnet_rosetta.common.images.normalization import INCEPTION
 from efficientnet_rosetta.common.guard.recognise import program_of
+from efficientnet_rosetta.common.images.normalization import INCEPTION
 from efficientnet_rosetta.common.training import start
 from efficientnet_rosetta.common.weights import canonical
 from parity_tests.checkpoints.files import arrays

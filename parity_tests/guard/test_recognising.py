@@ -142,7 +142,9 @@ def test_a_checkpoint_is_run_in_both_precisions_and_from_the_middle(tmp_path):
     place = [step.name for step in whole].index(middle.name)
     assert [step.name for step in again] == [step.name for step in whole[place + 1 :]]
     assert np.array_equal(again[-1].value, wide["logits"])
-    with pytest.raises(UsageError, match=r"cannot be run from 'stem\.nothing'; choose from stem, st"):
+    with pytest.raises(
+        UsageError, match=r"cannot be run from 'stem\.nothing'; choose from stem, st"
+    ):
         program.trace(given, FLOAT64, {"stem.nothing": middle.value})
     with pytest.raises(RosettaError, match=r"takes the shape \(\?, 3, \?, \?\) as images"):
         program.run(Given.of(IMAGES[:, :2]))
