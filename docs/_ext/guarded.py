@@ -59,6 +59,11 @@ def block(text: str, language: str, caption: str = "") -> str:
     return f"````{{code-block}} {language}\n{head}\n{text.rstrip()}\n````"
 
 
+def said(text: str) -> str:
+    """Sentences of a program, whose lines may be long."""
+    return f":::{{div}} said\n{block(text, 'text')}\n:::"
+
+
 def kept() -> dict[str, Any]:
     """What a test has kept of the run of the broken repository."""
     found: dict[str, Any] = json.loads((RESULTS / "guarded_pair.json").read_text(encoding="utf-8"))
@@ -72,10 +77,10 @@ def difference() -> str:
 
 def message() -> str:
     """What the test of both says of it."""
-    return block(kept()["messages"][BROKEN], "text")
+    return said(kept()["messages"][BROKEN])
 
 
 def summary() -> str:
     """What the page of the job shows, but for its heading, which would be one of the page."""
     heading, text = kept()["summary"].split("\n", 1)
-    return f"**{heading.lstrip('# ')}**\n{text}"
+    return f":::{{div}} said\n**{heading.lstrip('# ')}**\n{text}\n:::"

@@ -65,6 +65,10 @@ def test_a_commit_that_breaks_it_is_found_as_the_page_says(tmp_path):
     assert "first place: stem" in first
     assert "likely: padding" in first
     assert KEPT["messages"]["test_both_compute_the_same[33]"] is None  # the paddings are the same
+    # Golden outputs have no inside, so that no place and no kind can be said.
+    golden = KEPT["messages"]["test_keras_keeps_to_the_golden_outputs"]
+    assert "differ: output by" in golden
+    assert not re.search("first place|likely", golden)
 
 
 def test_its_versions_are_those_that_are_tested():
