@@ -7,6 +7,7 @@ tests of it (parity_tests/test_compat.py).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -98,7 +99,13 @@ def unnoticed() -> Iterator[None]:
 
     Lambda layers are taken, which a file might bring and a model that is here already cannot; and
     the layers that are made are named as in a new process, and count for nothing in later names.
+    Keras imports TensorFlow, wherever that is installed, to see whether a configuration has shapes
+    of it, which none has in a process that has done without.
     """
+    tensorflow = import_module("keras.src.utils.module_utils").tensorflow
+    asked = tensorflow._available
+    if "tensorflow" not in sys.modules:
+        tensorflow._available = False
     state = import_module("keras.src.backend.common.global_state")
     names, safe = "object_name_uids", "safe_mode_saving"
     before = {name: state.get_global_attribute(name) for name in (names, safe)}
@@ -107,6 +114,7 @@ def unnoticed() -> Iterator[None]:
     try:
         yield
     finally:
+        tensorflow._available = asked
         for name, value in before.items():
             state.set_global_attribute(name, value)
 

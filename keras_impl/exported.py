@@ -98,7 +98,7 @@ class GraphProgram(_Opaque):
     def inputs(self) -> tuple[Input, ...] | None:
         """Its signature, where it has one."""
         args, kwargs = _signature(self.function)
-        specs = [*enumerate(args), *kwargs.items()]
+        specs: list[tuple[str | int, Any]] = [*enumerate(args), *kwargs.items()]
         if not specs or not all(_has_rank(spec) for _, spec in specs):
             return None
         return tuple(_declared(name, spec) for name, spec in specs)

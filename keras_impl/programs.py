@@ -253,7 +253,6 @@ def _in_precision(precision: str) -> Iterator[None]:
 def _again(model: Any, precision: str) -> Any:
     """A model built again in a precision, with the same weights."""
     weights = [wide(weight) for weight in model.get_weights()]
-    configuration = _in_dtype(_taken(model), precision)
     own = {type(layer).__name__: type(layer) for layer in all_layers(model)}
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -261,7 +260,7 @@ def _again(model: Any, precision: str) -> Any:
         stack.enter_context(_in_precision(precision))
         stack.enter_context(unnoticed())
         stack.enter_context(keras.saving.custom_object_scope(own))
-        made = type(model).from_config(configuration)
+        made = type(model).from_config(_in_dtype(_taken(model), precision))
         if not made.built:
             made.build_from_config(model.get_build_config())
         made.set_weights(

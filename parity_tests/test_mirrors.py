@@ -73,6 +73,7 @@ ONE_SIDED = {
     "compile_model",  # and what Keras compiles by itself
     "Devices",  # Lightning chooses them
     "devices",
+    "LiteProgram",  # TensorFlow's other runtime; that of PyTorch reads what it exports
     "sends_levels",  # images go to a GPU as bytes by PyTorch's loop only,
     "looked_up",  # which makes numbers of them there
     "Pieces",  # of a batch; Keras's step goes through them by itself

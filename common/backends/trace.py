@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
+
+IN_MEMORY = 2**28  # bytes of a trace's values; those that come after lie in a file
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Trace(list[Step]):
     def __init__(self, steps: Iterable[Step] = ()):
         super().__init__(steps)
         self.names = {step.name for step in self}
+        self.bytes = 0
+        self.file: IO[bytes] | None = None  # gone with the last value that lies in it
 
     def keep(
         self,
@@ -45,4 +52,16 @@ class Trace(list[Step]):
         self.names.add(unique)
         if inputs is None:
             inputs = (self[-1].name,) if self else ()
-        self.append(Step(unique, value, inputs, operation, constants))
+        self.append(Step(unique, self._stored(value), inputs, operation, constants))
+
+    def _stored(self, value: np.ndarray) -> np.ndarray:
+        """A value, which is in a file if there are too many for the memory of most machines."""
+        self.bytes += value.nbytes
+        if self.bytes <= IN_MEMORY or not value.nbytes:
+            return value
+        if self.file is None:
+            self.file = TemporaryFile()  # noqa: SIM115 - open as long as a value is read from it
+        place = self.file.seek(0, os.SEEK_END)
+        self.file.write(np.ascontiguousarray(value).data)
+        self.file.flush()
+        return np.asarray(np.memmap(self.file, value.dtype, "r", place, value.shape))

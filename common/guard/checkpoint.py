@@ -70,7 +70,8 @@ class CheckpointProgram:
         instead: Mapping[str, np.ndarray] = NOTHING,
     ) -> Trace:
         """Every operation, section by section."""
-        model, known = self._in(precision), self.network.computed_endpoints
+        model = self._in(precision)
+        known: Sequence[str] = self.network.computed_endpoints
         value = self._images(given, precision)
         if instead:
             value, known = self._resumed(instead, known, precision)

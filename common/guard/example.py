@@ -86,13 +86,15 @@ def _ramps(channels: int, height: int, width: int) -> np.ndarray:
     rows = np.linspace(-EXTENT, EXTENT, height)[:, None]
     columns = np.linspace(-EXTENT, EXTENT, width)[None]
     angles = np.linspace(0, np.pi / 2, channels + 2)[1:-1, None, None]
-    return np.cos(angles) * rows + np.sin(angles) * columns
+    ramps: np.ndarray = np.cos(angles) * rows + np.sin(angles) * columns
+    return ramps
 
 
 def _as_bytes(image: np.ndarray) -> np.ndarray:
     """An image in whole numbers from 0 to 255, or as far as it reaches."""
     least, most = image.min(), image.max()
-    return np.round((image - least) * (255 / ((most - least) or 1.0)))
+    scale = 255 / ((most - least) or 1.0)
+    return np.round((image - least) * scale)
 
 
 def _masks(shape: tuple[int, ...]) -> np.ndarray:

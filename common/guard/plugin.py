@@ -90,7 +90,7 @@ def _report(config: pytest.Config) -> str | None:
     if hasattr(config, "workerinput"):
         return cast("str | None", config.workerinput[REPORT])
     folder = config.getoption(REPORT)
-    return None if folder is None else str(config.invocation_params.dir / folder)
+    return None if folder is None else str((config.invocation_params.dir / folder).resolve())
 
 
 @pytest.fixture

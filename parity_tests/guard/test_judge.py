@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from efficientnet_rosetta.common.backends import trace
 from efficientnet_rosetta.common.backends.judgement import DIFFERS, NOT_COMPARED, PROVED
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.guard.judge import judge, judge_all
@@ -316,3 +317,12 @@ def test_a_finding_says_the_same_as_data():
     assert said["error"] > said["tolerance"] > 0
     assert said["rounding"] is None
     assert said["verdict"]["ending"] == DIFFERS
+
+
+def test_a_long_trace_lies_in_a_file(monkeypatch):
+    found = judge(network(), network(wrong=7), IMAGES)
+    monkeypatch.setattr(trace, "IN_MEMORY", 2000)
+    kept = network().trace(IMAGES)
+    assert isinstance(kept[-1].value.base, np.memmap)
+    assert not kept[-1].value.flags.writeable
+    assert judge(network(), network(wrong=7), IMAGES) == found

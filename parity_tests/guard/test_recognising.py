@@ -142,9 +142,7 @@ def test_a_checkpoint_is_run_in_both_precisions_and_from_the_middle(tmp_path):
     place = [step.name for step in whole].index(middle.name)
     assert [step.name for step in again] == [step.name for step in whole[place + 1 :]]
     assert np.array_equal(again[-1].value, wide["logits"])
-    with pytest.raises(
-        UsageError, match=r"cannot be run from 'stem\.nothing'; choose from stem, st"
-    ):
+    with pytest.raises(UsageError, match=r"cannot be run from 'stem\.nothing'; choose from stem, "):
         program.trace(given, FLOAT64, {"stem.nothing": middle.value})
     with pytest.raises(RosettaError, match=r"takes the shape \(\?, 3, \?, \?\) as images"):
         program.run(Given.of(IMAGES[:, :2]))
@@ -182,15 +180,3 @@ def test_two_modules_of_pytorch_import_no_other_framework():
     other.load_state_dict(one.state_dict())
     """
     assert elsewhere(code + COMPARED) == ["torch"]
-
-
-@pytest.mark.slow
-def test_two_models_of_keras_on_jax_import_neither_pytorch_nor_tensorflow():
-    code = """
-    import keras
-    one, other = (
-        keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)]) for _ in "ab"
-    )
-    other.set_weights(one.get_weights())
-    """
-    assert sorted(elsewhere(code + COMPARED, KERAS_BACKEND="jax")) == ["jax", "keras"]
