@@ -25,13 +25,6 @@ from parity_tests.guard.networks import Attention, Mlp, Recurrent, UNet, images,
 from parity_tests.guard.playing import Pair, Play, program
 from parity_tests.peers import operators
 
-operators.declare()
-
-import torchvision  # noqa: E402
-from timm.models.convnext import ConvNeXt  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer  # noqa: E402
-from torchvision.models.resnet import BasicBlock, ResNet  # noqa: E402
-
 Change = Callable[[Any], None]
 
 
@@ -39,10 +32,16 @@ Change = Callable[[Any], None]
 
 
 def _resnet() -> nn.Module:
+    operators.declare()
+    from torchvision.models.resnet import BasicBlock, ResNet
+
     return settled(ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10), images(64, 4, 0))
 
 
 def _convnext() -> nn.Module:
+    operators.declare()
+    from timm.models.convnext import ConvNeXt
+
     model = ConvNeXt(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32), num_classes=10)
     settled(model)
     for name, parameter in model.named_parameters():
@@ -52,6 +51,9 @@ def _convnext() -> nn.Module:
 
 
 def _vit() -> nn.Module:
+    operators.declare()
+    from timm.models.vision_transformer import VisionTransformer
+
     options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
     return settled(VisionTransformer(**options, num_classes=10))
 
@@ -177,7 +179,7 @@ def _stride_second(model: nn.Module) -> None:
     _set("layer4.0.conv2", "stride", (2, 2))(model)
 
 
-def _without_skip(self: BasicBlock, x: Tensor) -> Tensor:
+def _without_skip(self: Any, x: Tensor) -> Tensor:
     y = self.relu(self.bn1(self.conv1(x)))
     return self.relu(self.bn2(self.conv2(y)))
 
@@ -373,6 +375,3 @@ def _pair(network: str, change: Change, against: str) -> Pair:
     change(wrong)
     first = program(right(network)) if against == "torch" else OnnxProgram(exported(network))
     return first, program(wrong)
-
-
-__all__ = ["MISTAKES", "exported", "plays", "right", "to_onnx", "torchvision"]
