@@ -7,6 +7,8 @@ docs/results/guarded_pair.json.  Nothing here knows Sphinx, so that tests use it
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,47 @@ def summary() -> str:
     """What the page of the job shows, but for its heading, which would be one of the page."""
     heading, text = kept()["summary"].split("\n", 1)
     return f":::{{div}} said\n**{heading.lstrip('# ')}**\n{text}\n:::"
+
+
+# ------------------------------------------------------------------ what was measured of the guard
+
+UNMEASURED = "This was not measured for this release."
+
+
+def measured(name: str) -> dict[str, Any] | None:
+    """A file of docs/results; None where it was not made."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def counts_of_kinds(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """For each source of mistakes: how many were played, and of how many the kind was named."""
+    return [
+        (source, str(part["played"]), str(part["right"]), f"{part['right'] / part['played']:.0%}")
+        for source, part in found["sources"].items()
+    ]
+
+
+def rows_of_kinds(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """For each kind, over all sources: how many mistakes are of it, and what was named instead."""
+    named: dict[str, Counter[str]] = {}
+    for part in found["sources"].values():
+        for kind, guesses in part["kinds"].items():
+            named.setdefault(kind, Counter()).update(guesses)
+    rows = []
+    for kind, guesses in named.items():
+        # A mistake may be of several kinds, of which any is right.
+        others = ", ".join(
+            f"{guess} ({count})" for guess, count in guesses.most_common() if guess != kind
+        )
+        rows.append((f"`{kind}`", str(guesses.total()), str(guesses[kind]), others))
+    return rows
+
+
+def rows_of_cost(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """For each pair of programs: what the fixture takes over running both once, and the goal."""
+    return [
+        (row["pair"], row["what"], f"{row['ratio']:.2f}", f"{row['goal']:g}" if row["goal"] else "")
+        for row in found["rows"]
+        if row["what"] != "both programs"
+    ]

@@ -418,6 +418,31 @@ def kinds() -> str:
     return table(("Likely", "What to do"), [(f"`{kind}`", said) for kind, said in ADVICE.items()])
 
 
+def _measured(name: str, head: Sequence[str], rows: Callable[..., list[tuple[str, ...]]]) -> str:
+    found = guarded.measured(name)
+    return guarded.UNMEASURED if found is None else table(head, rows(found), "numbers")
+
+
+@generated("guard counts")
+def guard_counts() -> str:
+    """Of how many mistakes the kind is named."""
+    head = ("Mistakes in", "Played", "Named rightly", "Share")
+    return _measured("kinds", head, guarded.counts_of_kinds)
+
+
+@generated("guard kinds")
+def guard_kinds() -> str:
+    """The kinds that are named, against those that were played."""
+    head = ("Played", "Mistakes", "Named so", "Named otherwise")
+    return _measured("kinds", head, guarded.rows_of_kinds)
+
+
+@generated("guard cost")
+def guard_cost() -> str:
+    """What the fixture takes over running both programs."""
+    return _measured("guard", ("Programs", "What", "Ratio", "Goal"), guarded.rows_of_cost)
+
+
 # ------------------------------------------------------------------ from Python
 
 GENERATED.update({f"api {name}": make for name, make in public_api.documented().items()})

@@ -265,6 +265,23 @@ def test_the_repository_of_ten_files_is_shown_whole():
             assert max(map(len, (guarded.EXAMPLE / path).read_text().splitlines())) <= 92, path
 
 
+def test_what_was_measured_of_the_guard_is_counted():
+    kinds = {
+        "sources": {
+            "ours": {"played": 3, "right": 2, "kinds": {"padding": {"padding": 2, "layout": 1}}},
+            "others": {"played": 1, "right": 1, "kinds": {"padding": {"padding": 1}}},
+        }
+    }
+    assert guarded.counts_of_kinds(kinds) == [
+        ("ours", "3", "2", "67%"),
+        ("others", "1", "1", "100%"),
+    ]
+    assert guarded.rows_of_kinds(kinds) == [("`padding`", "4", "3", "layout (1)")]
+    ran = {"pair": "two", "what": "both programs", "ratio": 1.0, "goal": None}
+    cost = {"rows": [ran, {**ran, "what": "the fixture", "ratio": 1.876, "goal": 2.0}]}
+    assert guarded.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2")]
+
+
 def test_a_backend_is_registered_under_the_group_that_is_looked_in():
     (block,) = [block for page in PAGES for block in blocks(page) if block.language == "toml"]
     assert list(tomllib.loads(block.text)["project"]["entry-points"]) == [GROUP]
