@@ -16,7 +16,7 @@ import typer.main
 
 import augmenting
 import catalogue
-import guarded
+import guarded_pair
 import paper_map
 import photographs
 import public_api
@@ -394,10 +394,10 @@ def _default(option: Any) -> str:
 
 for _use in workflows.USES:
     GENERATED[f"workflow {_use}"] = partial(workflows.shown, _use)
-GENERATED["guarded files"] = guarded.files
-GENERATED["guarded difference"] = guarded.difference
-GENERATED["guarded message"] = guarded.message
-GENERATED["guarded summary"] = guarded.summary
+GENERATED["guarded files"] = guarded_pair.files
+GENERATED["guarded difference"] = guarded_pair.difference
+GENERATED["guarded message"] = guarded_pair.message
+GENERATED["guarded summary"] = guarded_pair.summary
 
 
 @generated("action inputs")
@@ -419,28 +419,28 @@ def kinds() -> str:
 
 
 def _measured(name: str, head: Sequence[str], rows: Callable[..., list[tuple[str, ...]]]) -> str:
-    found = guarded.measured(name)
-    return guarded.UNMEASURED if found is None else table(head, rows(found), "numbers")
+    found = guarded_pair.measured(name)
+    return guarded_pair.UNMEASURED if found is None else table(head, rows(found), "numbers")
 
 
 @generated("guard counts")
 def guard_counts() -> str:
     """Of how many mistakes the kind is named."""
     head = ("Mistakes in", "Played", "Named rightly", "Share")
-    return _measured("kinds", head, guarded.counts_of_kinds)
+    return _measured("kinds", head, guarded_pair.counts_of_kinds)
 
 
 @generated("guard kinds")
 def guard_kinds() -> str:
     """The kinds that are named, against those that were played."""
     head = ("Played", "Mistakes", "Named so", "Named otherwise")
-    return _measured("kinds", head, guarded.rows_of_kinds)
+    return _measured("kinds", head, guarded_pair.rows_of_kinds)
 
 
 @generated("guard cost")
 def guard_cost() -> str:
     """What the fixture takes over running both programs."""
-    return _measured("guard", ("Programs", "What", "Ratio", "Goal"), guarded.rows_of_cost)
+    return _measured("guard", ("Programs", "What", "Ratio", "Goal"), guarded_pair.rows_of_cost)
 
 
 # ------------------------------------------------------------------ from Python

@@ -12,7 +12,7 @@ import yaml
 
 import efficientnet_rosetta as rosetta_package
 import facts
-import guarded
+import guarded_pair
 import public_api
 import workflows
 from efficientnet_rosetta.common.architectures import resolve
@@ -254,15 +254,17 @@ def test_workflows_use_the_action_as_it_is():
 
 
 def test_the_repository_of_ten_files_is_shown_whole():
-    listed = (path for path in guarded.EXAMPLE.rglob("*") if path.is_file())
-    paths = {p.relative_to(guarded.EXAMPLE).as_posix() for p in listed if "cache" not in str(p)}
-    assert set(guarded.LANGUAGES) == paths
-    page = guarded.files()
+    listed = (path for path in guarded_pair.EXAMPLE.rglob("*") if path.is_file())
+    paths = {
+        p.relative_to(guarded_pair.EXAMPLE).as_posix() for p in listed if "cache" not in str(p)
+    }
+    assert set(guarded_pair.LANGUAGES) == paths
+    page = guarded_pair.files()
     for path in paths:
         assert f":caption: {path}\n" in page
-        if not path.endswith(guarded.TENSORS):
-            assert (guarded.EXAMPLE / path).read_text().rstrip() in page
-            assert max(map(len, (guarded.EXAMPLE / path).read_text().splitlines())) <= 92, path
+        if not path.endswith(guarded_pair.TENSORS):
+            assert (guarded_pair.EXAMPLE / path).read_text().rstrip() in page
+            assert max(map(len, (guarded_pair.EXAMPLE / path).read_text().splitlines())) <= 92, path
 
 
 def test_what_was_measured_of_the_guard_is_counted():
@@ -272,14 +274,14 @@ def test_what_was_measured_of_the_guard_is_counted():
             "others": {"played": 1, "right": 1, "kinds": {"padding": {"padding": 1}}},
         }
     }
-    assert guarded.counts_of_kinds(kinds) == [
+    assert guarded_pair.counts_of_kinds(kinds) == [
         ("ours", "3", "2", "67%"),
         ("others", "1", "1", "100%"),
     ]
-    assert guarded.rows_of_kinds(kinds) == [("`padding`", "4", "3", "layout (1)")]
+    assert guarded_pair.rows_of_kinds(kinds) == [("`padding`", "4", "3", "layout (1)")]
     ran = {"pair": "two", "what": "both programs", "ratio": 1.0, "goal": None}
     cost = {"rows": [ran, {**ran, "what": "the fixture", "ratio": 1.876, "goal": 2.0}]}
-    assert guarded.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2")]
+    assert guarded_pair.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2")]
 
 
 def test_a_backend_is_registered_under_the_group_that_is_looked_in():
