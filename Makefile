@@ -84,6 +84,7 @@ benchmark: $(INSTALLED)
 	-$(BIN)/python benchmarks/inference.py
 	-$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/parity.py
+	-$(BIN)/python benchmarks/guard.py
 
 $(COMPARING): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -109,7 +109,7 @@ class ModelProgram:
         instead: Mapping[str, np.ndarray] = NOTHING,
     ) -> Trace:
         """Every layer and every operation of a functional graph that depends on the inputs."""
-        recorder = _Recorder(self.name, instead)
+        recorder = Recorder(self.name, instead)
         output, outputs = self._called(given, precision, recorder)
         recorder.close(output, outputs)
         return rest_of(recorder.found, instead, self.name)
@@ -155,7 +155,7 @@ class ModelProgram:
             )
 
     def _called(
-        self, given: Given, precision: str, recorder: _Recorder | None
+        self, given: Given, precision: str, recorder: Recorder | None
     ) -> tuple[Any, Outputs]:
         """What the model returns, and the arrays in it."""
         model = self._in(precision, given)
@@ -300,7 +300,7 @@ def _is_float(dtype: Any) -> bool:
     return isinstance(dtype, str) and dtype.startswith(("float", "bfloat", "mixed"))
 
 
-class _Recorder:
+class Recorder:
     """Keeps what layers return, and the operations of functional graphs.
 
     A tensor is known by its identity, and none is let go, so that no other takes its place.

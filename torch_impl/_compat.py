@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 if TYPE_CHECKING:  # to export takes no Lightning
     from lightning.pytorch import Trainer
@@ -74,6 +75,29 @@ def no_tensorflow() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+class DispatchMode(TorchDispatchMode):
+    """A mode that is shown every operation.
+
+    PyTorch would import its compiler, to keep that away from the mode, which takes a second of
+    every process.  Where it is there already, what is compiled runs uncompiled in the mode.
+    """
+
+    def __enter__(self) -> Self:
+        self.kept = ExitStack()
+        if "torch._dynamo" in sys.modules:
+            self.kept.enter_context(torch.compiler.set_stance("force_eager"))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.kept.close()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 def synchronized_batch_norm(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, TensorArgument
 
 from efficientnet_rosetta.common.errors import reading
@@ -19,7 +19,8 @@ from efficientnet_rosetta.common.guard.arranging import bound
 from efficientnet_rosetta.common.guard.files import is_script
 from efficientnet_rosetta.common.guard.program import Given, Input
 
-from .programs import ModelProgram
+from ._compat import module_path
+from .programs import ModelProgram, Recorder
 
 
 class GraphProgram(ModelProgram):
@@ -65,6 +66,33 @@ class GraphProgram(ModelProgram):
         arrays = bound(self.name, given, self.declared, precision)
         named = dict(list(arrays.items())[self.positions :])
         return replace(given, args=tuple(arrays.values())[: self.positions], kwargs=named)
+
+    def _output(
+        self,
+        module: Any,
+        args: list[Tensor],
+        kwargs: dict[str, Tensor],
+        recorder: Recorder | None,
+    ) -> Any:
+        """What the program returns; where it is recorded, operation by operation."""
+        if recorder is None or self.declared is None:
+            return super()._output(module, args, kwargs, recorder)
+        flat = [*args, *kwargs.values()]
+        values = _Placing(module, recorder).run(*flat, enable_io_processing=False)
+        return module.graph.process_outputs(values)
+
+
+class _Placing(fx.Interpreter):
+    """Says of every operation of an exported program which module it was made in."""
+
+    def __init__(self, module: fx.GraphModule, recorder: Recorder):
+        super().__init__(module)
+        self.recorder = recorder
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one operation."""
+        with self.recorder.inside(module_path(n) if n.meta.get("nn_module_stack") else ""):
+            return super().run_node(n)
 
 
 class _Function(nn.Module):

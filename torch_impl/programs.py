@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from efficientnet_rosetta.common.backends.trace import Trace
@@ -35,6 +34,8 @@ from efficientnet_rosetta.common.guard.program import (
     rest_of,
     standing_in,
 )
+
+from ._compat import DispatchMode
 
 # What hands on its input in another shape, order or type, or amid zeros.
 MOVES = {
@@ -78,10 +79,9 @@ class ModelProgram:
         return None
 
     @property
-    def takes(self) -> tuple[str, ...] | None:
-        """The names of what `forward` takes; None where it takes any."""
-        names = _parameters(self.module)
-        return None if names is None else tuple(names)
+    def takes(self) -> tuple[str, ...]:
+        """The names of what `forward` takes."""
+        return tuple(_parameters(self.module)[0])
 
     def goes_on_from(self, step: str) -> bool:
         """From every operation."""
@@ -98,7 +98,7 @@ class ModelProgram:
         instead: Mapping[str, np.ndarray] = NOTHING,
     ) -> Trace:
         """Every operation of PyTorch's that depends on the inputs."""
-        recorder = _Recorder(self.name, instead)
+        recorder = Recorder(self.name, instead)
         output, outputs = self._called(given, precision, recorder)
         recorder.close(output, outputs)
         return rest_of(recorder.found, instead, self.name)
@@ -125,7 +125,7 @@ class ModelProgram:
         return self.made[precision]
 
     def _called(
-        self, given: Given, precision: str, recorder: _Recorder | None
+        self, given: Given, precision: str, recorder: Recorder | None
     ) -> tuple[Any, Outputs]:
         """What the module returns, and the arrays in it."""
         module = self._in(precision)
@@ -163,8 +163,8 @@ class ModelProgram:
         Raises:
             UsageError: `forward` has no such name.
         """
-        known = _parameters(module)
-        if known is None or given.kwargs.keys() <= set(known):
+        known, takes_others = _parameters(module)
+        if takes_others or given.kwargs.keys() <= set(known):
             return given
         if len(given.arrays) == 1:
             return replace(given, args=given.arrays, kwargs={})
@@ -178,7 +178,7 @@ class ModelProgram:
         module: Any,
         args: list[Tensor],
         kwargs: dict[str, Tensor],
-        recorder: _Recorder | None,
+        recorder: Recorder | None,
     ) -> Any:
         return module(*args, **kwargs)
 
@@ -194,15 +194,16 @@ class ModelProgram:
             yield
 
 
-def _parameters(module: Any) -> list[str] | None:
-    """The names of what `forward` takes; None where it takes any."""
+def _parameters(module: Any) -> tuple[list[str], bool]:
+    """The names of what `forward` takes, and whether it takes others as well."""
     try:
         known = inspect.signature(module.forward).parameters
     except ValueError:  # TorchScript's, which is called with itself first
-        return [one.name for one in module.forward.schema.arguments][1:]
-    if any(one.kind is one.VAR_KEYWORD for one in known.values()):
-        return None
-    return list(known)
+        return [one.name for one in module.forward.schema.arguments][1:], False
+    named = [
+        name for name, one in known.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+    ]
+    return named, any(one.kind is one.VAR_KEYWORD for one in known.values())
 
 
 def _array(leaf: Any) -> np.ndarray | None:
@@ -241,7 +242,7 @@ def _in_precision(precision: str) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-class _Widening(TorchDispatchMode):
+class _Widening(DispatchMode):
     """Makes float64 of every narrower type that an operation is told to make."""
 
     def __torch_dispatch__(
@@ -262,7 +263,7 @@ def _wider(argument: Any) -> Any:
     return WIDER.get(argument, argument) if isinstance(argument, torch.dtype) else argument
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(DispatchMode):
     """Keeps the values of all operations that depend on the inputs.
 
     A tensor is known by its identity, and none is let go, so that no other takes its place.  What
@@ -306,6 +307,15 @@ class _Recorder(TorchDispatchMode):
             if value.dtype.kind == "f":
                 origin = self.origins.get(id(tensors[name]))
                 self.found.keep(name, value, None if origin is None else (origin,))
+
+    @contextmanager
+    def inside(self, place: str) -> Iterator[None]:
+        """Call the operations that are run after a module."""
+        self.places.append(place)
+        try:
+            yield
+        finally:
+            self.places.pop()
 
     def _entering(self, name: str) -> Any:
         return lambda module, args: self.places.append(name)

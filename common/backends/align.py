@@ -16,6 +16,7 @@ import numpy as np
 from .elementwise import is_function_of
 from .heat import Heat, place_of
 from .operations import sort_of
+from .suspects import Side, digest, has_its_weights, is_like, is_same
 from .trace import Step
 
 NEARLY_CONSTANT = 0.1  # spread over size, below which the spread is no unit for errors
@@ -27,6 +28,7 @@ OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
 # Of a map, from channels last to first and from first to last.
 MOVED_CHANNELS = {4: {(0, 3, 1, 2), (0, 2, 3, 1)}, 5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)}}
+MOST_AXES = 5  # of which every order is tried
 LARGEST = 1e150  # of which the square is a number: masks are the lowest that there is
 HIDDEN, HIDING = 1e3, 1e3  # how low masks are, and times how large the others are, at least
 LOOKED_AHEAD = 40  # steps, within which two programs that differ in one operation come together
@@ -191,28 +193,34 @@ def _orientations(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndar
         return
     if _joins(value.shape, shape) or _joins(shape, value.shape):
         yield value.reshape(shape)
-    orders = set(MOVED_CHANNELS.get(value.ndim, ()))
-    if 3 <= value.ndim <= 5 and value.ndim >= len(shape):
-        orders |= {
-            (0, *axes)
-            for axes in permutations(range(1, value.ndim))
-            if len(shape) > 1
-            and all(
-                axes.index(one) < axes.index(other)
-                for one, other in combinations(range(1, value.ndim), 2)
-                if value.shape[one] == value.shape[other]
-            )
-        }
-    for axes in sorted(orders):
-        turned = value.transpose(axes)
-        if _joins(turned.shape, shape):
-            yield turned.reshape(shape)
-    if value.ndim < len(shape):
-        for axes in sorted(MOVED_CHANNELS.get(len(shape), ())):
+    if value.ndim >= len(shape) > 1:
+        for axes in _orders(value.shape):
+            turned = value.transpose(axes)
+            if _joins(turned.shape, shape):
+                yield turned.reshape(shape)
+    elif value.ndim > 1:
+        for axes in _orders(shape):
             # The axes that are joined here come in this order in the other.
             split = tuple(shape[axis] for axis in axes)
             if _joins(split, value.shape):
                 yield value.reshape(split).transpose(np.argsort(axes))
+
+
+def _orders(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The orders that axes may be read in, the batch first, in which equal ones stay in order."""
+    sides = range(1, len(shape))
+    if len(shape) > MOST_AXES:
+        return []
+    orders = {
+        (0, *axes)
+        for axes in permutations(sides)
+        if all(
+            axes.index(one) < axes.index(other)
+            for one, other in combinations(sides, 2)
+            if shape[one] == shape[other]
+        )
+    }
+    return sorted(orders | MOVED_CHANNELS.get(len(shape), set()))
 
 
 def _joins(sides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -255,8 +263,8 @@ class _Difference:
             if pair.other is not None:
                 backwards[pair.step.name] = pair.other.name
         self.back = backwards
-        self.one = _Side(first, set(self.partners), ends[0])
-        self.other = _Side(second, set(backwards), ends[1])
+        self.one = Side(first, set(self.partners), ends[0])
+        self.other = Side(second, set(backwards), ends[1])
 
     def divergence(self) -> Divergence | None:
         """The first operation that differs."""
@@ -357,12 +365,14 @@ class _Difference:
 
     def _folded(self, step: Step, counterpart: Step) -> tuple[Step, Step]:
         """A pair of products, of which one may have in it the normalization after the other."""
-        if {_digest(array) for array in step.constants} & {
-            _digest(array) for array in counterpart.constants
+        if {digest(array) for array in step.constants} & {
+            digest(array) for array in counterpart.constants
         }:
             return step, counterpart
         norms = [
-            next((found for found in side.reading(begin) if sort_of(found) == "normalization"), None)
+            next(
+                (found for found in side.reading(begin) if sort_of(found) == "normalization"), None
+            )
             for side, begin in ((self.one, step), (self.other, counterpart))
         ]
         if norms[0] is None and norms[1] is not None:
@@ -380,7 +390,7 @@ class _Difference:
         return next((other for other in found if is_like(step, other)), found[0])
 
     @staticmethod
-    def _goes_on(side: _Side, begin: Step, like: Step, certain: bool) -> bool:
+    def _goes_on(side: Side, begin: Step, like: Step, certain: bool) -> bool:
         """Whether what comes after a step of this side is a step of the other side.
 
         That is certain where it has the same weights.
@@ -412,115 +422,6 @@ class _Difference:
             return None
         before = self.other.agreed_before(counterpart)
         return (self.back[before[0]], before[0]) if before else None
-
-
-class _Side:
-    """The steps of one trace that differ and lead to an end that differs."""
-
-    def __init__(self, steps: Sequence[Step], agreeing: set[str], ends: Sequence[str]):
-        self.steps, self.agreeing = steps, agreeing
-        self.by_name = {step.name: step for step in steps}
-        reached = set(ends) - agreeing
-        exonerated: set[str] = set()  # they lead to what agrees
-        varying = {step.name for step in steps if np.ptp(step.value) != 0}
-        for step in reversed(steps):
-            agrees = step.name in agreeing and step.name in varying
-            if agrees or step.name in exonerated:
-                exonerated |= set(step.inputs)
-            if step.name in reached:
-                reached |= set(step.inputs) - agreeing
-        left = reached - exonerated or reached
-        # What does not vary is a size that was computed, or a state that something begins with.
-        self.suspects = [step for step in steps if step.name in (left & varying or left)]
-        names = {step.name for step in self.suspects}
-        self.frontier = [step for step in self.suspects if not names.intersection(step.inputs)]
-
-    @property
-    def first(self) -> Step | None:
-        """The first that differs although all that it reads agrees."""
-        return next(iter(self.frontier), None)
-
-    def reading(self, begin: Step) -> list[Step]:
-        """The suspects that read a suspect."""
-        return [step for step in self.suspects if begin.name in step.inputs]
-
-    def after(self, begin: Step) -> list[Step]:
-        """The suspects that a suspect leads to."""
-        reached = {begin.name}
-        found = []
-        for step in self.suspects:
-            if reached.intersection(step.inputs):
-                reached.add(step.name)
-                found.append(step)
-        return found
-
-    def parts_of(self, end: Step | None) -> tuple[str, ...]:
-        """A suspect and the suspects that lead to it, in forward order."""
-        if end is None:
-            return ()
-        wanted = {end.name}
-        found: list[str] = []
-        for step in reversed(self.steps):
-            if step.name in wanted:
-                found.append(step.name)
-                wanted |= set(step.inputs) - self.agreeing
-        return tuple(reversed(found))
-
-    def agreed_before(self, step: Step) -> list[str]:
-        """The nearest steps upstream that agree, of the last input first."""
-        found: list[str] = []
-        for name in reversed(step.inputs):
-            if name in self.agreeing:
-                found.append(name)
-            elif name in self.by_name:
-                found += self.agreed_before(self.by_name[name])
-        return list(dict.fromkeys(found))
-
-
-def is_like(one: Step, other: Step) -> bool:
-    """Whether two steps can be the same operation: of one sort, and of one size."""
-    sorts = sort_of(one), sort_of(other)
-    return sorts[0] == sorts[1] != "other" and one.value.size == other.value.size
-
-
-def is_same(one: Step, other: Step) -> bool:
-    """Whether two steps are likely the same operation on other values: they have the same weights.
-
-    Where no weights are known, they are of one sort and size.
-    """
-    if one.constants and other.constants:
-        return has_its_weights(one, other)
-    return is_like(one, other)
-
-
-def has_its_weights(one: Step, other: Step) -> bool:
-    """Whether an array of one is one of the other as well, in whatever order of axes."""
-    if sort_of(one) != sort_of(other):
-        return False
-    return bool(_marks(one) & _marks(other))
-
-
-def _marks(step: Step) -> set[tuple[float, ...]]:
-    """What stays of a step's weights in another order of axes, or folded with a normalization."""
-    weights = [array for array in step.constants if array.size > 1]
-    return {_digest(array) for array in weights} | {
-        _digest(directions(array)) for array in weights if array.ndim == 4
-    }
-
-
-def directions(kernel: np.ndarray) -> np.ndarray:
-    """A kernel (O, ...) whose outputs are scaled to length 1, as before anything was folded in."""
-    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: np.ndarray = (rows / np.where(lengths, lengths, 1.0)).reshape(kernel.shape)
-    return scaled
-
-
-def _digest(array: np.ndarray) -> tuple[float, ...]:
-    """What stays of an array in another order of axes, and in another precision."""
-    wide = array.astype(np.float64)
-    size = float(np.abs(wide).sum())
-    return array.size, float(f"{size:.4g}"), float(f"{np.square(wide).sum():.4g}")
 
 
 def operation_sentences(found: Divergence) -> list[str]:

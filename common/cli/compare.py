@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +139,9 @@ def _layouts(said: str | None) -> str | tuple[str | None, str | None] | None:
     return first or None, second or None
 
 
-def _command(first: str, second: str, options: dict[str, object], resume: tuple[str, str]) -> str:
+def _command(
+    first: str, second: str, options: Mapping[str, object], resume: tuple[str, str]
+) -> str:
     """What runs the same programs from where they part."""
     said = [
         text

@@ -78,8 +78,15 @@ def compare(
     if found.incomparable:
         raise RosettaError(str(found.unfit))
     if len(checkpoints) == 2 and not found.agree:
-        found = replace(found, tensors=tuple(weight_differences(*checkpoints)))
+        found = _with_tensors(found, *checkpoints)
     return found
+
+
+def _with_tensors(found: Finding, first: CheckpointProgram, second: CheckpointProgram) -> Finding:
+    """The same with the tensors that differ; if none do, they are not the likely mistake."""
+    tensors = tuple(weight_differences(first, second))
+    wrong = not tensors and found.kind is not None and found.kind.name == "weights"
+    return replace(found, tensors=tensors, kind=None if wrong else found.kind)
 
 
 def _check(tolerance: float | None, atol: float | None, seed: int) -> None:

@@ -17,7 +17,7 @@ from .finding import Finding
 from .golden import Golden, GoldenProgram
 from .inputs import inputs_for
 from .judge import judge_all
-from .message import message
+from .message import headline, message
 from .naming import file_name
 from .program import NCHW, NHWC, Given, GuardedProgram
 from .recognise import program_of
@@ -26,6 +26,7 @@ from .weights import WeightsFinding, weights
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 ARRAYS = {".npy", ".npz"}
 ENDING = ".safetensors"
+SAVED_MODEL = "saved_model.pb"  # what makes a folder a program
 LIBRARIES = {"site-packages", "dist-packages"}
 
 
@@ -133,7 +134,7 @@ class Parity:
         __tracebackhide__ = True
         self.calls += 1
         try:
-            said = {
+            own = {
                 "tolerance": tolerance,
                 "atol": atol,
                 "layout": layout,
@@ -142,11 +143,13 @@ class Parity:
                 "batch": batch,
                 "size": size,
             }
-            settings = Settings.of(self.marked, said)
+            settings = Settings.of(self.marked, own)
             with silent_libraries():
                 found = self._compared((first, second, *others), inputs, names, settings)
         except RosettaError as error:
-            raise ParityError(f"{error}{_origin(error)}") from None
+            said = f"{error}{_origin(error)}"
+            self._noted((), said)
+            raise ParityError(said) from None
         if (failure := self._reported(found)) is not None:
             raise ParityError(failure)
         return tuple(found)
@@ -159,9 +162,11 @@ class Parity:
         by default it is that of the test.  One test writes a file; the others, for other
         frameworks, say `write=False`.
         """
-        if name is None:
-            return Golden(None, write)
-        return Golden(self.path.parent / golden.FOLDER / f"{file_name(name)}{ENDING}", write)
+        test = f"{self.path.stem}.{self._within}"
+        # Of the comparison that it is given to, which comes next.
+        number = "" if self.calls == 0 else f".{self.calls + 1}"
+        file = file_name(test) + number if name is None else file_name(name)
+        return Golden(self.path.parent / golden.FOLDER / f"{file}{ENDING}", write)
 
     def weights(self, first: Any, second: Any) -> WeightsFinding:
         """Fail the test unless two models have the same weights, under whatever names and orders.
@@ -191,7 +196,7 @@ class Parity:
         whats, values = _parted(given, inputs)
         names = _of_each("names", names, whats)
         layouts = _of_each("layouts", settings.layouts, whats)
-        goldens = [self._named(what) for what in whats if isinstance(what, Golden)]
+        goldens = [what for what in whats if isinstance(what, Golden)]
         programs = [
             None if isinstance(what, Golden) else program_of(what, name, layout=order)
             for what, name, order in zip(whats, names, layouts, strict=True)
@@ -202,9 +207,9 @@ class Parity:
         givens = self._inputs(values, live, goldens, settings)
         if self.asked.update:
             for one in goldens:
-                if one.write and one.path is not None:
-                    golden.write(one.path, live[0], givens, self.test)
-        kept = iter([GoldenProgram(one.path) for one in goldens if one.path is not None])
+                if one.write:
+                    golden.write(one.path, live[0], givens, f"{self.path.name}::{self._within}")
+        kept = iter([GoldenProgram(one.path) for one in goldens])
         whole = [next(kept) if program is None else program for program in programs]
         return self._judged(_told_apart(whole), givens, settings)
 
@@ -216,46 +221,67 @@ class Parity:
         settings: Settings,
     ) -> list[Given]:
         """What all programs are given: by the test, by golden outputs, or from signatures."""
-        if isinstance(values, str | Path):
-            made = {"seed": settings.seed, "batch": settings.batch, "size": settings.size}
-            return inputs_for(programs, path=values, **made)  # type: ignore[arg-type]
-        if values is not None:
+        path = values if isinstance(values, str | Path) else None
+        if values is not None and path is None:
             return _givens(values, settings.layout)
-        if goldens and not (self.asked.update and goldens[0].write):
-            assert goldens[0].path is not None
+        if values is None and goldens and not (self.asked.update and goldens[0].write):
             return GoldenProgram(goldens[0].path).givens
-        return inputs_for(programs, seed=settings.seed, batch=settings.batch, size=settings.size)
+        return inputs_for(
+            programs, seed=settings.seed, batch=settings.batch, size=settings.size, path=path
+        )
 
     def _judged(
         self, programs: Sequence[GuardedProgram], givens: Sequence[Given], settings: Settings
     ) -> list[Finding]:
+        tolerance, atol = settings.tolerance, settings.atol
         after = self.asked.after if self.calls == self.asked.call else None
-        return judge_all(programs, givens, settings.tolerance, after, atol=settings.atol)
+        if after is None:
+            return judge_all(programs, givens, tolerance, atol=atol)
+        found: list[Finding] = []
+        refused = None
+        for other in programs[1:]:
+            try:
+                found += judge_all((programs[0], other), givens, tolerance, after, atol=atol)
+            except UsageError as error:  # the values are those of another pair
+                refused = error
+        if refused is not None and not found:
+            raise refused
+        return found
 
     def _reported(self, found: Sequence[Finding]) -> str | None:
         """What the test is to fail with, if it is to; the page is written, and the index told."""
         failed = [one for one in found if not one.agree]
-        worst = failed[0] if failed else found[0]
-        command = self._command(worst)
+        if not failed:
+            self._page((), None)
+            self._noted(found, None)
+            return None
+        command = self._command(failed[0])
         page = self._page(failed, command)
-        text = message(worst, command, None if page is None else str(page)) if failed else None
-        if self.asked.report is not None:
-            self.note(
-                {
-                    "call": self.calls,
-                    "agree": not failed,
-                    "programs": list(dict.fromkeys(name for one in found for name in one.names)),
-                    "says": message(worst).splitlines()[0] if failed else "",
-                    "page": None if page is None else page.name,
-                }
-            )
-        return text
+        self._noted(found, headline(failed[0]), page)
+        return message(failed[0], command, None if page is None else str(page))
+
+    def _noted(
+        self, found: Sequence[Finding], failure: str | None, page: Path | None = None
+    ) -> None:
+        """Tell the index of the reports what became of this comparison."""
+        if self.asked.report is None:
+            return
+        self.note(
+            {
+                "call": self.calls,
+                "agree": failure is None,
+                "programs": list(dict.fromkeys(name for one in found for name in one.names)),
+                "says": failure or "",
+                "page": None if page is None else page.name,
+            }
+        )
 
     def _page(self, failed: Sequence[Finding], command: str | None) -> Path | None:
         """The page of this comparison; one of an earlier session is gone where it agrees now."""
         if self.asked.report is None:
             return None
-        path = self.asked.report / self._file_name(self.test, ".html")
+        number = "" if self.calls == 1 else f".{self.calls}"
+        path = self.asked.report / f"{file_name(self.test)}{number}.html"
         if not failed:
             path.unlink(missing_ok=True)
             return None
@@ -275,21 +301,14 @@ class Parity:
         return shlex.join(["pytest", self.test, *options])
 
     @property
+    def _within(self) -> str:
+        """The name of the test within its file."""
+        return self.test.partition("::")[2]
+
+    @property
     def _call_name(self) -> str:
         """The name of the test, and behind it which of its comparisons this is, from the second."""
         return self.test if self.calls == 1 else f"{self.test} ({self.calls})"
-
-    def _file_name(self, name: str, ending: str) -> str:
-        """The name of a file for this comparison of a test."""
-        return file_name(name) + ("" if self.calls == 1 else f".{self.calls}") + ending
-
-    def _named(self, one: Golden) -> Golden:
-        """Golden outputs, which are called after the test where they have no name."""
-        if one.path is not None:
-            return one
-        test = f"{self.path.stem}.{self.test.partition('::')[2]}"
-        folder = self.path.parent / golden.FOLDER
-        return Golden(folder / self._file_name(test, ENDING), one.write)
 
 
 def _parted(given: Sequence[Any], inputs: Any) -> tuple[list[Any], Any]:
@@ -322,7 +341,9 @@ def _is_input(one: Any, place: int) -> bool:
         # A checkpoint may be an .npz too, and comes first.
         if path.suffix.lower() in PICTURES or (path.suffix.lower() in ARRAYS and place > 1):
             return True
-        return path.is_dir() and any(inner.suffix.lower() in PICTURES for inner in path.iterdir())
+        if not path.is_dir() or (path / SAVED_MODEL).exists():
+            return False
+        return any(inner.suffix.lower() in PICTURES for inner in path.rglob("*"))
     return isinstance(one, Given | Mapping | list | tuple | int | float) or hasattr(
         one, "__array__"
     )

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from .._util.atomic import replacing
 from .._util.result import plain
 from ..backends.trace import Trace
-from ..errors import FileError, UsageError, reading
+from ..errors import DamagedFileError, FileError, UsageError
 from ..weights import tensors_file
 from .fitness import check_agreement, check_numbers
 from .measure import Measured, Run
@@ -40,18 +40,16 @@ from .program import (
 
 FORMAT = "efficientnet-rosetta golden outputs"
 SCHEMA = 1  # grows when the meaning of a file changes
+SAID = ("program", "kind", "test", "precision", "layout", "inputs")  # in the metadata
 FOLDER = "golden"  # beside the file of a test
 UPDATE = "run pytest with --parity-update where the first program is"
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A file of golden outputs that a test names; `write` is whether it may be the one to make it.
+    """A file of golden outputs that a test names; `write` is whether the test may make it."""
 
-    `path` is None until the test that has not named it knows which of its comparisons it is for.
-    """
-
-    path: Path | None
+    path: Path
     write: bool = True
 
 
@@ -225,23 +223,29 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     if not path.is_file():
         raise FileError(path, f"there are no golden outputs here; {UPDATE}")
-    with reading(path, "golden outputs"):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                # In the order in which they were written, which is that of the outputs.
-                tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
-        except SafetensorError as error:
-            raise FileError(path, f"is no safetensors file ({error}); {UPDATE}") from error
-        if metadata.get("format") != FORMAT:
-            raise FileError(path, f"is no file of golden outputs; {UPDATE}")
-        if metadata.get("schema") != str(SCHEMA):
-            raise FileError(
-                path,
-                f"has golden outputs of version {metadata.get('schema')}, and this is version "
-                f"{SCHEMA}; {UPDATE}",
-            )
-        return json.loads(metadata["golden"]), tensors
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            # In the order in which they were written, which is that of the outputs.
+            tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
+    except (SafetensorError, OSError) as error:
+        raise DamagedFileError(path, f"is no safetensors file ({error}); {UPDATE}") from error
+    if metadata.get("format") != FORMAT:
+        raise FileError(path, f"is no file of golden outputs; {UPDATE}")
+    if metadata.get("schema") != str(SCHEMA):
+        raise FileError(
+            path,
+            f"has golden outputs of version {metadata.get('schema')}, and this is version "
+            f"{SCHEMA}; {UPDATE}",
+        )
+    try:
+        said = json.loads(metadata["golden"])
+        lacks = [key for key in SAID if key not in said]
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedFileError(path, f"its metadata are damaged ({error}); {UPDATE}") from error
+    if lacks:
+        raise DamagedFileError(path, f"its metadata lack {', '.join(lacks)}; {UPDATE}")
+    return said, tensors
 
 
 def _given(

@@ -85,7 +85,7 @@ def judge_all(
     firsts: dict[int, Run] = {}  # of the first program, on each of the inputs
     found: list[Finding] = []
     for other in programs[1:]:
-        findings = []
+        findings: list[tuple[Finding, tuple[Run, Run] | None]] = []
         for number, given in enumerate(givens):
             pair = programs[0], other
             try:
@@ -100,8 +100,8 @@ def judge_all(
                 continue
             findings.append((_judged(*sides, tolerance, atol), sides))
         findings.sort(key=lambda one: _badness(one[0]), reverse=True)
-        worst, sides = findings[0]
-        found.append(worst if sides is None else _located(worst, *sides, inside))
+        worst, runs = findings[0]
+        found.append(worst if runs is None else _located(worst, *runs, inside))
         found.extend(finding for finding, _ in findings[1:])
     return sorted(found, key=_badness, reverse=True)
 

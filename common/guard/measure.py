@@ -247,7 +247,7 @@ class Run:
             raise RandomError(
                 self,
                 f"{self.program.name} is random: two runs on the same inputs differ by "
-                f"{twice:.1e} standard deviations; seed it, or run it in inference"
+                f"{twice:.1e} standard deviations; seed it, or run it in inference",
             )
 
     @cached_property

@@ -67,7 +67,7 @@ def details(found: Finding) -> Iterator[str]:
         if found.kind.name in ADVICE:
             yield f"what to do: {ADVICE[found.kind.name]}"
     if found.tensors is not None:
-        listed = f"; the first of them is {found.tensors[0]}" if found.tensors else ""
+        listed = f"; the first of them is {_short(found.tensors[0])}" if found.tensors else ""
         yield f"{len(found.tensors)} tensors of the two files differ{listed}"
 
 
@@ -78,7 +78,8 @@ def headline(found: Finding) -> str:
         return f"{first} and {second} cannot be compared: {_short(found.unfit)}"
     worst, output = found.worst, _short(found.worst.output)
     if found.agree:
-        return f"{first} and {second} agree: {output} differs {_distance(worst)}"
+        same = "is the same" if worst.error == 0 else f"differs {_distance(worst)}"
+        return f"{first} and {second} agree: {output} {same}"
     if worst.is_open:
         return (
             f"nothing can be said of {first} and {second}: {output} differs "
@@ -91,6 +92,8 @@ def headline(found: Finding) -> str:
 def _distance(apart: Apart) -> str:
     if apart.error == float("inf"):
         return "has other values, or one of the two is no number"
+    if apart.allowed == 0:  # of whole numbers, whose error is a share of places
+        return f"has other whole numbers in {apart.error:.1%} of its places"
     return f"by {apart.error:.1e} standard deviations, where {apart.allowed:.1e} are allowed"
 
 

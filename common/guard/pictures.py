@@ -14,6 +14,7 @@ from .kind import Kind
 from .scene import Scene
 
 EXACT = 1e-2  # of a difference: what a pattern that explains it may leave
+SORTED = 1e-4  # of a spread, that values in another order differ by at most
 SAMPLES = 16  # values of a channel, from which on its factor and constant can be found
 ONE = 1e-6  # relative, within which factors are equal
 SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
@@ -139,10 +140,12 @@ def permuted(scene: Scene) -> Kind | None:
 def turned(scene: Scene) -> Kind | None:
     """Values that are the same ones at other places."""
     one, other = scene.one, scene.other
-    if one.ndim == 4 and one.shape[2] == one.shape[3]:
-        if _explained(one - other.swapaxes(2, 3), scene.gap):
-            return Kind("layout", "one map is the other with its rows and columns exchanged")
-    if _explained(np.sort(one, None) - np.sort(other, None), scene.gap):
+    is_square = one.ndim == 4 and one.shape[2] == one.shape[3]
+    if is_square and _explained(one - other.swapaxes(2, 3), scene.gap):
+        return Kind("layout", "one map is the other with its rows and columns exchanged")
+    # Large maps of other values have nearly the same ones when they are sorted.
+    apart = np.abs(np.sort(one, None) - np.sort(other, None))
+    if _explained(apart, scene.gap) and float(apart.max()) <= SORTED * float(one.std()):
         return Kind("layout", "the values are the same ones, in another order")
     return None
 
@@ -264,17 +267,20 @@ def by_channel(scene: Scene) -> Kind | None:
     factors = _by_channel(scene)
     if factors is None:
         return None
-    if float(np.ptp(factors)) <= ONE * np.abs(factors).max():
-        if factor := factor_between(scene.one, scene.other):
-            return Kind("scale", f"one is the other, which it {factor}")
+    from_one = float(np.abs(factors - 1).max())
+    alike = float(np.ptp(factors)) <= EXACT * from_one
+    if alike and (factor := factor_between(scene.one, scene.other)):
+        return Kind("scale", f"one is the other, which it {factor}")
     if not scene.has("normalization") and not scene.has("linear"):
         return None
-    about_one = max(ONE, 1e-2 * float(np.abs(factors - 1).max()))
+    if scene.sort == scene.other_sort == "normalization" and all(scene.constants):
+        return Kind("epsilon", "the weights and statistics agree: an epsilon is left to differ")
+    about_one = EXACT * from_one
     same_side = bool(
         (factors >= 1 - about_one).all()
         or ((factors > 0).all() and (factors <= 1 + about_one).all())
     )
-    if same_side and np.abs(factors - 1).max() > ONE and _keeps_middle(scene, factors):
+    if same_side and from_one and _keeps_middle(scene, from_one):
         return Kind(
             "epsilon",
             f"every channel is wrong by a factor on one side of 1, from {factors.min():.4g} to "
@@ -300,7 +306,7 @@ def _by_channel(scene: Scene) -> np.ndarray | None:
     return factors if _explained(left, scene.gap) else None
 
 
-def _keeps_middle(scene: Scene, factors: np.ndarray) -> bool:
+def _keeps_middle(scene: Scene, from_one: float) -> bool:
     """Whether channels are scaled about a value within them, as an epsilon does.
 
     Running statistics that are others move a channel as well.
@@ -308,7 +314,7 @@ def _keeps_middle(scene: Scene, factors: np.ndarray) -> bool:
     axis = 1 if scene.one.ndim == 4 else scene.one.ndim - 1
     first, second = (_rows(value, axis) for value in (scene.one, scene.other))
     apart = np.abs(second.mean(1) - first.mean(1))
-    return bool((apart <= 3 * (np.abs(factors - 1).max() + ONE) * first.std()).all())
+    return bool((apart <= 3 * from_one * first.std()).all())
 
 
 def a_normalization(scene: Scene) -> Kind:
@@ -356,9 +362,7 @@ def of_attention(scene: Scene) -> Kind:
     return Kind("scale", "it is attention, and its inputs agree")
 
 
-def _attended(
-    query: np.ndarray, key: np.ndarray, value: np.ndarray, factor: float
-) -> np.ndarray:
+def _attended(query: np.ndarray, key: np.ndarray, value: np.ndarray, factor: float) -> np.ndarray:
     scores = factor * (query @ key.swapaxes(-1, -2))
     shares = np.exp(scores - scores.max(-1, keepdims=True))
     found: np.ndarray = (shares / shares.sum(-1, keepdims=True)) @ value

@@ -7,6 +7,7 @@ nothing but pytest and the standard library until a test asks for it.
 from __future__ import annotations
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -115,7 +116,20 @@ def parity(request: pytest.FixtureRequest) -> Parity:
     def note(became: dict[str, Any]) -> None:
         request.node.user_properties.append((PROPERTY, json.dumps(became)))
 
-    return Parity(request.node.nodeid, request.path, asked, marks, note)
+    return Parity(_test(request), request.path, asked, marks, note)
+
+
+def _test(request: pytest.FixtureRequest) -> str:
+    """The name of a test from the folder on in which pytest was started, where it can be run.
+
+    The names of pytest itself begin at a root that may be another folder.
+    """
+    name: str = request.node.nodeid
+    try:
+        path = os.path.relpath(request.path, request.config.invocation_params.dir)
+    except ValueError:  # on another drive
+        return name
+    return f"{Path(path).as_posix()}::{name.partition('::')[2]}"
 
 
 class _Index:

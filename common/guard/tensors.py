@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from ..backends.align import directions
+from ..backends.suspects import directions
 from .kind import Kind
 from .scene import Constants, Scene
 

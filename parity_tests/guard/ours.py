@@ -8,16 +8,20 @@ longer fit, which stop before anything is computed.
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
+
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.registry import get_backend
-from efficientnet_rosetta.common.guard.program import Given
+from efficientnet_rosetta.common.guard.program import Given, GuardedProgram
+from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.weights.calibration import calibrated, structured_images
-from parity_tests.guard.playing import Pair, Play, program
+from efficientnet_rosetta.common.weights.canonical import Weights
+from parity_tests.guard.playing import Play, program
 from parity_tests.mutations import MUTATIONS, Mutation, made
 from parity_tests.mutations.machine import SHAPES, WEIGHTS
 
 SIDE = 64
-LITTLE = {"width": 0.5, "depth": 0.5}
+LITTLE = {"width": 0.25, "depth": 0.5}
 
 KINDS: dict[str, tuple[str, ...]] = {
     "epsilon 1e-5 for 1e-3": ("epsilon",),
@@ -83,20 +87,42 @@ def is_played(mistake: Mutation) -> bool:
 
 
 def _play(mistake: Mutation) -> Play:
-    scaling = dict(mistake.scaling) or LITTLE
-    network = resolve(mistake.preset, resolution=SIDE, **scaling)
+    scaling = tuple((dict(mistake.scaling) or LITTLE).items())
+    return Play(
+        mistake.preset,
+        mistake.name,
+        KINDS[mistake.name],
+        partial(_right, mistake.preset, scaling),
+        partial(_built, "torch", mistake.preset, scaling),
+        partial(_given, mistake.preset, scaling),
+        lambda: made(mistake),
+    )
 
-    def pair() -> Pair:
-        weights = calibrated(network)
-        programs = []
-        for name in ("keras", "torch"):
-            backend = get_backend(name)
-            model = backend.build(network)
-            backend.load_weights(model, weights)
-            programs.append(program(model))
-        return programs[0], programs[1]
 
-    def given() -> Given:
-        return Given.of(structured_images(2, network.in_channels, network.resolution, 1))
+Scaling = tuple[tuple[str, float], ...]
 
-    return Play(mistake.preset, mistake.name, KINDS[mistake.name], pair, given, lambda: made(mistake))
+
+@lru_cache(maxsize=2)
+def _right(preset: str, scaling: Scaling) -> GuardedProgram:
+    return _built("keras", preset, scaling)
+
+
+def _built(backend: str, preset: str, scaling: Scaling) -> GuardedProgram:
+    network = _network(preset, scaling)
+    model = get_backend(backend).build(network)
+    get_backend(backend).load_weights(model, _weights(preset, scaling))
+    return program(model)
+
+
+@lru_cache(maxsize=2)
+def _weights(preset: str, scaling: Scaling) -> Weights:
+    return calibrated(_network(preset, scaling))
+
+
+def _given(preset: str, scaling: Scaling) -> Given:
+    network = _network(preset, scaling)
+    return Given.of(structured_images(2, network.in_channels, network.resolution, 1))
+
+
+def _network(preset: str, scaling: Scaling) -> Network:
+    return resolve(preset, resolution=SIDE, **dict(scaling))

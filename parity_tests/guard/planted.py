@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from efficientnet_rosetta.common.guard.onnx_file import OnnxProgram
-from efficientnet_rosetta.common.guard.program import Given
+from efficientnet_rosetta.common.guard.program import Given, GuardedProgram
 from parity_tests.guard.networks import Attention, Mlp, Recurrent, UNet, images, settled
-from parity_tests.guard.playing import Pair, Play, program
+from parity_tests.guard.playing import Play, program
 from parity_tests.peers import operators
 
 Change = Callable[[Any], None]
@@ -293,7 +293,12 @@ MISTAKES: tuple[tuple[str, str, tuple[str, ...], Change], ...] = (
         _weights(f"{FIRST}.attn.qkv.weight", _exchanged),
     ),
     ("ViT", "no positions", ("missing operation",), _set("", "pos_embed", None)),
-    ("ViT", "quick GELU", ("activation",), _method(f"{FIRST}.mlp.act", "forward", lambda self, x: x * torch.sigmoid(1.702 * x))),
+    (
+        "ViT",
+        "quick GELU",
+        ("activation",),
+        _method(f"{FIRST}.mlp.act", "forward", lambda self, x: x * torch.sigmoid(1.702 * x)),
+    ),
     ("ViT", "epsilon 1e-3", ("epsilon",), _all(nn.LayerNorm, eps=1e-3)),
     (
         "ViT",
@@ -301,7 +306,16 @@ MISTAKES: tuple[tuple[str, str, tuple[str, ...], Change], ...] = (
         ("layout",),
         _method("patch_embed", "forward", lambda self, x: self.proj(x).mT.flatten(2).mT),
     ),
-    ("ViT", "no skip", ("missing operation",), _method("blocks.1", "forward", lambda self, x: x + self.mlp(self.norm2(self.attn(self.norm1(x)))))),
+    (
+        "ViT",
+        "no skip",
+        ("missing operation",),
+        _method(
+            "blocks.1",
+            "forward",
+            lambda self, x: x + self.mlp(self.norm2(self.attn(self.norm1(x)))),
+        ),
+    ),
     (
         "attention",
         "mask ignored",
@@ -348,7 +362,13 @@ MISTAKES: tuple[tuple[str, str, tuple[str, ...], Change], ...] = (
         "MLP",
         "ReLU for ReLU6",
         ("activation",),
-        _method("", "forward", lambda self, x: self.last(self.norm(F.relu(12 * self.second(F.gelu(self.first(self.flat(self.scale(x))))))))),
+        _method(
+            "",
+            "forward",
+            lambda self, x: self.last(
+                self.norm(F.relu(12 * self.second(F.gelu(self.first(self.flat(self.scale(x)))))))
+            ),
+        ),
     ),
     ("MLP", "no bias", ("missing operation",), _set("second", "bias", None)),
     ("MLP", "epsilon 1e-3", ("epsilon",), _set("norm", "eps", 1e-3)),
@@ -363,15 +383,19 @@ def plays(against: str = "torch") -> list[Play]:
             f"{network} against {against}",
             name,
             kinds,
-            partial(_pair, network, change, against),
+            partial(_right, network, against),
+            partial(_wrong, network, change),
             lambda network=network: Given.of(RIGHT[network][1]),
         )
         for network, name, kinds, change in MISTAKES
     ]
 
 
-def _pair(network: str, change: Change, against: str) -> Pair:
-    wrong = copy.deepcopy(right(network))
-    change(wrong)
-    first = program(right(network)) if against == "torch" else OnnxProgram(exported(network))
-    return first, program(wrong)
+def _right(network: str, against: str) -> GuardedProgram:
+    return program(right(network)) if against == "torch" else OnnxProgram(exported(network))
+
+
+def _wrong(network: str, change: Change) -> GuardedProgram:
+    model = copy.deepcopy(right(network))
+    change(model)
+    return program(model)

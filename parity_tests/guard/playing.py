@@ -16,8 +16,6 @@ from efficientnet_rosetta.common.guard.program import NHWC, Given, GuardedProgra
 from efficientnet_rosetta.keras_impl.programs import ModelProgram as KerasProgram
 from efficientnet_rosetta.torch_impl.programs import ModelProgram as TorchProgram
 
-Pair = tuple[GuardedProgram, GuardedProgram]
-
 
 @dataclass(frozen=True)
 class Play:
@@ -30,7 +28,8 @@ class Play:
     network: str
     name: str
     kinds: tuple[str, ...]
-    pair: Callable[[], Pair]  # the right program and the wrong one
+    right: Callable[[], GuardedProgram]
+    wrong: Callable[[], GuardedProgram]  # called, and run, while the mistake is in the code
     given: Callable[[], Given]
     making: Callable[[], AbstractContextManager[Any]] = nullcontext
 
@@ -72,8 +71,9 @@ class Played:
 
 def play(mistake: Play) -> Played:
     """Make a mistake, and ask the guard."""
+    right = mistake.right()
     with mistake.making():
-        return Played(mistake, judge(*mistake.pair(), mistake.given()))
+        return Played(mistake, judge(right, mistake.wrong(), mistake.given()))
 
 
 def program(model: nn.Module | keras.Model) -> GuardedProgram:

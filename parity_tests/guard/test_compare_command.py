@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,3 +216,9 @@ def test_a_module_may_hold_a_model(folder):
     assert "mine:model: torch.nn.Module, in float64" in done.stdout
     assert "mine:function: function, in float32" in done.stdout
     assert on_batch("model", "wrong").exit_code == 1
+
+
+def test_the_page_says_what_a_function_keeps_to():
+    page = Path(__file__).parents[2] / "docs" / "use" / "divergence.md"
+    said = " ".join(page.read_text(encoding="utf-8").replace("\n> ", " ").split())
+    assert f"{CONTRACT[0].upper()}{CONTRACT[1:]}." in said

@@ -130,6 +130,16 @@ def test_damaged(written, content):
     assert "--parity-update" in said_by(written, means, images())
 
 
+@pytest.mark.parametrize("said", [None, "", "[]", "{}", "3"])
+def test_damaged_metadata(written, said):
+    with safe_open(path_of(written), "numpy") as file:
+        metadata = file.metadata()
+    changed = {**metadata, "golden": said} if said is not None else {"format": metadata["format"]}
+    changed["schema"] = metadata["schema"]
+    save_file(load_file(path_of(written)), path_of(written), changed)
+    assert "--parity-update" in said_by(written, means, images())
+
+
 def test_of_something_else(written):
     save_file({"weight": np.ones(3)}, path_of(written))
     assert "is no file of golden outputs" in said_by(written, means, images())

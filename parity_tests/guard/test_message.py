@@ -78,6 +78,11 @@ def test_what_rounding_may_explain_is_not_called_a_difference():
     assert "rounding alone may move it by 1.0e-02" in said
 
 
+def test_whole_numbers_have_no_deviations():
+    said = message(of(outputs=(Apart("classes", 1 / 3, 0.0),)))
+    assert said.startswith("mine and <theirs> differ: classes has other whole numbers in 33.3% of")
+
+
 def test_only_outputs_that_differ_are_listed():
     outputs = tuple(Apart(f"y{number}", number * 1e-3, 5e-3) for number in range(30))
     lines = message(of(outputs=outputs)).splitlines()
@@ -146,15 +151,20 @@ def test_a_place_that_is_not_there_is_said(tmp_path):
         parity(first, second, images(side=16))
 
 
+@pytest.mark.slow
 def test_the_command_can_be_copied(tmp_path):
-    (tmp_path / "test_mine.py").write_text(
+    """Also where pytest takes another folder for the root than the one that it was started in."""
+    (tmp_path / "pytest.ini").write_text("")
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "test_mine.py").write_text(
         "import pytest, torch\n"
         "from efficientnet_rosetta.parity_tests.guard.test_message import images, models\n\n"
         "@pytest.mark.parametrize('what', ['it\\'s', 'a b'])\n"
         "def test_it(parity, what):\n    parity(*models(), images(side=16))\n"
     )
-    (line, _) = re.findall(r"run only the rest again: (pytest .*)", session(tmp_path).stdout)
-    done = session(tmp_path, *shlex.split(line)[1:])
+    (line, _) = re.findall(r"run only the rest again: (pytest .*)", session(folder).stdout)
+    done = session(folder, *shlex.split(line)[1:])
     assert "1 failed" in done.stdout
     assert "first place: 3.relu" in done.stdout
 

@@ -1,7 +1,6 @@
 """What kind of program an object or a name is, and functions as programs."""
 
 import functools
-import os
 import subprocess
 import sys
 import textwrap
@@ -103,7 +102,7 @@ def test_a_name_of_a_module_where_the_user_stands(tmp_path, monkeypatch):
     assert sys.path == before
     with pytest.raises(FileError, match="mine_of_guard:none: cannot be imported"):
         program_of("mine_of_guard:none")
-    with pytest.raises(UsageError, match=r"builtins\.int is no program; give a model of PyTorch"):
+    with pytest.raises(RosettaError, match=r"mine_of_guard:number: builtins\.int is no program; g"):
         program_of("mine_of_guard:number")
 
 
@@ -148,14 +147,13 @@ def test_a_checkpoint_is_run_in_both_precisions_and_from_the_middle(tmp_path):
         program.run(Given.of(IMAGES[:, :2]))
 
 
-def elsewhere(code, **environment):
+def elsewhere(code):
     """What a piece of code writes in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -196,6 +196,7 @@ def test_an_exported_program_says_its_inputs_and_runs_in_float64(tmp_path):
         assert precision == FLOAT64
         assert np.allclose(found["logits"], expected["logits"], rtol=0, atol=1e-12)
         whole = guarded.trace(given, FLOAT64)
+        assert [step.name for step in whole[:2]] == ["conv.convolution", "norm.native_batch_norm"]
         again = guarded.trace(given, FLOAT64, {whole[2].name: whole[2].value})
         assert np.array_equal(again[-1].value, whole[-1].value)
 
@@ -247,3 +248,14 @@ def test_a_module_that_cannot_be_copied_runs_in_float32_as_it_is():
     precision, _ = run_widest(program_of(module), GIVEN)
     assert precision == FLOAT32
     assert before[1] == everything(module)[1]
+
+
+def test_a_compiled_module_is_run_uncompiled_where_its_operations_are_shown(capfd):
+    module = nn.Sequential(Net().conv, nn.ReLU()).eval()
+    compiled = program_of(torch.compile(module, backend="eager"))
+    for precision in (FLOAT32, FLOAT64):
+        expected = program_of(module).run(GIVEN, precision)["output"]
+        assert np.allclose(compiled.run(GIVEN, precision)["output"], expected, rtol=0, atol=1e-6)
+        names = [step.name for step in compiled.trace(GIVEN, precision)]
+        assert names == ["_orig_mod.0.convolution", "_orig_mod.1.relu", "output"]
+    assert capfd.readouterr().err == ""

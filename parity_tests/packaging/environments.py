@@ -51,8 +51,12 @@ def built(what: str, folder: Path) -> Path:
 
 def required(extra: str = "") -> set[str]:
     """Names of the distributions that an extra needs, with what they need in their turn."""
+    return _closure(_requirements(distribution(NAME), {extra}))
+
+
+def _closure(queue: list[Requirement]) -> set[str]:
+    """Names of the distributions that are required, with what they need in their turn."""
     found: set[str] = set()
-    queue = _requirements(distribution(NAME), {extra})
     while queue:
         requirement = queue.pop()
         name = canonicalize_name(requirement.name)
@@ -95,13 +99,19 @@ class Environment:
         self.site = Path(
             sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
         )
-        names = set().union(required(), *(required(extra) for extra in extras))
+        self._link(set().union(required(), *(required(extra) for extra in extras)))
+        self.pip("install", "--no-deps", "--no-index", str(wheel))
+
+    def add(self, name: str) -> None:
+        """Have another distribution, and what it requires."""
+        self._link({name} | _closure(_requirements(distribution(name), ())))
+
+    def _link(self, names: Iterable[str]) -> None:
         for name in sorted(names):
             for entry in _top_level(name):
                 link = self.site / entry
                 if not link.exists() and (SITE / entry).exists():
                     link.symlink_to(SITE / entry)
-        self.pip("install", "--no-deps", "--no-index", str(wheel))
 
     def pip(self, *arguments: str) -> None:
         """Run the pip of the tests' own environment on this one."""

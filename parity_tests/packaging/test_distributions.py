@@ -142,6 +142,23 @@ def test_python_m_works_in_a_bare_checkout(tmp_path):
     assert "5,288,548" in done.stdout, done.stderr
 
 
+def test_pytest_has_the_fixture(environment, tmp_path):
+    """Nobody names the plugin: it comes with the package."""
+    environment.add("pytest")
+    (tmp_path / "test_mine.py").write_text(
+        "import numpy as np\nX = np.arange(192.0).reshape(1, 3, 8, 8)\n\n"
+        "def mean(x):\n    return x.mean((2, 3))\n\n"
+        "def test_same(parity):\n    parity(mean, lambda x: mean(x), X)\n\n"
+        "def test_other(parity):\n    parity(mean, lambda x: 2 * mean(x), X)\n"
+    )
+    done = environment.run("-m", "pytest", "--strict-markers", "--parity-report=out", cwd=tmp_path)
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "mean and test_other.<locals>.<lambda> differ" in done.stdout
+    assert (tmp_path / "out" / "index.html").is_file()
+    done = environment.run("-m", "pytest", "--markers", cwd=tmp_path)
+    assert "@pytest.mark.parity(tolerance, atol, layout" in done.stdout
+
+
 def test_an_import_loads_no_numpy_and_no_framework(environment, tmp_path):
     program = f"import sys, {PACKAGE} as rosetta; assert 'numpy' not in sys.modules; "
     program += "rosetta.resolve('b4', num_classes=37); assert 'numpy' not in sys.modules; "

@@ -230,6 +230,11 @@ FILES: dict[str, dict[str, Make]] = {
         ),
         "photo.jpg": lambda path: shutil.copyfile(PHOTOGRAPH, path),
     },
+    "use/divergence.md": {
+        "mine.py": program,
+        "theirs.py": program,
+        "batch.npy": batch,
+    },
     "use/ci.md": {
         "mine.onnx": graph("torch"),
         "theirs.onnx": graph("keras"),
