@@ -192,6 +192,8 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
     differs = any(output.differs for output in found.outputs)
     if not differs and not (inside and found.unfit is None):
         return found
+    if first.program.sees_inside != second.program.sees_inside:
+        return found  # what one shows of its inside has no counterpart, and is no difference
     precision = FLOAT32 if first.is_narrow or second.is_narrow else FLOAT64
     one, other = (
         side.program.trace(side.given, side.precision, side.instead) for side in (first, second)

@@ -48,6 +48,7 @@ from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
 from scaled import COST, alone, counted, predicted
+from workflows import ACTION
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -91,6 +92,7 @@ def fact(name: str) -> str:
 
 def _all() -> Iterator[tuple[str, str]]:
     yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
+    yield "action", ACTION
     yield from _networks()
     yield from _conventions()
     yield from _recipes()

@@ -155,7 +155,11 @@ def _folder(app: Sphinx, path: str, root: Path) -> str:
 
 
 def _file(path: str, root: Path) -> str:
-    code = (root / path).read_text(encoding="utf-8")
+    content = (root / path).read_bytes()
+    try:
+        code = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"<p>This file is no text. It has {len(content):,} bytes.</p>"
     try:
         lexer = get_lexer_for_filename(path, stripnl=False, ensurenl=False)
     except ClassNotFound:

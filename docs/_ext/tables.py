@@ -16,12 +16,14 @@ import typer.main
 
 import augmenting
 import catalogue
+import guarded_pair
 import paper_map
 import photographs
 import public_api
 import released
 import scaled
 import situations
+import workflows
 from charts import Axis, Curve, decades, lines
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.architectures import resolve
@@ -38,6 +40,7 @@ from efficientnet_rosetta.common.cli.tables import (
     stage_words,
 )
 from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.guard.message import ADVICE
 from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.network import DIALECTS, Dialect, Network, Size
 from efficientnet_rosetta.common.spec import (
@@ -67,6 +70,7 @@ EXTRAS = {
     "onnx": "exported graphs, parity runs and their reports",
     "train": "training in PyTorch, curves, TFRecord files",
     "hub": "fetching published weights by name",
+    "guard": "the fixture `parity` of pytest, and its reports",
     "all": "all of these",
     "dev": "the tests: everything, and the libraries that they compare with",
     "docs": "these pages",
@@ -384,6 +388,59 @@ def _default(option: Any) -> str:
     if option.is_flag:
         return "yes" if option.default else ""
     return "" if option.default in (None, (), []) else f"`{option.default}`"
+
+
+# ------------------------------------------------------------------ guarding a pair
+
+for _use in workflows.USES:
+    GENERATED[f"workflow {_use}"] = partial(workflows.shown, _use)
+GENERATED["guarded files"] = guarded_pair.files
+GENERATED["guarded difference"] = guarded_pair.difference
+GENERATED["guarded message"] = guarded_pair.message
+GENERATED["guarded summary"] = guarded_pair.summary
+
+
+@generated("action inputs")
+def action_inputs() -> str:
+    """Every input of the action."""
+    return table(("Input", "Default", "Meaning"), workflows.named("inputs"))
+
+
+@generated("action outputs")
+def action_outputs() -> str:
+    """Every output of the action."""
+    return table(("Output", "Meaning"), workflows.named("outputs"))
+
+
+@generated("kinds")
+def kinds() -> str:
+    """What to look at, by the kind of mistake that a difference looks like."""
+    return table(("Likely", "What to do"), [(f"`{kind}`", said) for kind, said in ADVICE.items()])
+
+
+def _measured(name: str, head: Sequence[str], rows: Callable[..., list[tuple[str, ...]]]) -> str:
+    found = guarded_pair.measured(name)
+    return guarded_pair.UNMEASURED if found is None else table(head, rows(found), "numbers")
+
+
+@generated("guard counts")
+def guard_counts() -> str:
+    """Of how many mistakes the kind is named."""
+    head = ("Mistakes in", "Played", "Named rightly", "Share")
+    return _measured("kinds", head, guarded_pair.counts_of_kinds)
+
+
+@generated("guard kinds")
+def guard_kinds() -> str:
+    """The kinds that are named, against those that were played."""
+    head = ("Played", "Mistakes", "Named so", "Named otherwise")
+    return _measured("kinds", head, guarded_pair.rows_of_kinds)
+
+
+@generated("guard cost")
+def guard_cost() -> str:
+    """What the fixture takes over running both programs."""
+    return _measured("guard", ("Programs", "What", "Ratio", "Goal"), guarded_pair.rows_of_cost)
 
 
 # ------------------------------------------------------------------ from Python

@@ -12,11 +12,14 @@ import yaml
 
 import efficientnet_rosetta as rosetta_package
 import facts
+import guarded_pair
 import public_api
+import workflows
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import GROUP, get_backend
 from efficientnet_rosetta.common.checkpoints.port import port
+from efficientnet_rosetta.common.cli.action import MODES
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.training.recipes import get_recipe
 from efficientnet_rosetta.parity_tests.mutations import MUTATIONS, made
@@ -228,15 +231,57 @@ def test_files_are_made_for_pages_that_are_there():
 
 
 def test_workflows_use_the_action_as_it_is():
+    """The same version everywhere, that of this release; inputs and options that there are."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
-    found = [block for page in PAGES for block in blocks(page) if block.language == "yaml"]
-    assert found
-    options = {flag for one in known_commands()["parity"].params for flag in one.opts}
-    for block in found:
-        (job,) = yaml.safe_load(block.text)["jobs"].values()
-        (step,) = [step for step in job["steps"] if "efficientnet-rosetta" in step["uses"]]
+    own = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    (checkout,) = set(re.findall(r"actions/checkout@\w+ # (v\d+)", own))
+    wanted = {f"workflow {use}" for use in workflows.USES}
+    assert wanted <= set(
+        re.findall(r"{generated} (workflow \w+)", (ROOT / "docs/use/ci.md").read_text())
+    )
+    for use in workflows.USES:
+        flow = yaml.safe_load(workflows.shown(use).removeprefix("```yaml\n").removesuffix("```\n"))
+        assert flow["permissions"] == {"contents": "read"}
+        (job,) = flow["jobs"].values()
+        first, step = job["steps"]
+        assert first["uses"] == f"actions/checkout@{checkout}"
+        assert step["uses"].endswith(f"@v{rosetta_package.__version__}")
         assert set(step["with"]) <= set(action["inputs"])
-        assert set(re.findall(r"--[\w-]+", step["with"].get("options", ""))) <= options
+        assert [mode for mode in MODES if step["with"].get(mode)] == [use]
+        if use == "presets":
+            options = {flag for one in known_commands()["parity"].params for flag in one.opts}
+            assert set(re.findall(r"--[\w-]+", step["with"]["options"])) <= options
+
+
+def test_the_repository_of_ten_files_is_shown_whole():
+    listed = (path for path in guarded_pair.EXAMPLE.rglob("*") if path.is_file())
+    paths = {
+        p.relative_to(guarded_pair.EXAMPLE).as_posix() for p in listed if "cache" not in str(p)
+    }
+    assert set(guarded_pair.LANGUAGES) == paths
+    page = guarded_pair.files()
+    for path in paths:
+        assert f":caption: {path}\n" in page
+        if not path.endswith(guarded_pair.TENSORS):
+            assert (guarded_pair.EXAMPLE / path).read_text().rstrip() in page
+            assert max(map(len, (guarded_pair.EXAMPLE / path).read_text().splitlines())) <= 92, path
+
+
+def test_what_was_measured_of_the_guard_is_counted():
+    kinds = {
+        "sources": {
+            "ours": {"played": 3, "right": 2, "kinds": {"padding": {"padding": 2, "layout": 1}}},
+            "others": {"played": 1, "right": 1, "kinds": {"padding": {"padding": 1}}},
+        }
+    }
+    assert guarded_pair.counts_of_kinds(kinds) == [
+        ("ours", "3", "2", "67%"),
+        ("others", "1", "1", "100%"),
+    ]
+    assert guarded_pair.rows_of_kinds(kinds) == [("`padding`", "4", "3", "layout (1)")]
+    ran = {"pair": "two", "what": "both programs", "ratio": 1.0, "goal": None}
+    cost = {"rows": [ran, {**ran, "what": "the fixture", "ratio": 1.876, "goal": 2.0}]}
+    assert guarded_pair.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2")]
 
 
 def test_a_backend_is_registered_under_the_group_that_is_looked_in():
