@@ -47,6 +47,7 @@ from efficientnet_rosetta.common.training.recipes import RECIPES
 from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
+from minutes import minutes
 from scaled import COST, alone, counted, predicted
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,7 @@ def fact(name: str) -> str:
 
 def _all() -> Iterator[tuple[str, str]]:
     yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
+    yield from ((f"minutes.{page}", value) for page, value in minutes())
     yield from _networks()
     yield from _conventions()
     yield from _recipes()
