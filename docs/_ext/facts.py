@@ -110,6 +110,8 @@ def _measured() -> Iterator[tuple[str, str]]:
     yield from _parity()
     yield from _situations()
     yield from _trainings()
+    for extra, megabytes in result("installed")["megabytes"].items():
+        yield f"installed.{extra}", f"{megabytes / 1000:.1f} GB"
 
 
 @cache

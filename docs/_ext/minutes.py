@@ -16,7 +16,7 @@ ROW_MINUTES = 1.0  # a row also shows both programs and an equation, which its w
 
 def minutes() -> Iterator[tuple[str, str]]:
     """Every page by its name with its minutes, and those that follow the paper together."""
-    found = {page: _minutes(DOCS / f"{page}.md") for page in _pages()}
+    found = {page: minutes_of(DOCS / f"{page}.md") for page in _pages()}
     for page, value in found.items():
         yield page, str(value)
     yield f"all of {READ}", str(sum(found[page] for page in found if page.startswith(f"{READ}/")))
@@ -27,8 +27,8 @@ def _pages() -> list[str]:
     return [path.relative_to(DOCS).with_suffix("").as_posix() for path in paths]
 
 
-def _minutes(path: Path) -> int:
-    """At least one.  Options of directives and fences are not read."""
+def minutes_of(path: Path) -> int:
+    """Whole minutes for a page, at least one.  Options of directives and fences are not read."""
     lines = [
         line for line in path.read_text().splitlines() if not re.match(r"\s*(:|`{3}|---)", line)
     ]
