@@ -34,6 +34,7 @@ extensions = [
     "triptych",
     "facts_ext",
     "explorer",
+    "finding",
 ]
 # claims.md is a part of explore/parity.md.
 exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]
@@ -83,6 +84,8 @@ templates_path = ["_templates"]
 html_math_renderer = "katex"
 html_title = "EfficientNet, twice"
 html_static_path = ["_static"]
+html_css_files = ["home.css"]
+html_search_scorer = str(HERE / "_ext" / "scorer.js")
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False

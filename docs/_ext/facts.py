@@ -47,6 +47,7 @@ from efficientnet_rosetta.common.training.recipes import RECIPES
 from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
+from minutes import minutes
 from scaled import COST, alone, counted, predicted
 from workflows import ACTION
 
@@ -93,6 +94,7 @@ def fact(name: str) -> str:
 def _all() -> Iterator[tuple[str, str]]:
     yield "python", project()["requires-python"].removeprefix(">=") + " or newer"
     yield "action", ACTION
+    yield from ((f"minutes.{page}", value) for page, value in minutes())
     yield from _networks()
     yield from _conventions()
     yield from _recipes()
@@ -110,6 +112,8 @@ def _measured() -> Iterator[tuple[str, str]]:
     yield from _parity()
     yield from _situations()
     yield from _trainings()
+    for extra, megabytes in result("installed")["megabytes"].items():
+        yield f"installed.{extra}", f"{megabytes / 1000:.1f} GB"
 
 
 @cache

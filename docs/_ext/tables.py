@@ -16,6 +16,7 @@ import typer.main
 
 import augmenting
 import catalogue
+import fields
 import guarded_pair
 import paper_map
 import photographs
@@ -481,6 +482,16 @@ def table_of_situations() -> str:
     for group, rows in situations.rows_of(result("situations")).items():
         parts += [f"### {group}", table(situations.HEAD, rows, "situations")]
     return "\n\n".join(parts)
+
+
+@generated("receptive fields")
+def receptive_fields() -> str:
+    """Stride, channels and receptive field of the maps of B0 that features are read from."""
+    rows = [
+        [f"`{name}`", str(stride), str(channels), f"{field} x {field}"]
+        for name, stride, channels, field in fields.fields(resolve("b0"))
+    ]
+    return table(("map", "stride", "channels", "receptive field in pixels"), rows)
 
 
 @generated("photograph words")

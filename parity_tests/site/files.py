@@ -165,13 +165,28 @@ def few_images(path: Path) -> None:
         shutil.copyfile(PHOTOGRAPH, path / name)
 
 
-def images(path: Path, count: int = 40) -> None:
+def images(path: Path, count: int = 40, kinds: tuple[str, str] = ("plain", "turned")) -> None:
     """A folder of photographs of two kinds."""
     photograph = np.asarray(Image.open(PHOTOGRAPH).convert("RGB").resize((64, 48)))
-    for kind, image in (("plain", photograph), ("turned", photograph[::-1])):
+    for kind, image in zip(kinds, (photograph, photograph[::-1]), strict=True):
         (path / kind).mkdir(parents=True)
         for number in range(count):  # of 40, five percent can be held out
             Image.fromarray(image // (number % 7 + 1)).save(path / kind / f"{number}.png")
+
+
+def flowers(path: Path) -> None:
+    """A folder of two classes, of which a fifth can be held out."""
+    images(path, 5, ("daisy", "rose"))
+
+
+def lite0(path: Path) -> None:
+    """What was published of EfficientNet-Lite0."""
+    shutil.copyfile(weights("lite0"), path)
+
+
+def photograph(path: Path) -> None:
+    """A cup of coffee."""
+    shutil.copyfile(PHOTOGRAPH, path)
 
 
 def split(path: Path) -> None:
@@ -179,6 +194,9 @@ def split(path: Path) -> None:
     for part in ("train", "val"):
         images(path / part, 4)
 
+
+# As if it was fetched elsewhere: $ROSETTA_WEIGHTS_DIR is the first folder.
+NOISY_STUDENT = "fetched/timm/tf_efficientnet_b0.ns_jft_in1k/model.safetensors"
 
 FILES: dict[str, dict[str, Make]] = {
     "use/api.md": {
@@ -222,13 +240,21 @@ FILES: dict[str, dict[str, Make]] = {
         "sharded": situation(from_others.shards),
         "step-7": situation(from_torchvision.distributed),
     },
-    # As if they were fetched elsewhere: $ROSETTA_WEIGHTS_DIR is this folder.
+    "use/convert.md": {"mystery.pth": checkpoint("timm-tf"), NOISY_STUDENT: checkpoint("timm-tf")},
+    "use/identify.md": {
+        "mystery.pth": checkpoint("timm-tf"),
+        "efficientnet-lite0-57934424.pth": lite0,
+        NOISY_STUDENT: checkpoint("timm-tf"),
+    },
+    "use/finetune.md": {NOISY_STUDENT: checkpoint("timm-tf"), "flowers": flowers},
+    "use/features.md": {NOISY_STUDENT: checkpoint("timm-tf")},
+    "use/serve.md": {"efficientnet-lite0-57934424.pth": lite0, "photo.jpg": photograph},
     "use/weights.md": {
-        "fetched/timm/tf_efficientnet_b0.ns_jft_in1k/model.safetensors": checkpoint("timm-tf"),
+        NOISY_STUDENT: checkpoint("timm-tf"),
         "fetched/timm/efficientnet_lite0.ra_in1k/model.safetensors": checkpoint(
             "timm", "lite0", dialect="pytorch"
         ),
-        "photo.jpg": lambda path: shutil.copyfile(PHOTOGRAPH, path),
+        "photo.jpg": photograph,
     },
     "use/divergence.md": {
         "mine.py": program,
@@ -243,16 +269,16 @@ FILES: dict[str, dict[str, Make]] = {
         "batch.npy": batch,
     },
     "use/predict.md": {
-        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
-        "photo.jpg": lambda path: shutil.copyfile(PHOTOGRAPH, path),
+        "efficientnet-lite0-57934424.pth": lite0,
+        "photo.jpg": photograph,
         "photos": few_images,
     },
     "explore/photographs.md": {
-        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "efficientnet-lite0-57934424.pth": lite0,
         "coffee.png": lambda path: shutil.copyfile(photographs()["coffee.png"], path),
     },
     "explore/emoji.md": {
-        "efficientnet-lite0-57934424.pth": lambda path: shutil.copyfile(weights("lite0"), path),
+        "efficientnet-lite0-57934424.pth": lite0,
         "emoji": split,
     },
     "training.md": {

@@ -199,12 +199,14 @@ def _small(arguments: list[str]) -> list[str]:
 def _install(arguments: list[str], folder: Path) -> None:
     """What pip would install from a copy of this checkout, without asking any index."""
     copy = folder / "checkout"
-    copy.mkdir()
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
-    parts = ("efficientnet_rosetta", "common", "torch_impl", "keras_impl", "parity_tests")
-    for part in parts:
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    if not copy.exists():  # another command of the page has made it
+        copy.mkdir()
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / file, copy)
+        parts = ("efficientnet_rosetta", "common", "torch_impl", "keras_impl", "parity_tests")
+        for part in parts:
+            left_out = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, copy / part, ignore=left_out)
     offline = ["--dry-run", "--no-deps", "--no-index", "--no-build-isolation"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", *offline, *arguments],

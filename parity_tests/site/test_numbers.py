@@ -7,6 +7,10 @@ import pytest
 import torch
 
 import facts
+import fields
+import minutes
+from efficientnet_rosetta.common.network import Layer
+from efficientnet_rosetta.common.spec import resolve
 from parity_tests.site.pages import PAGES, name
 
 # Written by programs, which tests of theirs hold to their results.
@@ -68,6 +72,33 @@ def test_a_softmax_too_many_leaves_what_the_pages_say():
     loss = torch.nn.functional.cross_entropy(certain, torch.tensor([3])).item()
     assert f"{loss:.1f}" == facts.fact("loss of softmax twice")
     assert facts.fact("loss of equal shares") == f"{math.log(1000):.1f}"
+
+
+def test_receptive_fields_are_what_a_gradient_reaches():
+    """One value of each map, as windows of ones see it along one axis."""
+    network = resolve("b0")
+    for reduction, stride, _, field in fields.fields(network):
+        image = torch.zeros(1, 1, 2048, requires_grad=True)
+        value = image
+        for section in network.maps[
+            : [part.reduction for part in network.maps].index(reduction) + 1
+        ]:
+            for layer in section.path:
+                if isinstance(layer, Layer) and layer.kernel:
+                    window = torch.ones(1, 1, layer.kernel)
+                    value = torch.conv1d(value, window, stride=layer.stride) / layer.kernel
+        value[..., value.shape[-1] // 2].sum().backward()
+        assert int((image.grad > 0).sum()) == field
+        assert stride == 2 ** int(reduction.removeprefix("reductions."))
+
+
+def test_minutes_count_words_and_rows_and_no_options(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("word " * 400 + "\n:paper: Table 1\n" + "```{triptych-row}\n```\n" * 2)
+    assert minutes.minutes_of(page) == 2 + 2
+    found = dict(minutes.minutes())
+    read = [int(value) for key, value in found.items() if key.startswith("read/")]
+    assert int(found["all of read"]) == sum(read) > 11
 
 
 def test_effects_are_those_of_the_mistakes():

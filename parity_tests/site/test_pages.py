@@ -411,6 +411,28 @@ def test_what_is_not_known_stops_the_build(before, after, message, tmp_path):
         assert 'href="explore/parity.html#mistake-relu-for-swish"' in page
 
 
+def test_the_page_that_writers_copy_builds(tmp_path):
+    """CONTRIBUTING.md has it in about twenty lines."""
+    (page,) = re.findall(r"```markdown\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    assert len(page.splitlines()) <= 22
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'docs' / '_ext')!r})\n"
+        'extensions = ["myst_parser", "katex", "sources", "triptych", "facts_ext"]\n'
+        'myst_enable_extensions = ["colon_fence", "dollarmath"]\nhtml_math_renderer = "katex"\n'
+    )
+    (docs / "_static").symlink_to(ROOT / "docs" / "_static")
+    for needed in ("common", "torch_impl", "keras_impl", "parity_tests"):
+        (tmp_path / needed).symlink_to(ROOT / needed)
+    (docs / "index.md").write_text(page)
+    done = sphinx(docs, tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    built = (tmp_path / "out" / "index.html").read_text()
+    assert built.count("tri-bites")
+    assert "self.depthwise_conv" in re.sub(r"<.*?>", "", built)
+
+
 def test_results_name_the_command_that_writes_them():
     """In themselves, or at the top of the program that makes a page of them."""
     programs = "".join(path.read_text() for path in (ROOT / "docs").glob("*.py"))

@@ -1,0 +1,68 @@
+"""Writes docs/results/installed.json: what each extra has on disk, with all that it requires.
+
+python docs/installed.py
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "installed.json"
+PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+
+
+def main() -> None:
+    """Measure the environment that this runs in, which has all extras."""
+    core = required(PROJECT["dependencies"], set())
+    sizes = {"core": megabytes(core)}
+    for extra, requirements in PROJECT["optional-dependencies"].items():
+        sizes[extra] = megabytes(required(requirements, set()) - core)
+    found = {"command": "python docs/installed.py", "torch": version("torch"), "megabytes": sizes}
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def required(requirements: Iterable[str], found: set[str]) -> set[str]:
+    """Names of all that is required, directly or not; what is not installed here is left out."""
+    for text in requirements:
+        wanted = Requirement(text)
+        extras = ("", *wanted.extras)
+        name = wanted.name.lower().replace("_", "-")
+        if name == PROJECT["name"]:
+            for extra in wanted.extras:
+                required(PROJECT["optional-dependencies"][extra], found)
+            continue
+        try:
+            needed = [Requirement(one) for one in distribution(name).requires or ()]
+        except PackageNotFoundError:
+            continue
+        if name in found and not wanted.extras:
+            continue
+        found.add(name)
+        for one in needed:
+            if is_needed(one, extras):
+                one.marker = None
+                required([str(one)], found)
+    return found
+
+
+def is_needed(requirement: Requirement, extras: Iterable[str]) -> bool:
+    """Whether it belongs to this system, and to one of these extras."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+
+
+def megabytes(names: Iterable[str]) -> int:
+    """What the files of these have together, in millions of bytes."""
+    files = [file.locate() for name in names for file in distribution(name).files or ()]
+    return round(sum(Path(str(file)).stat().st_size for file in files if file.exists()) / 1e6)
+
+
+if __name__ == "__main__":
+    main()
