@@ -33,6 +33,7 @@ extensions = [
     "sources",
     "triptych",
     "facts_ext",
+    "drawing_ext",
     "explorer",
 ]
 # claims.md is a part of explore/parity.md.

@@ -41,7 +41,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 
-from excerpts import SPEC_WIDTH, WIDTH, Excerpt, ExcerptError
+from excerpts import Excerpt, ExcerptError
 from painted import painted_lines
 from sources import excerpt_link, library_of, source_link
 
@@ -108,6 +108,7 @@ def check_concepts(app: Sphinx, doctree: nodes.document) -> None:
     used: set[str] = set()
     for node in doctree.findall(nodes.Element):
         keys = [node["concept"]] if "concept" in node else []
+        keys += node.get("concepts", []) if concepts else []
         if isinstance(node, nodes.math | nodes.math_block):
             keys = re.findall(r"\\con\s*\{(\w+)\}", node.astext())
         for key in keys:
@@ -147,9 +148,25 @@ def _depart_box(self: HTML5Translator, node: tri_box) -> None:
 
 
 def _visit_code(self: HTML5Translator, node: tri_code) -> None:
-    html = "\n".join(painted_lines(node.astext(), node["symbols"]))
-    self.body.append(f'<div class="highlight"><pre>{html}\n</pre></div>')
+    lines = node.astext().splitlines()
+    painted = [_breakable(line) for line in painted_lines(node.astext(), node["symbols"])]
+    # A line is a block that knows its indent (site.css); what is copied of it is the line itself.
+    html = "".join(
+        f'<span class="line" style="--i:{len(line) - len(line.lstrip())}">{text}\n</span>'
+        for line, text in zip(lines, painted, strict=True)
+    )
+    self.body.append(f'<div class="highlight"><pre>{html}</pre></div>')
     raise nodes.SkipNode
+
+
+def _breakable(html: str) -> str:
+    """A line of a program that may go on below after a parenthesis, and not within an f-string."""
+    whole = re.sub(
+        r'<span class="sa">f</span><span class="s2">".*?"</span>',
+        lambda string: f'<span class="whole">{string[0]}</span>',
+        html,
+    )
+    return whole.replace("(</span>", "(</span><wbr>")
 
 
 def _nothing(self: nodes.NodeVisitor, node: nodes.Node) -> None:
@@ -306,14 +323,13 @@ class Row(SphinxDirective):
     def _column(
         self, name: str, path: str, wanted: str, symbols: dict[str, str], seen: set[str]
     ) -> nodes.Node:
-        label = nodes.paragraph("", FRAMEWORKS.get(name, "Both read"), classes=["tri-label"])
+        words = FRAMEWORKS.get(name, "Specification, read by both")
+        label = nodes.paragraph("", words, classes=["tri-label"])
         column = box(label, name="tri-column")
         column["classes"].append(f"tri-{name}")
         for item in _listed(wanted):
             try:
                 excerpts = library_of(self.env).find(item, path)
-                for excerpt in excerpts:
-                    excerpt.check_width(SPEC_WIDTH if name == "spec" else WIDTH)
             except ExcerptError as error:
                 logger.warning("%s", error, location=self.get_location(), type="triptych")
                 continue
