@@ -19,6 +19,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 from drawings import DRAWINGS
 from drawings.canvas import COLUMN
+from sources import root_of
 from triptych import all_concepts
 
 
@@ -42,6 +43,10 @@ class DrawingDirective(SphinxDirective):
             raise self.error(f"no drawing is called {name!r}; choose from {known}")
         figure = drawn("", canvas=DRAWINGS[name].made())
         figure["concepts"] = sorted(figure["canvas"].symbols)
+        # What it is made of: a page whose drawing would be another is read anew.
+        for folder in ("docs/_ext/drawings", "common"):
+            for path in sorted((root_of(self.env) / folder).glob("*.py")):
+                self.env.note_dependency(str(path))
         self.set_source_info(figure)
         self.state.nested_parse(self.content, self.content_offset, figure)
         return [figure]

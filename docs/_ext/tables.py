@@ -18,6 +18,7 @@ import augmenting
 import catalogue
 import paper_map
 import photographs
+import printed
 import public_api
 import released
 import scaled
@@ -725,6 +726,14 @@ def table_1() -> str:
 
 def _pixels(size: Size) -> str:
     return "×".join(map(str, size))
+
+
+def _printed(name: str) -> str:
+    return table(*printed.TABLES[name](), "numbers")
+
+
+for _name in printed.TABLES:
+    generated(_name)(partial(_printed, _name))
 
 
 @generated("scaling phi")

@@ -33,7 +33,7 @@ CHANGES = [
     ("fused", lambda block: replace(block, kernel=5), "57,600 weights"),
     ("tower", lambda _: resolve("b4"), "380 px, 48 channels, L = 1"),
     ("scaling", lambda them: {**them, "B0": resolve("b0", depth=2.0)}, "d 2"),
-    ("flows", lambda _: resolve_xception(middle_blocks=3), "× N = 3"),
+    ("flows", lambda _: resolve_xception(middle_blocks=3), "× L = 3"),
     ("stochastic depth", lambda two: (resolve("b0", drop_path_rate=0.4), two[1]), "right 0.375"),
     ("batch norm", lambda two: (replace(two[0], momentum=0.95), two[1]), "kept 0.95"),
     ("schedule", lambda r: Rates(replace(r.recipe, factor=0.9), r.epochs), "jump to 0.810"),

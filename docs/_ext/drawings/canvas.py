@@ -1,7 +1,8 @@
 """What drawings are made of: texts, lines, arrows, slabs of tensors, windows and axes, as SVG.
 
-Positions and lengths are in units of the drawing, of which one is a CSS pixel at least: a drawing
-is shown larger where there is room, and never smaller.  So texts are of 13 pixels or more.  Colours
+Positions and lengths are in units of the drawing, of which one is 0.98 CSS pixels at least: a
+drawing is shown larger where there is room, and scrolls where there is not.  So texts of 13.5 units
+are of 13 pixels or more.  Colours
 come from classes (docs/_static/drawings.css), with which one drawing serves light, dark and print.
 
 A text may name symbols, `"{k} = 5"`: each is set as the letter that the equations have for it, and
@@ -30,6 +31,7 @@ LETTERS = {
     "alpha": "\u03b1",
     "beta": "β",
     "d": "d",
+    "eta": "η",
     "g": "g",
     "gamma": "\u03b3",
     "i": "i",
@@ -74,7 +76,7 @@ class Canvas:
         size = f"{self.width:g}"
         return (
             f'<svg viewBox="0 0 {size} {self.height:g}" role="img" aria-label="{title}" '
-            f'style="min-width:{size}px;max-width:{1.15 * self.width:.0f}px">'
+            f'style="min-width:{0.98 * self.width:.0f}px;max-width:{1.15 * self.width:.0f}px">'
             f"<title>{title}</title>{body}</svg>"
         )
 

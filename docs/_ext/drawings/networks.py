@@ -132,7 +132,7 @@ def flows(network: XceptionSpec) -> Canvas:
         for block in drawn:
             y = _residual(canvas, block, left, y)
         if flow == "middle":
-            canvas.text(left, y + 18, f"× {{N}} = {len(blocks)}")
+            canvas.text(left, y + 18, f"× {{L}} = {len(blocks)}")
             y += 26
         if flow == "exit":
             for end in network.head:

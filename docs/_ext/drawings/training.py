@@ -170,7 +170,7 @@ def schedule(rates: Rates) -> Canvas:
         f"falls by a factor of {recipe.factor:g} every {recipe.every:g} epochs",
     )
     plot = Plot(36, 34, 312, 140, rates.epochs, 1.05)
-    canvas.text(4, 16, "{r} as a share of its base", kind="strong")
+    canvas.text(4, 16, "{eta} as a share of its base", kind="strong")
     canvas.axes(plot, (0, end, 2 * end, 3 * end, rates.epochs), (0, 0.5, 1))
     ticks = [rates.epochs * number / 800 for number in range(801)]
     up = [(0.0, 0.0), (float(end), 1.0)]
