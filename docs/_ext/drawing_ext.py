@@ -20,7 +20,7 @@ from sphinx.writers.html5 import HTML5Translator
 from drawings import DRAWINGS
 from drawings.canvas import COLUMN
 from sources import root_of
-from triptych import all_concepts
+from symbols import all_concepts
 
 
 class drawn(nodes.General, nodes.Element):  # noqa: N801  (docutils names nodes like this)

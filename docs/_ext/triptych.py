@@ -3,6 +3,7 @@
     ::::::{triptych}
     :torch: torch_impl/efficientnet.py
     :keras: keras_impl/efficientnet.py
+    :paper: arXiv 1905.11946
     :concepts: t: expand_ratio | t | expansion ratio; s: stride | s | stride
 
     :::::{triptych-row} Expand
@@ -29,7 +30,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from docutils import nodes
@@ -38,87 +38,18 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from excerpts import Excerpt, ExcerptError
 from painted import painted_lines
 from sources import excerpt_link, library_of, source_link
+from symbols import Concept, ConceptRole, all_concepts, check_concepts, parse_concepts
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
 SPEC = "common/spec.py"
+PAPERS = {"MobileNetV2": "arXiv 1801.04381", "SENet": "arXiv 1709.01507"}  # by their names
 logger = logging.getLogger(__name__)
-
-
-# ------------------------------------------------------------------ symbols
-
-
-@dataclass(frozen=True)
-class Concept:
-    """A symbol of a page, and what it is called in the programs."""
-
-    key: str
-    identifiers: tuple[str, ...]
-    tex: str
-    meaning: str
-
-
-def parse_concepts(text: str) -> dict[str, Concept]:
-    """Symbols from `key: identifier, identifier | TeX | meaning; ...`, also one a line.
-
-    Raises:
-        ValueError: one has no identifier, or a key that is no word, or is there twice.
-    """
-    concepts: dict[str, Concept] = {}
-    for entry in re.split(r"[;\n]", text):
-        if not entry.strip():
-            continue
-        key, _, rest = entry.partition(":" if ":" in entry else "=")
-        names, tex, meaning, *_ = (*(part.strip() for part in rest.split("|")), "", "")
-        key = key.strip()
-        identifiers = tuple(name.strip() for name in names.split(",") if name.strip())
-        if not re.fullmatch(r"[A-Za-z]\w*", key) or not identifiers or key in concepts:
-            raise ValueError(f"not a symbol, or there twice: {entry.strip()!r}")
-        concepts[key] = Concept(key, identifiers, tex or key, meaning)
-    return concepts
-
-
-def all_concepts(env: BuildEnvironment) -> dict[str, dict[str, Concept]]:
-    """The symbols of every page, by the name of the page."""
-    if not hasattr(env, "rosetta_concepts"):
-        env.rosetta_concepts = {}
-    return env.rosetta_concepts
-
-
-class ConceptRole(SphinxRole):
-    """A word that lights up with its symbol: {con}`ratio <t>`, or {con}`t`."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """The word."""
-        match = re.fullmatch(r"(?s)(.*\S)\s*<(\w+)>", self.text)
-        text, key = match.groups() if match else (self.text, self.text)
-        word = nodes.emphasis("", text, classes=["con", f"con-{key}"])
-        word["concept"] = key
-        return [word], []
-
-
-def check_concepts(app: Sphinx, doctree: nodes.document) -> None:
-    """Warn of what names no symbol of its page, and of symbols that nothing names."""
-    concepts = all_concepts(app.env).get(app.env.docname, {})
-    used: set[str] = set()
-    for node in doctree.findall(nodes.Element):
-        keys = [node["concept"]] if "concept" in node else []
-        keys += node.get("concepts", []) if concepts else []
-        if isinstance(node, nodes.math | nodes.math_block):
-            keys = re.findall(r"\\con\s*\{(\w+)\}", node.astext())
-        for key in keys:
-            used.add(key)
-            if key not in concepts:
-                logger.warning("no symbol %r on this page", key, location=node, type="triptych")
-    for key in concepts.keys() - used:
-        logger.warning(
-            "symbol %r is in no text and no equation", key, location=doctree, type="triptych"
-        )
 
 
 # ------------------------------------------------------------------ nodes
@@ -192,6 +123,7 @@ class Triptych(SphinxDirective):
 
     has_content = True
     option_spec: ClassVar = {
+        "paper": directives.unchanged,
         "torch": directives.unchanged,
         "keras": directives.unchanged,
         "concepts": directives.unchanged,
@@ -210,7 +142,7 @@ class Triptych(SphinxDirective):
         all_concepts(self.env)[self.env.docname] = concepts
         seen: set[str] = set()
         current = self.env.current_document
-        current["triptych"] = (files, concepts, seen)
+        current["triptych"] = (files, concepts, seen, self.options.get("paper", ""))
         rows = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, rows)
         current["triptych"] = None
@@ -268,6 +200,24 @@ class Triptych(SphinxDirective):
         return box(*heads, name="tri-heads")
 
 
+def linked_papers(where: str, paper: str) -> str:
+    """Where in a paper something is, with links: first to the `paper` of the page, if it begins so.
+
+    `section 4; SENet, section 3` leads to two papers, and `arXiv 1710.05941` to that one.
+    """
+    text = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", where)
+    for name, number in PAPERS.items():
+        text = text.replace(name, f"[{name}]({_address(number)})", 1)
+    if paper:
+        own = r"^((?:a line of )?(?:section|Table|figure|equation) [\w.]+)"
+        text = re.sub(own, rf"[\1]({_address(paper)})", text)
+    return text
+
+
+def _address(paper: str) -> str:
+    return paper.replace("arXiv ", "https://arxiv.org/abs/")
+
+
 class Row(SphinxDirective):
     """An element of the paper and the code that is it."""
 
@@ -291,7 +241,7 @@ class Row(SphinxDirective):
             raise self.error("a row belongs into a triptych")
         if "paper" not in self.options:
             raise self.error(f"row {self.arguments[0]!r} does not say where in the paper it is")
-        files, concepts, seen = common
+        files, concepts, seen, paper = common
         title, _ = self.parse_inline(self.arguments[0])
         name = self.options.get("id") or nodes.make_id(self.arguments[0])
         heading = nodes.title(self.arguments[0], "", *title)
@@ -304,7 +254,7 @@ class Row(SphinxDirective):
             name, self.env.docname, name, heading.astext()
         )
         where = nodes.paragraph("", "", classes=["tri-where"])
-        where += self.parse_inline(self.options["paper"])[0]
+        where += self.parse_inline(linked_papers(self.options["paper"], paper))[0]
         text = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, text)
         bites = [node for node in text.children if _is_bites(node)]

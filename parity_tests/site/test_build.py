@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, compound_scalin
 from explorer import PER_PHI, STEPS, data, released, short
 from katex import TexError, render
 from parity_tests.site.conftest import ROOT, sphinx
+from triptych import linked_papers
 
 CONF = """
 import sys
@@ -124,6 +126,22 @@ def test_a_row_has_its_parts_in_their_order(small):
     assert 'id="L4"' in source
     assert 'href="source/torch_impl/net.py.html#L4"' in row
     assert "how wide" in (small / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("where", "leads"),
+    [
+        ("section 4, steps 1 and 2", ["section 4", "1905.11946"]),
+        ("a line of Table 1, scaled", ["a line of Table 1", "1905.11946"]),
+        ("section 5.2; arXiv 1710.05941", ["section 5.2", "1905.11946", "1710.05941"]),
+        ("SENet, section 3.1", ["SENet", "1709.01507"]),
+        ("not in the paper; released code", []),
+    ],
+)
+def test_where_something_is_leads_to_its_paper(where, leads):
+    text = linked_papers(where, "arXiv 1905.11946")
+    found = [part for pair in re.findall(r"\[(.+?)\]\(\S+/([\d.]+)\)", text) for part in pair]
+    assert [part for part in found if not part.startswith("arXiv")] == leads
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from efficientnet_rosetta.common.network import DIALECTS
 from efficientnet_rosetta.common.spec import resolve
 from efficientnet_rosetta.common.xception import resolve as resolve_xception
 from parity_tests.site.pages import PAGES, name
-from triptych import parse_concepts
+from symbols import parse_concepts
 
 SVG = "{http://www.w3.org/2000/svg}"
 # A number of the specification that is another, and how the drawing then says so.
@@ -101,6 +101,21 @@ def test_letters_of_a_drawing_are_those_of_the_equations(page, drawing, given):
     for key in DRAWINGS[drawing].made().symbols if concepts else ():
         tex = re.sub(r"\\math(bf|cal) |_i|\\", "", concepts[key].tex).replace("'", "\u2032")
         assert LETTERS.get(tex, tex) == LETTERS[key], (page, key)
+
+
+def test_one_letter_means_one_thing_on_all_pages():
+    """A letter has one key, under which it is lit, and a key has one letter."""
+    keys: dict[str, set[str]] = {}
+    letters: dict[str, set[str]] = {}
+    for page in PAGES:
+        concepts = re.search(r"(?ms)^concepts: \|\n(.*?)^---", page.read_text())
+        for key, concept in parse_concepts(concepts[1] if concepts else "").items():
+            letter = concept.tex.removesuffix("_i")  # of one stage
+            keys.setdefault(letter, set()).add(key)
+            letters.setdefault(key, set()).add(letter)
+    assert len(letters) > 20
+    assert {letter: found for letter, found in keys.items() if len(found) > 1} == {}
+    assert {key: found for key, found in letters.items() if len(found) > 1} == {}
 
 
 def test_every_drawing_is_in_a_page():
