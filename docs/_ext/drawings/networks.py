@@ -115,7 +115,7 @@ def flows(network: XceptionSpec) -> Canvas:
     """Stem and blocks of three flows, each with its shortcut, from the image to the features."""
     canvas = Canvas(
         COLUMN,
-        406,
+        0,  # as high as the longest flow
         f"{network.title}: entry flow from {network.resolution[0]} to "
         f"{_out(network.blocks, 'entry')} pixels, middle flow of {network.middle_blocks} equal "
         f"blocks, exit flow to {max(network.head[-1].output_size)} pixels",
@@ -140,6 +140,7 @@ def flows(network: XceptionSpec) -> Canvas:
             y = _box(canvas, left, y, "mean, dense", "top")
         side = max(blocks[-1].output_size)
         canvas.text(left, y + 16, f"{side} × {side} pixels", kind="quiet")
+        canvas.height = max(canvas.height, y + 24)
     return canvas
 
 
