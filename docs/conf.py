@@ -33,6 +33,7 @@ extensions = [
     "sources",
     "triptych",
     "facts_ext",
+    "drawing_ext",
     "explorer",
     "finding",
 ]

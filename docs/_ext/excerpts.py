@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-WIDTH, SPEC_WIDTH = 60, 110  # columns that fit: two programs side by side, and one across both
 MARKER = re.compile(r"^(?P<indent> *)# step: (?P<id>\S.*?)\s*$")
 ROLES = {"__init__": "made", "forward": "used", "__call__": "used"}  # in either framework
 HIDDEN = re.compile(r"^\s*# (step: \S.*|fmt: (on|off))$")  # comments that are for programs only
@@ -49,19 +48,6 @@ class Excerpt:
     def lines(self) -> str:
         """How the lines are cited."""
         return f"L{self.first}" if self.first == self.last else f"L{self.first}\u2013{self.last}"
-
-    def check_width(self, limit: int) -> None:
-        """Refuse lines that would not fit their column.
-
-        Raises:
-            ExcerptError: naming the first that is too wide.
-        """
-        for line in self.code.splitlines():
-            if len(line) > limit:
-                raise ExcerptError(
-                    f"{self.path}:{self.first}: {self.scope} has a line of {len(line)} columns, "
-                    f"and {limit} fit: {line.strip()}"
-                )
 
 
 @dataclass(frozen=True)

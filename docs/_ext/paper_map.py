@@ -64,8 +64,8 @@ MAP = (
         spec=("network.py@Layer", "counting.py@count", "counting.py@Count"),
     ),
     Element(
-        "Section 3.2, figure 2",
-        "Depth, width and resolution, each scaled alone",
+        "Section 1, figure 2",
+        "Depth, width and resolution, each scaled alone and all together",
         "read/scaling#one-dimension-alone",
         spec=("resolve", "scale_layers", "scale_channels", "_util/resolving.py@image_size"),
     ),
@@ -179,9 +179,9 @@ MAP = (
         spec=("images/datasets.py@read_data", "training/plan.py@Training"),
     ),
     Element(
-        "Table 2, parameters and FLOPS",
-        "Counted for every network, from the specification alone",
-        "explore/models",
+        "Section 5.2, Table 2",
+        "Parameters and FLOPS, counted for every network from the specification alone",
+        "read/results#table-2-parameters-and-operations",
         spec=("network.py@IMAGENET_CLASSES", "counting.py@count_stages"),
     ),
     Element(
@@ -190,6 +190,12 @@ MAP = (
         "training",
         spec=("training/recipes.py@RECIPES",),
         programs=("layers.py@Classifier",),
+    ),
+    Element(
+        "Section 6, figure 7",
+        "Class activation maps, on images of your own",
+        "use/predict#where-in-the-image",
+        spec=("training/activation.py@activation_maps",),
     ),
     Element(
         "Section 6, Table 7",
@@ -210,12 +216,15 @@ LEFT_OUT = {
     "Its result is stated as three constants.",
     "Section 4, neural architecture search": "B0 was found by a search for accuracy and few "
     "operations. Its result is Table 1; the search is not part of the released code either.",
-    "Section 5.1, Table 3": "MobileNets and ResNets, scaled by the same rule: other networks.",
-    "Table 4": "Latency on one machine of its day.",
+    "Section 5.1, Table 3": "MobileNets and ResNets, scaled by the same rule: other networks. "
+    "The printed numbers are on the page of the paper's tables.",
+    "Section 5.2, Table 4": "Latency on one machine of its day. The printed numbers are on the "
+    "page of the paper's tables.",
     "Section 5.3, figure 6, Tables 5 and 6": "Eight other data sets. Fine-tuning is there, their "
     "results are not.",
-    "Section 6, figures 7 and 8": "Class activation maps and accuracies of trained networks.",
-    "Section 7 and the appendix": "Conclusions, and accuracies on the test set.",
+    "Section 6, figure 8": "Accuracies of many trained networks over their cost.",
+    "Section 7, and Table 8 of the appendix": "Conclusions, and accuracies on the test set. The "
+    "printed numbers are on the page of the paper's tables.",
 }
 
 # Public names that are no part of the paper, by file, and why they are there.

@@ -15,6 +15,20 @@ BASE = resolve("b0")
 COST = ALPHA * BETA**2 * GAMMA**2  # of one phi, by the condition of equation 3
 
 
+# Section 6, Table 7: what is multiplied, and by how much.
+ALONE = {
+    "B0": {},
+    "depth ×4": {"depth": 4.0},
+    "width ×2": {"width": 2.0},
+    "resolution ×2": {"resolution": 2 * PRESETS["b0"].resolution},
+    "depth ×1.4, width ×1.2, resolution ×1.3": {
+        "depth": 1.4,
+        "width": 1.2,
+        "resolution": round(1.3 * PRESETS["b0"].resolution),
+    },
+}
+
+
 def side(network: Network) -> float:
     """The multiplier of the resolution, of the height."""
     return network.resolution[0] / PRESETS[BASE.name].resolution

@@ -20,6 +20,7 @@ import fields
 import guarded_pair
 import paper_map
 import photographs
+import printed
 import public_api
 import released
 import scaled
@@ -795,6 +796,14 @@ def _pixels(size: Size) -> str:
     return "×".join(map(str, size))
 
 
+def _printed(name: str) -> str:
+    return table(*printed.TABLES[name](), "numbers")
+
+
+for _name in printed.TABLES:
+    generated(_name)(partial(_printed, _name))
+
+
 @generated("scaling phi")
 def scaling_phi() -> str:
     """Which phi each released coefficient alone would need."""
@@ -855,25 +864,11 @@ def _times(ratio: float) -> str:
     return f"×{ratio:,.0f}" if ratio >= 100 else f"×{ratio:#.3g}"
 
 
-# Section 6, Table 7: what is multiplied, and by how much.
-ALONE = {
-    "B0": {},
-    "depth ×4": {"depth": 4.0},
-    "width ×2": {"width": 2.0},
-    "resolution ×2": {"resolution": 2 * PRESETS["b0"].resolution},
-    "depth ×1.4, width ×1.2, resolution ×1.3": {
-        "depth": 1.4,
-        "width": 1.2,
-        "resolution": round(1.3 * PRESETS["b0"].resolution),
-    },
-}
-
-
 @generated("scaling alone")
 def scaling_alone() -> str:
     """The networks of the paper's Table 7: about the same cost, in four ways."""
     rows = []
-    for name, scaling in ALONE.items():
+    for name, scaling in scaled.ALONE.items():
         network = resolve("b0", **scaling)
         total = count(network)
         predicted = _times(scaled.predicted(network))

@@ -3,6 +3,7 @@
     ::::::{triptych}
     :torch: torch_impl/efficientnet.py
     :keras: keras_impl/efficientnet.py
+    :paper: arXiv 1905.11946
     :concepts: t: expand_ratio | t | expansion ratio; s: stride | s | stride
 
     :::::{triptych-row} Expand
@@ -29,7 +30,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from docutils import nodes
@@ -38,86 +38,18 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from excerpts import SPEC_WIDTH, WIDTH, Excerpt, ExcerptError
+from excerpts import Excerpt, ExcerptError
 from painted import painted_lines
 from sources import excerpt_link, library_of, source_link
+from symbols import Concept, ConceptRole, all_concepts, check_concepts, parse_concepts
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
 SPEC = "common/spec.py"
+PAPERS = {"MobileNetV2": "arXiv 1801.04381", "SENet": "arXiv 1709.01507"}  # by their names
 logger = logging.getLogger(__name__)
-
-
-# ------------------------------------------------------------------ symbols
-
-
-@dataclass(frozen=True)
-class Concept:
-    """A symbol of a page, and what it is called in the programs."""
-
-    key: str
-    identifiers: tuple[str, ...]
-    tex: str
-    meaning: str
-
-
-def parse_concepts(text: str) -> dict[str, Concept]:
-    """Symbols from `key: identifier, identifier | TeX | meaning; ...`, also one a line.
-
-    Raises:
-        ValueError: one has no identifier, or a key that is no word, or is there twice.
-    """
-    concepts: dict[str, Concept] = {}
-    for entry in re.split(r"[;\n]", text):
-        if not entry.strip():
-            continue
-        key, _, rest = entry.partition(":" if ":" in entry else "=")
-        names, tex, meaning, *_ = (*(part.strip() for part in rest.split("|")), "", "")
-        key = key.strip()
-        identifiers = tuple(name.strip() for name in names.split(",") if name.strip())
-        if not re.fullmatch(r"[A-Za-z]\w*", key) or not identifiers or key in concepts:
-            raise ValueError(f"not a symbol, or there twice: {entry.strip()!r}")
-        concepts[key] = Concept(key, identifiers, tex or key, meaning)
-    return concepts
-
-
-def all_concepts(env: BuildEnvironment) -> dict[str, dict[str, Concept]]:
-    """The symbols of every page, by the name of the page."""
-    if not hasattr(env, "rosetta_concepts"):
-        env.rosetta_concepts = {}
-    return env.rosetta_concepts
-
-
-class ConceptRole(SphinxRole):
-    """A word that lights up with its symbol: {con}`ratio <t>`, or {con}`t`."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """The word."""
-        match = re.fullmatch(r"(?s)(.*\S)\s*<(\w+)>", self.text)
-        text, key = match.groups() if match else (self.text, self.text)
-        word = nodes.emphasis("", text, classes=["con", f"con-{key}"])
-        word["concept"] = key
-        return [word], []
-
-
-def check_concepts(app: Sphinx, doctree: nodes.document) -> None:
-    """Warn of what names no symbol of its page, and of symbols that nothing names."""
-    concepts = all_concepts(app.env).get(app.env.docname, {})
-    used: set[str] = set()
-    for node in doctree.findall(nodes.Element):
-        keys = [node["concept"]] if "concept" in node else []
-        if isinstance(node, nodes.math | nodes.math_block):
-            keys = re.findall(r"\\con\s*\{(\w+)\}", node.astext())
-        for key in keys:
-            used.add(key)
-            if key not in concepts:
-                logger.warning("no symbol %r on this page", key, location=node, type="triptych")
-    for key in concepts.keys() - used:
-        logger.warning(
-            "symbol %r is in no text and no equation", key, location=doctree, type="triptych"
-        )
 
 
 # ------------------------------------------------------------------ nodes
@@ -147,9 +79,25 @@ def _depart_box(self: HTML5Translator, node: tri_box) -> None:
 
 
 def _visit_code(self: HTML5Translator, node: tri_code) -> None:
-    html = "\n".join(painted_lines(node.astext(), node["symbols"]))
-    self.body.append(f'<div class="highlight"><pre>{html}\n</pre></div>')
+    lines = node.astext().splitlines()
+    painted = [_breakable(line) for line in painted_lines(node.astext(), node["symbols"])]
+    # A line is a block that knows its indent (site.css); what is copied of it is the line itself.
+    html = "".join(
+        f'<span class="line" style="--i:{len(line) - len(line.lstrip())}">{text}\n</span>'
+        for line, text in zip(lines, painted, strict=True)
+    )
+    self.body.append(f'<div class="highlight"><pre>{html}</pre></div>')
     raise nodes.SkipNode
+
+
+def _breakable(html: str) -> str:
+    """A line of a program that may go on below after a parenthesis, and not within an f-string."""
+    whole = re.sub(
+        r'<span class="sa">f</span><span class="s2">".*?"</span>',
+        lambda string: f'<span class="whole">{string[0]}</span>',
+        html,
+    )
+    return whole.replace("(</span>", "(</span><wbr>")
 
 
 def _nothing(self: nodes.NodeVisitor, node: nodes.Node) -> None:
@@ -175,6 +123,7 @@ class Triptych(SphinxDirective):
 
     has_content = True
     option_spec: ClassVar = {
+        "paper": directives.unchanged,
         "torch": directives.unchanged,
         "keras": directives.unchanged,
         "concepts": directives.unchanged,
@@ -193,7 +142,7 @@ class Triptych(SphinxDirective):
         all_concepts(self.env)[self.env.docname] = concepts
         seen: set[str] = set()
         current = self.env.current_document
-        current["triptych"] = (files, concepts, seen)
+        current["triptych"] = (files, concepts, seen, self.options.get("paper", ""))
         rows = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, rows)
         current["triptych"] = None
@@ -251,6 +200,24 @@ class Triptych(SphinxDirective):
         return box(*heads, name="tri-heads")
 
 
+def linked_papers(where: str, paper: str) -> str:
+    """Where in a paper something is, with links: first to the `paper` of the page, if it begins so.
+
+    `section 4; SENet, section 3` leads to two papers, and `arXiv 1710.05941` to that one.
+    """
+    text = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", where)
+    for name, number in PAPERS.items():
+        text = text.replace(name, f"[{name}]({_address(number)})", 1)
+    if paper:
+        own = r"^((?:a line of )?(?:section|Table|figure|equation) [\w.]+)"
+        text = re.sub(own, rf"[\1]({_address(paper)})", text)
+    return text
+
+
+def _address(paper: str) -> str:
+    return paper.replace("arXiv ", "https://arxiv.org/abs/")
+
+
 class Row(SphinxDirective):
     """An element of the paper and the code that is it."""
 
@@ -274,7 +241,7 @@ class Row(SphinxDirective):
             raise self.error("a row belongs into a triptych")
         if "paper" not in self.options:
             raise self.error(f"row {self.arguments[0]!r} does not say where in the paper it is")
-        files, concepts, seen = common
+        files, concepts, seen, paper = common
         title, _ = self.parse_inline(self.arguments[0])
         name = self.options.get("id") or nodes.make_id(self.arguments[0])
         heading = nodes.title(self.arguments[0], "", *title)
@@ -287,7 +254,7 @@ class Row(SphinxDirective):
             name, self.env.docname, name, heading.astext()
         )
         where = nodes.paragraph("", "", classes=["tri-where"])
-        where += self.parse_inline(self.options["paper"])[0]
+        where += self.parse_inline(linked_papers(self.options["paper"], paper))[0]
         text = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, text)
         bites = [node for node in text.children if _is_bites(node)]
@@ -306,14 +273,13 @@ class Row(SphinxDirective):
     def _column(
         self, name: str, path: str, wanted: str, symbols: dict[str, str], seen: set[str]
     ) -> nodes.Node:
-        label = nodes.paragraph("", FRAMEWORKS.get(name, "Both read"), classes=["tri-label"])
+        words = FRAMEWORKS.get(name, "Specification, read by both")
+        label = nodes.paragraph("", words, classes=["tri-label"])
         column = box(label, name="tri-column")
         column["classes"].append(f"tri-{name}")
         for item in _listed(wanted):
             try:
                 excerpts = library_of(self.env).find(item, path)
-                for excerpt in excerpts:
-                    excerpt.check_width(SPEC_WIDTH if name == "spec" else WIDTH)
             except ExcerptError as error:
                 logger.warning("%s", error, location=self.get_location(), type="triptych")
                 continue

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from excerpts import SPEC_WIDTH, WIDTH, ExcerptError, Library, Source, check_mirrors
+from excerpts import ExcerptError, Library, Source, check_mirrors
 from parity_tests.site.conftest import ROOT
 
 # The programs that are read beside each other.
@@ -57,15 +57,6 @@ def test_a_block_is_made_and_used_in_the_same_steps():
     for path, use in (("torch_impl", "forward"), ("keras_impl", "__call__")):
         block = library[f"{path}/efficientnet.py"].sequences["MBConv"]
         assert block == {"MBConv.__init__": steps, f"MBConv.{use}": steps}
-
-
-@pytest.mark.parametrize("package", ["torch_impl", "keras_impl"])
-def test_every_step_fits_its_column(package):
-    for path in sorted((ROOT / package).glob("*.py")):
-        source = Source(ROOT, f"{package}/{path.name}")
-        for step in dict.fromkeys(region.step for region in source.regions):
-            for excerpt in source.step(step):
-                excerpt.check_width(WIDTH)
 
 
 def test_no_marker_is_without_its_program():
@@ -232,16 +223,6 @@ def test_faults(tmp_path, source, change, ask, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(ExcerptError, match="cannot be read"):
         Source(tmp_path, "gone.py")
-
-
-@pytest.mark.parametrize("limit", [WIDTH, SPEC_WIDTH])
-def test_a_line_too_wide(source, limit):
-    def program(columns: int) -> Source:
-        return source(f"def f():\n    # step: one\n    x = {'1' * (columns - 4)}\n")
-
-    program(limit).step("one")[0].check_width(limit)
-    with pytest.raises(ExcerptError, match=f"a line of {limit + 1} columns, and {limit} fit"):
-        program(limit + 1).step("one")[0].check_width(limit)
 
 
 @pytest.mark.parametrize(

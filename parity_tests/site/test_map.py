@@ -13,7 +13,8 @@ from efficientnet_rosetta.common.spec import HEAD_CHANNELS, PRESETS, STEM_CHANNE
 from excerpts import ExcerptError, Source
 from paper_map import LEFT_OUT, MAP, NETWORK, NOT_THE_PAPERS, OTHER_PAPERS, SPEC
 from parity_tests.site.conftest import ROOT
-from tables import ALONE, GENERATED, guarded
+from scaled import ALONE
+from tables import GENERATED, guarded
 
 PACKAGES = ("torch_impl", "keras_impl")
 MODEL_FILES = {"layers.py", *(f"{name}.py" for name in ARCHITECTURES)}

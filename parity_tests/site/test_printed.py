@@ -1,0 +1,76 @@
+"""The paper's tables as they are printed, and the gaps that the pages tell."""
+
+from __future__ import annotations
+
+import pytest
+
+import printed
+import scaled
+from efficientnet_rosetta.common.counting import count
+from efficientnet_rosetta.common.spec import resolve
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "gap"),
+    [
+        (0.3858, "0.39", "equal"),
+        (0.9945, "1.0", "equal"),
+        (4.394, "4.2", "+4.6%"),
+        (0.687, "0.70", "\u22121.9%"),
+        (19.07, "19", "equal"),
+    ],
+)
+def test_a_gap_is_told_to_the_digits_that_are_printed(value, text, gap):
+    assert printed.gap(value, text) == gap
+
+
+def test_flops_that_are_equal_as_printed():
+    """As the page says of them, and which ones a batch norm would explain."""
+    _, rows = printed.table_2()
+    gaps = {row[0]: row[6] for row in rows}
+    equal = {name for name, gap in gaps.items() if gap == "equal"}
+    assert equal == {"B0", "B2", "B3", "B6", "Xception"}
+    networks = {row.preset: resolve(row.preset) for row in printed.TABLE_2[:-1]}
+    counted = {
+        row.preset: printed.as_printed(
+            printed.with_batch_norm(networks[row.preset]) / 1e9, row.flops
+        )
+        for row in printed.TABLE_2[:-1]
+    }
+    assert counted["b1"] == "0.70"
+    assert counted["b3"] == "1.9"
+    assert all(
+        count(networks[row.preset]).macs / 1e9 > float(row.flops)
+        for row in printed.TABLE_2
+        if row.preset in ("b4", "b5", "b7")
+    )
+
+
+def test_parameters_of_b2():
+    """Equal with the statistics of batch norm, as B1 is without them."""
+    totals = {name: count(resolve(name)) for name in ("b1", "b2")}
+    millions = {name: total.parameters / 1e6 for name, total in totals.items()}
+    assert printed.as_printed(millions["b2"], "9.2") == "9.2"
+    assert printed.as_printed(totals["b2"].trainable / 1e6, "9.2") == "9.1"
+    assert printed.as_printed(millions["b1"], "7.8") == "7.9"
+    assert printed.as_printed(totals["b1"].trainable / 1e6, "7.8") == "7.8"
+
+
+def test_single_scalings_are_cheaper_than_printed():
+    _, rows = printed.table_7()
+    gaps = [row[3] for row in rows]
+    assert gaps[0] == gaps[4] == "equal"
+    assert all(gap.startswith("\u2212") for gap in gaps[1:4])
+    networks = [resolve("b0", **how) for how in scaled.ALONE.values()]
+    assert all(3.7 < scaled.counted(network) < 4.1 for network in networks[1:4])
+
+
+def test_what_is_printed_twice_is_the_same():
+    """Tables 2 and 8 have the same accuracies; of Table 7 the page says that it does not."""
+    for row, (name, validation, _, top5, _) in zip(
+        printed.TABLE_2[:-1], printed.TABLE_8, strict=True
+    ):
+        assert row.preset == name
+        assert abs(float(validation) - float(row.top1)) <= 0.06, name
+        assert abs(float(top5) - float(row.top5)) <= 0.08, name
+    assert printed.TABLE_7[0][1] != printed.TABLE_2[0].top1
