@@ -27,7 +27,10 @@ ROUNDING = {"float32": 1e-7, "float64": 1e-15}
 OPERATION = {dtype: 100 * error for dtype, error in ROUNDING.items()}
 
 # Of a map, from channels last to first and from first to last.
-MOVED_CHANNELS = {4: {(0, 3, 1, 2), (0, 2, 3, 1)}, 5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)}}
+MOVED_CHANNELS: dict[int, set[tuple[int, ...]]] = {
+    4: {(0, 3, 1, 2), (0, 2, 3, 1)},
+    5: {(0, 4, 1, 2, 3), (0, 2, 3, 4, 1)},
+}
 MOST_AXES = 5  # of which every order is tried
 LARGEST = 1e150  # of which the square is a number: masks are the lowest that there is
 HIDDEN, HIDING = 1e3, 1e3  # how low masks are, and times how large the others are, at least

@@ -94,7 +94,8 @@ def _as_bytes(image: np.ndarray) -> np.ndarray:
     """An image in whole numbers from 0 to 255, or as far as it reaches."""
     least, most = image.min(), image.max()
     scale = 255 / ((most - least) or 1.0)
-    return np.round((image - least) * scale)
+    pixels: np.ndarray = np.round((image - least) * scale)
+    return pixels
 
 
 def _masks(shape: tuple[int, ...]) -> np.ndarray:

@@ -86,9 +86,9 @@ def _turned(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
             elif turned.shape[:2] == (shape[0], 1) and turned.size == np.prod(shape):
                 yield turned.reshape(shape)
     elif array.ndim >= 2 and array.ndim == len(shape):
-        for axes in permutations(range(array.ndim)):
-            if array.transpose(axes).shape == shape:
-                yield array.transpose(axes)
+        for order in permutations(range(array.ndim)):
+            if array.transpose(order).shape == shape:
+                yield array.transpose(order)
     if array.ndim != len(shape) and array.size == np.prod(shape):
         yield array.reshape(shape)
         if array.ndim == 2:

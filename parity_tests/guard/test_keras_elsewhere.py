@@ -63,7 +63,8 @@ JAX = """
     KERNEL = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
 
     def last(images):
-        return {"maps": jnp.einsum("nhwc,cd->nhwd", images, KERNEL), "half": images.astype("bfloat16")}
+        maps = jnp.einsum("nhwc,cd->nhwd", images, KERNEL)
+        return {"maps": maps, "half": images.astype("bfloat16")}
 
     for function in (last, jax.jit(last)):
         program = program_of(function)
@@ -84,7 +85,8 @@ JAX = """
     try:
         either.run(GIVEN)
     except UsageError as error:
-        assert "takes images as NCHW and as NHWC, and nothing tells which one is meant" in str(error)
+        said = "takes images as NCHW and as NHWC, and nothing tells which one is meant"
+        assert said in str(error)
     else:
         raise AssertionError("it is guessed")
     said = program_of(jax.jit(lambda images: images.mean((1, 2))), layout="NHWC").run(GIVEN)
