@@ -40,6 +40,8 @@ class Parting:
     kind: Kind | None = None
 
 
+# Values may hold infinities, as of a mask, and what is no number: NumPy is not to warn of these.
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def parted(
     first: Trace, second: Trace, ends: tuple[str, str], precision: str, given: Sequence[np.ndarray]
 ) -> Parting:

@@ -10,6 +10,7 @@ from efficientnet_rosetta.common.guard.judge import judge, judge_all
 from efficientnet_rosetta.common.guard.program import FLOAT32, Given
 from parity_tests.guard.arithmetic import Arithmetic
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # none of NumPy's is shown
 RANDOM = np.random.default_rng(0)
 IMAGES = Given.of(RANDOM.random((2, 3, 16, 16)).astype(np.float32))
 KERNELS = [RANDOM.normal(size=(64, 64)) / 8 for _ in range(12)]
