@@ -200,6 +200,8 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
     )
     if not differs:
         return replace(found, pairs=agreeing(one, other, precision))
+    if not one or not other:
+        return found  # whole numbers alone, which have no place in a trace
     ends = (
         (end_of(one, found.worst.output) or one[-1]).name,
         (end_of(other, found.worst.other) or other[-1]).name,

@@ -7,6 +7,8 @@ from efficientnet_rosetta.common.guard.fixture import ParityError
 
 from .fixtures import fixture_of, images, means
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # none of NumPy's is shown
+
 
 class Random:
     """A program that adds noise, another each time."""
@@ -171,6 +173,7 @@ def keras_controls():
             def __init__(self):
                 super().__init__()
                 self.dense = keras.layers.Dense(4)
+                self.dense.build((None, 3))
 
             def call(self, x):
                 return wrong(self.dense(ops.mean(x, (2, 3))), x)
@@ -186,6 +189,24 @@ def keras_controls():
         "saturated": (model(lambda y, x: ops.softmax(1e9 * ops.mean(x, (2, 3)))), "is saturated"),
         "failing": (model(lambda y, x: ops.matmul(y, y)), "failing: "),
     }
+
+
+def test_whole_numbers_alone_have_no_place_where_they_part(tmp_path):
+    import torch
+
+    class Largest(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1).argmax(1)
+
+    class Smallest(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1).argmin(1)
+
+    (found,) = fixture_of(tmp_path)(Largest(), Largest(), images())
+    assert found.agree
+    with pytest.raises(ParityError, match="has other whole numbers in 100") as raised:
+        fixture_of(tmp_path)(Largest(), Smallest(), images())
+    assert "first place" not in str(raised.value)
 
 
 @pytest.mark.parametrize("controls", [torch_controls, keras_controls])
