@@ -16,7 +16,6 @@ import keras
 import numpy as np
 
 from efficientnet_rosetta.common._util.quiet import quiet_stderr
-from efficientnet_rosetta.common.backends.trace import Trace
 from efficientnet_rosetta.common.errors import (
     FileError,
     RosettaError,
@@ -32,11 +31,10 @@ from efficientnet_rosetta.common.guard.program import (
     FLOAT32,
     FLOAT64,
     NHWC,
-    NOTHING,
     Given,
     Input,
+    OpaqueProgram,
     Outputs,
-    refuse_to_go_on,
 )
 
 from .programs import ModelProgram
@@ -47,36 +45,7 @@ with needs("running programs of TensorFlow"), quiet_stderr():
 SERVING = "serving_default"
 
 
-class _Opaque:
-    """A program of TensorFlow that is not seen into."""
-
-    sees_inside = False
-    name: str
-
-    def goes_on_from(self, step: str) -> bool:
-        """Never."""
-        return False
-
-    def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
-        """Its outputs."""
-        raise NotImplementedError
-
-    def trace(
-        self,
-        given: Given,
-        precision: str = FLOAT32,
-        instead: Mapping[str, np.ndarray] = NOTHING,
-    ) -> Trace:
-        """Its outputs; nothing is seen inside of it."""
-        refuse_to_go_on(self.name, instead)
-        found = Trace()
-        for name, value in self.run(given, precision).items():
-            if value.dtype.kind == "f":
-                found.keep(name, value)
-        return found
-
-
-class GraphProgram(_Opaque):
+class GraphProgram(OpaqueProgram):
     """A `tf.Module`, a `tf.function`, or what was loaded from a SavedModel, run as it is."""
 
     def __init__(self, graph: Any, name: str | None = None, layout: str | None = None):
@@ -136,7 +105,7 @@ class GraphProgram(_Opaque):
         return args, dict(list(tensors.items())[positions:])
 
 
-class LiteProgram(_Opaque):
+class LiteProgram(OpaqueProgram):
     """A TFLite file, its bytes, or an interpreter of one.
 
     Whole numbers that stand for others by a scale are turned from and into these.

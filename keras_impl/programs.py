@@ -20,7 +20,7 @@ from efficientnet_rosetta.common.backends.align import relative_error
 from efficientnet_rosetta.common.backends.trace import Trace
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, reason
 from efficientnet_rosetta.common.guard.arranging import Arranger, bound
-from efficientnet_rosetta.common.guard.outputs import leaves, named, wide
+from efficientnet_rosetta.common.guard.outputs import named, wide
 from efficientnet_rosetta.common.guard.program import (
     FLOAT32,
     FLOAT64,
@@ -34,6 +34,7 @@ from efficientnet_rosetta.common.guard.program import (
     rest_of,
     standing_in,
 )
+from efficientnet_rosetta.common.guard.recording import Recording
 
 from ._compat import all_layers, unnoticed
 from .devices import arithmetic
@@ -306,27 +307,14 @@ def _is_float(dtype: Any) -> bool:
     return isinstance(dtype, str) and dtype.startswith(("float", "bfloat", "mixed"))
 
 
-class Recorder:
-    """Keeps what layers return, and the operations of functional graphs.
-
-    A tensor is known by its identity, and none is let go, so that no other takes its place.
-    """
-
-    def __init__(self, program: str, instead: Mapping[str, np.ndarray]) -> None:
-        self.program, self.instead = program, instead
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget what an earlier attempt to run the program has left."""
-        self.found = Trace()
-        self.origins: dict[int, str | None] = {}  # of a tensor: its step; None is an input
-        self.held: list[Any] = []
+class Recorder(Recording):
+    """Keeps what layers return, and the operations of functional graphs."""
 
     @contextmanager
     def watching(self, inputs: list[Any]) -> Iterator[None]:
         """Record what is made of inputs."""
         for tensor in inputs:
-            self._own(tensor, None)
+            self.own(tensor, None)
         kept = {kind: kind.__call__ for kind in (keras.Operation, keras.Layer)}
         try:
             for kind, call in kept.items():
@@ -335,14 +323,6 @@ class Recorder:
         finally:
             for kind, call in kept.items():
                 kind.__call__ = call
-
-    def close(self, output: Any, outputs: Outputs) -> None:
-        """Add the outputs, each with the step whose value it is."""
-        tensors = dict(leaves(output))
-        for name, value in outputs.items():
-            if value.dtype.kind == "f":
-                origin = self.origins.get(id(tensors[name]))
-                self.found.keep(name, value, None if origin is None else (origin,))
 
     def _recording(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
@@ -354,10 +334,6 @@ class Recorder:
             return self._note(operation, output, read, inner=len(self.found) > before)
 
         return recorded
-
-    def _own(self, tensor: Any, origin: str | None) -> None:
-        self.held.append(tensor)
-        self.origins[id(tensor)] = origin
 
     def _note(
         self, operation: keras.Operation, output: Any, read: list[str | None], inner: bool
@@ -371,11 +347,11 @@ class Recorder:
             return output
         if type(operation).__name__ in MOVES:
             origin = read[0] if read else self.found[-1].name if self.found else None
-            self._own(results[0], origin)
+            self.own(results[0], origin)
             return output
         array = np.array(_array(results[0]))
         if array.dtype.kind != "f" or not array.size:
-            self._own(results[0], read[0] if read else None)
+            self.own(results[0], read[0] if read else None)
             return output
         # What is made between layers is not seen: the step before is then what it was made from.
         inputs = None if inner or not read else tuple(dict.fromkeys(n for n in read if n))
@@ -394,7 +370,7 @@ class Recorder:
             results = [leaf for leaf in tree.flatten(output) if ops.is_tensor(leaf)]
             self.found[-1] = replace(step, value=np.array(_array(results[0])))
         for result in results:
-            self._own(result, step.name)
+            self.own(result, step.name)
         return output
 
 

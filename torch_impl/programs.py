@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from efficientnet_rosetta.common.backends.trace import Trace
 from efficientnet_rosetta.common.errors import RosettaError, UsageError, reason
 from efficientnet_rosetta.common.guard.arranging import Arranger
-from efficientnet_rosetta.common.guard.outputs import leaves, named, wide
+from efficientnet_rosetta.common.guard.outputs import named, wide
 from efficientnet_rosetta.common.guard.program import (
     FLOAT32,
     FLOAT64,
@@ -34,6 +34,7 @@ from efficientnet_rosetta.common.guard.program import (
     rest_of,
     standing_in,
 )
+from efficientnet_rosetta.common.guard.recording import Recording
 
 from ._compat import DispatchMode
 
@@ -263,30 +264,26 @@ def _wider(argument: Any) -> Any:
     return WIDER.get(argument, argument) if isinstance(argument, torch.dtype) else argument
 
 
-class Recorder(DispatchMode):
+class Recorder(Recording, DispatchMode):
     """Keeps the values of all operations that depend on the inputs.
 
-    A tensor is known by its identity, and none is let go, so that no other takes its place.  What
-    an operation writes into a tensor that is there already is the tensor's new value.
+    What an operation writes into a tensor that is there already is the tensor's new value.
     """
 
     def __init__(self, program: str, instead: Mapping[str, np.ndarray]) -> None:
-        super().__init__()
-        self.program, self.instead = program, instead
-        self.begin()
+        DispatchMode.__init__(self)
+        Recording.__init__(self, program, instead)
 
     def begin(self) -> None:
         """Forget what an earlier attempt to run the program has left."""
-        self.found = Trace()
-        self.origins: dict[int, str | None] = {}  # of a tensor: its step; None is an input
-        self.held: list[Tensor] = []
+        super().begin()
         self.places: list[str] = []  # the modules that are being run, the innermost last
 
     @contextmanager
     def watching(self, module: Any, inputs: list[Tensor]) -> Iterator[None]:
         """Record what a module makes of inputs."""
         for tensor in inputs:
-            self._own(tensor, None)
+            self.own(tensor, None)
         hooks = []
         for name, part in module.named_modules():
             if isinstance(part, torch.jit.ScriptModule):  # takes no hooks
@@ -299,14 +296,6 @@ class Recorder(DispatchMode):
         finally:
             for hook in hooks:
                 hook.remove()
-
-    def close(self, output: Any, outputs: Outputs) -> None:
-        """Add the outputs, each with the step whose value it is."""
-        tensors = dict(leaves(output))
-        for name, value in outputs.items():
-            if value.dtype.kind == "f":
-                origin = self.origins.get(id(tensors[name]))
-                self.found.keep(name, value, None if origin is None else (origin,))
 
     @contextmanager
     def inside(self, place: str) -> Iterator[None]:
@@ -322,10 +311,6 @@ class Recorder(DispatchMode):
 
     def _leaving(self, module: Any, args: Any, output: Any) -> None:
         self.places.pop()
-
-    def _own(self, tensor: Tensor, origin: str | None) -> None:
-        self.held.append(tensor)
-        self.origins[id(tensor)] = origin
 
     def __torch_dispatch__(
         self,
@@ -356,7 +341,7 @@ class Recorder(DispatchMode):
                     self._note(operation, part, read, constants)
                 return output
             for further in results[1:]:  # such as the statistics of a normalization
-                self._own(further, self.origins[id(results[0])])
+                self.own(further, self.origins[id(results[0])])
         return output
 
     def _note(
@@ -367,7 +352,7 @@ class Recorder(DispatchMode):
         constants: tuple[np.ndarray, ...],
     ) -> None:
         if operation in MOVES or not value.is_floating_point() or not value.numel():
-            self._own(value, read[0])
+            self.own(value, read[0])
             return
         place = self.places[-1] if self.places else ""
         inputs = tuple(dict.fromkeys(name for name in read if name is not None))
@@ -379,7 +364,7 @@ class Recorder(DispatchMode):
         if given is not None:
             value.copy_(torch.tensor(given))
             self.found[-1] = replace(step, value=_copied(value))
-        self._own(value, step.name)
+        self.own(value, step.name)
 
 
 def _copied(value: Tensor) -> np.ndarray:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..backends.trace import Trace
 from ..errors import RosettaError, reason
 from .arranging import Arranger
 from .contract import CONTRACT
@@ -18,12 +17,11 @@ from .program import (
     FLOAT32,
     FLOAT64,
     NCHW,
-    NOTHING,
     Given,
     Input,
+    OpaqueProgram,
     Outputs,
     check_unchanged,
-    refuse_to_go_on,
 )
 
 JAX = "jax"
@@ -31,11 +29,10 @@ JAX = "jax"
 OF_JAX = {JAX, "jaxlib", "flax", "equinox"}
 
 
-class FunctionProgram:
+class FunctionProgram(OpaqueProgram):
     """A function of NumPy arrays, in whatever it is written; JAX's take them as they are."""
 
     precisions = (FLOAT32, FLOAT64)
-    sees_inside = False
 
     def __init__(
         self, function: Callable[..., Any], name: str | None = None, layout: str | None = None
@@ -52,10 +49,6 @@ class FunctionProgram:
         """A function says nothing of them."""
         return None
 
-    def goes_on_from(self, step: str) -> bool:
-        """Never."""
-        return False
-
     def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
         """What it returns.
 
@@ -70,19 +63,6 @@ class FunctionProgram:
         if precision == FLOAT64 and floats and not any(map(_is_of_float64, floats)):
             raise RosettaError(f"{self.name} is given float64, and computes in float32")
         return outputs
-
-    def trace(
-        self,
-        given: Given,
-        precision: str = FLOAT32,
-        instead: Mapping[str, np.ndarray] = NOTHING,
-    ) -> Trace:
-        """Its outputs; nothing is seen inside of a function."""
-        refuse_to_go_on(self.name, instead)
-        found = Trace()
-        for name, value in self.run(given, precision).items():
-            found.keep(name, value)
-        return found
 
     def _called(self, given: Given, precision: str) -> Outputs:
         handed = given.changed([np.array(array) for array in given.arrays])

@@ -21,7 +21,6 @@ from safetensors import SafetensorError, safe_open
 
 from .._util.atomic import replacing
 from .._util.result import plain
-from ..backends.trace import Trace
 from ..errors import DamagedFileError, FileError, UsageError
 from ..weights import tensors_file
 from .fitness import check_agreement, check_numbers
@@ -30,12 +29,11 @@ from .program import (
     FLOAT32,
     FLOAT64,
     NHWC,
-    NOTHING,
     Given,
     GuardedProgram,
     Input,
+    OpaqueProgram,
     Outputs,
-    refuse_to_go_on,
 )
 
 FORMAT = "efficientnet-rosetta golden outputs"
@@ -53,14 +51,12 @@ class Golden:
     write: bool = True
 
 
-class GoldenProgram:
+class GoldenProgram(OpaqueProgram):
     """What a program computed earlier, in place of the program.
 
     Raises:
         FileError: the file is missing, of another version, or no golden outputs.
     """
-
-    sees_inside = False
 
     def __init__(self, path: Path, name: str | None = None):
         self.path = path
@@ -90,10 +86,6 @@ class GoldenProgram:
             for name, array in zip(names, first.arrays, strict=True)
         )
 
-    def goes_on_from(self, step: str) -> bool:
-        """Never."""
-        return False
-
     def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
         """What it computed from these inputs.
 
@@ -108,19 +100,6 @@ class GoldenProgram:
         }
         if not found:
             raise FileError(self.path, f"has no outputs in {precision}; {UPDATE}")
-        return found
-
-    def trace(
-        self,
-        given: Given,
-        precision: str = FLOAT32,
-        instead: Mapping[str, np.ndarray] = NOTHING,
-    ) -> Trace:
-        """The outputs, which are all that was kept."""
-        refuse_to_go_on(self.name, instead)
-        found = Trace()
-        for name, value in self.run(given, precision).items():
-            found.keep(name, value)
         return found
 
     def recorded(self, given: Given) -> Measured:

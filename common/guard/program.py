@@ -135,6 +135,41 @@ class GuardedProgram(Protocol):
         """
 
 
+class OpaqueProgram:
+    """A program that is not seen into, so that its trace is its outputs."""
+
+    name: str
+    sees_inside = False
+
+    def goes_on_from(self, step: str) -> bool:
+        """Never."""
+        return False
+
+    def run(self, given: Given, precision: str = FLOAT32) -> Outputs:
+        """Its outputs."""
+        raise NotImplementedError
+
+    def trace(
+        self,
+        given: Given,
+        precision: str = FLOAT32,
+        instead: Mapping[str, np.ndarray] = NOTHING,
+    ) -> Trace:
+        """Those of its outputs that are no whole numbers.
+
+        Raises:
+            UsageError: it was to be run from the middle.
+            RosettaError: as `run`.
+        """
+        if instead:
+            raise UsageError(f"{self.name} cannot be run from the middle", argument="after")
+        found = Trace()
+        for name, value in self.run(given, precision).items():
+            if value.dtype.kind == "f":
+                found.keep(name, value)
+        return found
+
+
 def run_widest(program: GuardedProgram, given: Given) -> tuple[str, Outputs]:
     """The outputs in the widest precision that a program runs in on these inputs, and which it is.
 
@@ -169,16 +204,6 @@ def rest_of(trace: Trace, instead: Mapping[str, np.ndarray], program: str) -> Tr
     return Trace(
         replace(step, inputs=tuple(name for name in step.inputs if name in names)) for step in kept
     )
-
-
-def refuse_to_go_on(program: str, instead: Mapping[str, np.ndarray]) -> None:
-    """Say that a program that cannot be seen into cannot be run from the middle either.
-
-    Raises:
-        UsageError: it was to be.
-    """
-    if instead:
-        raise UsageError(f"{program} cannot be run from the middle", argument="after")
 
 
 def check_unchanged(

@@ -55,7 +55,8 @@ def test_what_a_function_is_given_and_returns():
     assert found["output 2.b"].tolist() == [1.5, 2.5]
     partly = program_of(functools.partial(several, scale=2))
     assert list(partly.run(GIVEN)) == list(found)
-    assert [step.name for step in partly.trace(GIVEN)] == list(found)
+    # A trace has no whole numbers.
+    assert [step.name for step in partly.trace(GIVEN)] == ["output 0", "output 2.b"]
 
 
 def writing(images):
