@@ -1,7 +1,6 @@
 """What kind of program an object or a name is, and functions as programs."""
 
 import functools
-import subprocess
 import sys
 import textwrap
 
@@ -146,36 +145,3 @@ def test_a_checkpoint_is_run_in_both_precisions_and_from_the_middle(tmp_path):
         program.trace(given, FLOAT64, {"stem.nothing": middle.value})
     with pytest.raises(RosettaError, match=r"takes the shape \(\?, 3, \?, \?\) as images"):
         program.run(Given.of(IMAGES[:, :2]))
-
-
-def elsewhere(code):
-    """What a piece of code writes in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-COMPARED = """
-    from efficientnet_rosetta.common.guard.judge import judge
-    from efficientnet_rosetta.common.guard.inputs import inputs_for
-    from efficientnet_rosetta.common.guard.recognise import program_of
-    first, second = program_of(one), program_of(other)
-    (given, *_) = inputs_for([first, second], size=8)
-    assert judge(first, second, given).agree
-    import sys
-    print(*{"torch", "tensorflow", "keras", "jax", "onnxruntime"} & set(sys.modules))
-"""
-
-
-def test_two_modules_of_pytorch_import_no_other_framework():
-    code = """
-    import torch
-    one, other = (torch.nn.Conv2d(3, 2, 3) for _ in range(2))
-    other.load_state_dict(one.state_dict())
-    """
-    assert elsewhere(code + COMPARED) == ["torch"]
