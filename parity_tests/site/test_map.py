@@ -14,7 +14,8 @@ from excerpts import ExcerptError, Source
 from paper_map import LEFT_OUT, MAP, NETWORK, NOT_THE_PAPERS, OTHER_PAPERS, SPEC
 from parity_tests.site.conftest import ROOT
 from scaled import ALONE
-from tables import GENERATED, guarded
+from tables import GENERATED
+from tables_of_reading import guarded
 
 PACKAGES = ("torch_impl", "keras_impl")
 MODEL_FILES = {"layers.py", *(f"{name}.py" for name in ARCHITECTURES)}
