@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from efficientnet_rosetta.common.cli.action import exception_in
 from parity_tests.runner import ROOT, Runner
 
+COMMAND = "python -m parity_tests.guard.guarded_pair docs/results/guarded_pair.json"
 EXAMPLE = ROOT / "examples" / "guarded_pair"
 FILE = "model_keras.py"
 # Keras has a padding of its own that gives maps of the same sizes, in one line fewer.
@@ -72,5 +73,5 @@ def played(folder: Path) -> dict[str, object]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        found = played(Path(folder))
+        found = {"command": COMMAND, **played(Path(folder))}
     Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
