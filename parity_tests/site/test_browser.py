@@ -53,8 +53,8 @@ SMALL = """() => [...document.querySelectorAll("article *")]
   .filter(element => [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
   .filter(element => element.checkVisibility() && !element.closest(".katex, svg"))
   .map(element => [element, parseFloat(getComputedStyle(element).fontSize)])
-  .filter(([_, size]) => 0 < size && size < 12.99)  // of a size of 0 is what a screen reader alone has
-  .map(([element]) => `${element.tagName} ${element.className}: ${element.textContent.slice(0, 40)}`)
+  .filter(([_, size]) => 0 < size && size < 12.99)  // 0 is for screen readers alone
+  .map(([{ tagName, textContent }, size]) => `${tagName} of ${size}: ${textContent.slice(0, 40)}`)
 """
 
 
