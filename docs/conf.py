@@ -44,7 +44,7 @@ nitpicky = True
 # What is private has no entry.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!efficientnet_rosetta\.).*"),
-    ("py:.*", r".*\._util\..*"),
+    ("py:.*", r".*\._(util|compat)\..*"),
 ]
 
 # ------------------------------------------------------------------ Markdown

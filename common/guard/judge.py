@@ -183,7 +183,9 @@ def _unfit(pair: Pair, given: Given, error: UnfitError) -> Finding:
     divergence = first_divergence(one, other, 0.0)
     if divergence is None:
         return found
-    why = f"two runs of {error.run.program.name} differ first in {divergence.operation}"
+    # A value that only one of the runs has is as random as one that both have.
+    where = divergence.operation or divergence.counterpart
+    why = f"two runs of {error.run.program.name} differ first in {where}"
     return replace(found, divergence=divergence, kind=Kind("randomness", why))
 
 

@@ -15,10 +15,11 @@ LINES = 40  # of a message, at most
 OUTPUTS = 8  # that are listed
 LONGEST = 300  # characters of a line that quotes names of somebody else's
 
-# What to look at, by the kind of a mistake.
+# What to look at, by the kind of a mistake; of one that is unknown there is nothing to say.
 ADVICE = {
     "padding": "compare the padding of the operation in both: how much, and on which sides where "
     "the stride leaves one pixel over",
+    "stride": "compare the stride of the operation in both, and which operation of a block has it",
     "epsilon": "compare the epsilon of the normalization in both",
     "statistics": "compare the four vectors of the normalization, and that it runs in inference",
     "activation": "compare the functions: an exact one beside its approximation, or another slope",
@@ -27,6 +28,11 @@ ADVICE = {
     "scale": "look for a factor that one has and the other lacks",
     "weights": "compare the weights of the operation: parity.weights(first, second)",
     "missing operation": "look for an operation that one has and the other lacks",
+    "wiring": "compare which values the operation reads in both: a skip may begin elsewhere",
+    "pooling": "compare what the pooling takes of a window: the largest value or the mean, and "
+    "whether zeros of the padding count",
+    "interpolation": "compare how maps are resized: the method, and where the corners lie",
+    "randomness": "look for dropout or noise that is left on in inference",
     "not a number": "look for a division by zero, a root or a logarithm of what is negative",
 }
 

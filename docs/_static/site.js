@@ -134,6 +134,7 @@ for (const [place, label] of [[".sidebar-drawer", "Site"], [".toc-drawer", "This
 
 for (const head of document.querySelectorAll(".tri-head-paper")) addSwitch(head);
 const chosen = remembered("columns");
-showColumns(chosen in COLUMNS ? chosen : "both");
+const atFirst = window.matchMedia("(max-width: 30em)").matches ? "torch" : "both";  // one on a phone
+showColumns(chosen in COLUMNS ? chosen : atFirst);
 if (document.querySelector(".con")) addSymbols();
 for (const flow of document.querySelectorAll(".tri-flow")) addPosition(flow);

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import shlex
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from efficientnet_rosetta.common.guard.finding import Apart, Finding
 from efficientnet_rosetta.common.guard.fixture import ParityError
 from efficientnet_rosetta.common.guard.judge import judge
-from efficientnet_rosetta.common.guard.message import LINES, message
+from efficientnet_rosetta.common.guard.kind import KindName
+from efficientnet_rosetta.common.guard.message import ADVICE, LINES, message
 from efficientnet_rosetta.common.guard.program import Given
 from efficientnet_rosetta.common.guard.recognise import program_of
 from efficientnet_rosetta.common.guard.report import html, index
@@ -61,6 +63,10 @@ def test_the_most_important_things_come_first(parted):
     assert "it is a jump" in said
     assert "likely: activation" in said
     assert others[-2:] == ["  run only the rest again: pytest X", "  report: out/x.html"]
+
+
+def test_every_kind_that_can_be_named_comes_with_what_to_do():
+    assert set(ADVICE) == set(get_args(KindName)) - {"unknown"}
 
 
 def test_an_agreement_says_nothing():

@@ -69,6 +69,11 @@ def overflow(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth") - page.viewport_size["width"]
 
 
+def show_both(page) -> None:
+    """Both frameworks, of which a phone shows one at first; the pages after it do so, too."""
+    page.get_by_role("button", name="Both", exact=True).click()
+
+
 def keep_picture(page, path: str, of: str) -> None:
     """Keep what a page looks like where that is asked for: a test sees no ugliness."""
     if folder := os.environ.get("ROSETTA_PICTURES"):

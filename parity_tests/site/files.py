@@ -264,9 +264,6 @@ FILES: dict[str, dict[str, Make]] = {
     "use/ci.md": {
         "mine.onnx": graph("torch"),
         "theirs.onnx": graph("keras"),
-        "mine.py": program,
-        "theirs.py": program,
-        "batch.npy": batch,
     },
     "use/predict.md": {
         "efficientnet-lite0-57934424.pth": lite0,

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from parity_tests.site.browser import (
+    DESK,
     EXPLORER,
     KINDS,
     LOOKS,
@@ -45,6 +46,42 @@ def test_no_page_is_wider_than_the_screen(reader, address, site, width):
         if (more := overflow(page)) > 0:
             wide[path] = more
     assert wide == {}
+
+
+# Texts that are smaller than 13 pixels; those of equations and drawings have tests of their own.
+SMALL = """() => [...document.querySelectorAll("article *")]
+  .filter(element => [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+  .filter(element => element.checkVisibility() && !element.closest(".katex, svg"))
+  .map(element => [element, parseFloat(getComputedStyle(element).fontSize)])
+  .filter(([_, size]) => 0 < size && size < 12.99)  // 0 is for screen readers alone
+  .map(([{ tagName, textContent }, size]) => `${tagName} of ${size}: ${textContent.slice(0, 40)}`)
+"""
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_no_text_is_too_small(reader, address, site, width):
+    page = reader(width=width)
+    small = {}
+    for path in pages_of(site):
+        page.goto(address + path)
+        if found := page.evaluate(SMALL):
+            small[path] = found
+    assert small == {}
+
+
+def test_no_program_is_cut_off_on_a_phone(reader, address, site):
+    """A line that does not fit goes on below."""
+    page = reader(width=PHONE)
+    cut = {}
+    for path in pages_of(site):
+        page.goto(address + path)
+        found = page.evaluate(
+            """[...document.querySelectorAll("article .highlight-python pre, .highlight-sh pre")]
+               .filter(box => box.scrollWidth > box.clientWidth).map(box => box.textContent)"""
+        )
+        if found:
+            cut[path] = found
+    assert cut == {}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -133,6 +170,15 @@ def test_it_is_printed_on_white_paper(reader, chosen):
     assert colour(page, ".tri-bites") not in white
     page.emulate_media(media="print", color_scheme="light" if chosen else "dark")
     assert (colour(page, ".tri-bites"), colour(page, ".tri-torch .highlight")) == white
+
+
+def test_both_programs_are_printed_whichever_is_shown(reader):
+    page = reader(MBCONV)
+    page.get_by_role("button", name="Keras", exact=True).click()
+    assert not page.locator("#expand .tri-torch").is_visible()
+    page.emulate_media(media="print")
+    assert page.locator("#expand .tri-torch").is_visible()
+    assert page.locator("#expand .tri-keras").is_visible()
 
 
 def test_in_the_few_colours_that_a_reader_has_chosen(reader):

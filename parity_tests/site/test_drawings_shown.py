@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parity_tests.site.browser import DESK, MBCONV, PHONE, TRIPTYCHS, WIDTHS
+from parity_tests.site.browser import DESK, MBCONV, PHONE, TRIPTYCHS, WIDTHS, show_both
 
 pytestmark = pytest.mark.browser
 
@@ -88,7 +88,8 @@ def test_without_scripts_every_drawing_is_there(reader):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_program_is_wider_than_its_box(reader, address, width):
     """A line that does not fit goes on below."""
-    page = reader(width=width)
+    page = reader(MBCONV, width)
+    show_both(page)
     wide = []
     for path in TRIPTYCHS:
         page.goto(address + path)
@@ -102,10 +103,11 @@ def test_no_program_is_wider_than_its_box(reader, address, width):
 
 def test_a_line_that_goes_on_below_is_copied_as_it_is(reader):
     """What is in the box is the program, whatever the width of the screen."""
-    code = [
-        reader(MBCONV, width).locator("#expand .tri-keras pre").first.inner_text()
-        for width in (PHONE, DESK)
-    ]
+    code = []
+    for width in (PHONE, DESK):
+        page = reader(MBCONV, width)
+        show_both(page)
+        code.append(page.locator("#expand .tri-keras pre").first.inner_text())
     assert code[0] == code[1]
 
 

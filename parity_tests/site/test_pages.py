@@ -419,7 +419,7 @@ def test_the_page_that_writers_copy_builds(tmp_path):
     docs.mkdir()
     (docs / "conf.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'docs' / '_ext')!r})\n"
-        'extensions = ["myst_parser", "katex", "sources", "triptych", "facts_ext"]\n'
+        'extensions = ["myst_parser", "katex", "sources", "triptych", "facts_ext", "drawing_ext"]\n'
         'myst_enable_extensions = ["colon_fence", "dollarmath"]\nhtml_math_renderer = "katex"\n'
     )
     (docs / "_static").symlink_to(ROOT / "docs" / "_static")
@@ -430,6 +430,7 @@ def test_the_page_that_writers_copy_builds(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     built = (tmp_path / "out" / "index.html").read_text()
     assert built.count("tri-bites")
+    assert "<svg" in built
     assert "self.depthwise_conv" in re.sub(r"<.*?>", "", built)
 
 

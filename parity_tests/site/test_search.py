@@ -60,6 +60,8 @@ def search(site):
         ("segmentation", "use/features", ""),
         ("silu", "read/swish", ""),
         ("convert", "use/convert", ""),
+        ("pytest", "use/guard", ""),
+        ("golden outputs", "use/guard", ""),
     ],
 )
 def test_words_lead_to_the_page_that_a_reader_wants_first(search, words, page, anchor):
