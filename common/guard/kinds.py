@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backends.align import Divergence, relative_error
-from ..backends.operations import Sort
+from ..backends.operations import Sort, sort_of
 from ..backends.trace import Step, Trace
 from . import pictures, tensors
 from .kind import Kind
@@ -26,6 +26,7 @@ ALONE: dict[Sort, Kind] = {
     "activation": Kind("activation", "the activation {} stands in one of the two only"),
     "softmax": Kind("activation", "the softmax {} stands in one of the two only"),
     "pad": Kind("padding", "one of the two pads with something else than zeros, in {}"),
+    "mask": Kind("missing operation", "only one of the two hides values, in {}"),
     "resize": Kind("interpolation", "{} stands in one of the two only"),
 }
 
@@ -50,7 +51,8 @@ def kind_of(
         if scene.has("normalization"):
             return Kind("statistics", "no number comes out of a normalization: a variance below 0")
         return Kind("not a number", "one of the two is infinite or no number")
-    sort = "attention" if scene.has("attention") else scene.sort
+    whole: tuple[Sort, ...] = ("attention", "recurrent")  # that the other may have in parts
+    sort = next((sort for sort in whole if scene.has(sort)), scene.sort)
     for look in (_wired, tensors.kind_of, *pictures.OF.get(sort, ()), *pictures.OF_ANY):
         found = look(scene)
         if found is not None:
@@ -70,10 +72,14 @@ def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
         kind = ALONE[scene.sort]
         return Kind(kind.name, kind.why.format(step.name))
     for source in scene.sources:
-        if source.shape == scene.one.shape:
-            found = pictures.moved(source, scene.one, scene.one - source)
-            if found is not None:
-                return found
+        found = pictures.moved(source, scene.one, scene.channel)
+        found = found or pictures.reordered(source, scene.one)
+        if found is not None:
+            return found
+    if scene.sort == "cut":
+        found = _put_together(step, trace, scene)
+        if found is not None:
+            return found
     if scene.sort in ("add", "multiply"):
         for source in scene.sources:
             factor = pictures.factor_between(source, scene.one)
@@ -84,11 +90,30 @@ def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
     return Kind("missing operation", f"only one of the two has {step.name}")
 
 
+def _put_together(step: Step, trace: Trace, scene: Scene) -> Kind | None:
+    """Whether parts of a value are put together in another order, in one of the programs only."""
+    led_to = {step.name}
+    for later in trace:
+        if led_to.isdisjoint(later.inputs):
+            continue
+        led_to.add(later.name)
+        for source in scene.sources:
+            found = pictures.moved(source, later.value, source.ndim - 1)
+            found = found or pictures.reordered(source, later.value)
+            if found is not None:
+                return found
+    return None
+
+
 def _of_other_size(one: Step, other: Step) -> Kind:
     """What is wrong where two operations that are alike make values of other sizes."""
     shapes = one.value.shape, other.value.shape
     sides = [sorted(shape[1:]) for shape in shapes]
     said = f"one map is {shapes[0]}, the other {shapes[1]}"
+    if one.value.size == other.value.size:
+        if "normalization" in (sort_of(one), sort_of(other)):
+            return Kind("statistics", f"{said}: they are normalized over other axes")
+        return Kind("layout", said)
     if len(sides[0]) != len(sides[1]) or len(sides[0]) < 2:
         return Kind("layout", said)
     ratio = np.prod([float(side) for side in shapes[0]]) / np.prod(

@@ -22,6 +22,8 @@ WIDEST = 11  # pixels of a kernel: what is larger is a number of channels
 def kind_of(scene: Scene) -> Kind | None:
     """What is wrong with the weights; None if they are the same, or if they are not known."""
     one, other = scene.constants
+    if scene.has("recurrent"):
+        return _of_recurrent(one, other)
     if not one or not other:
         return _bias(scene, one, other)
     if scene.sort == scene.other_sort == "normalization":
@@ -34,6 +36,16 @@ def kind_of(scene: Scene) -> Kind | None:
         if found is not None:
             return found
     return _bias(scene, rest, others) if pairs else None
+
+
+def _of_recurrent(one: Constants, other: Constants) -> Kind | None:
+    """What is wrong with weights that frameworks join and split by gates and directions."""
+    if not one or not other:
+        return None
+    numbers = [np.unique(np.concatenate([array.ravel() for array in c])) for c in (one, other)]
+    if numbers[0].shape == numbers[1].shape and _same(*numbers):
+        return Kind("order of channels", "the weights are the same numbers: gates are exchanged")
+    return Kind("weights", "the weights of the two are others")
 
 
 def _kernels_of_length_one(constants: Constants) -> Constants:
@@ -109,6 +121,10 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
     name = f"the weights {one.shape}"
     one = _outputs_first(one)
     for turned in _turned(other, one.shape):
+        if one.ndim == 3:
+            axis = _place_axis(one)
+            if _same(one, np.flip(turned, axis)):
+                return Kind("layout", f"{name} are those of the other turned around")
         if one.ndim == 4 and one.shape[2:] == one.shape[:1:-1]:
             flips = {
                 "rows and columns exchanged": turned.swapaxes(2, 3),
@@ -134,6 +150,11 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
         said = "are those of the other times a factor an output, as where a normalization is folded"
         return Kind("missing operation", f"{name} {said} into one, and the other has none")
     return Kind("weights", f"{name} are others")
+
+
+def _place_axis(kernel: np.ndarray) -> int:
+    """Along which axis a kernel (O, I, K) or (K, I, O) has its places, which are the fewer ones."""
+    return 0 if kernel.shape[0] < kernel.shape[2] else 2
 
 
 def _is_permuted(one: np.ndarray, other: np.ndarray, axis: int) -> bool:
@@ -219,7 +240,7 @@ def _bias(scene: Scene, rest: Constants, others: Constants) -> Kind | None:
     """Whether all that the two differ by is what one of them adds to every channel."""
     if scene.sort != "linear" and scene.other_sort != "linear":
         return None
-    axis = 1 if scene.gap.ndim == 4 else scene.gap.ndim - 1
+    axis = scene.channel
     if bool(rest) == bool(others) and scene.gap.ndim < 2:
         return None
     columns = np.moveaxis(scene.gap, axis, 0).reshape(scene.gap.shape[axis], -1)
