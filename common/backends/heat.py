@@ -48,17 +48,22 @@ def is_channels_last(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def edges_of(error_map: np.ndarray) -> list[str]:
-    """The edges of a row (L), a map (H, W) or a volume where the error is many times that inside."""
+    """The edges of a row, a map (H, W) or a volume at which the error is many times that inside."""
     if error_map.ndim not in EDGES or min(error_map.shape) < 4:
         return []
-    inner = (slice(1, -1),) * error_map.ndim
-    least = EDGE * float(error_map[inner].mean())
+    least = EDGE * float(inner(error_map, error_map.ndim).mean())
     return [
         name
         for axis, names in enumerate(EDGES[error_map.ndim])
         for place, name in zip((0, -1), names, strict=True)
-        if float(error_map[(*inner[:axis], place, *inner[axis + 1 :])].mean()) > least
+        if float(inner(error_map.take(place, axis), error_map.ndim - 1).mean()) > least
     ]
+
+
+def inner(values: np.ndarray, sides: int) -> np.ndarray:
+    """Values without those at the edges of the last axes."""
+    index = (slice(None),) * (values.ndim - sides) + (slice(1, -1),) * sides
+    return values[index]
 
 
 def _channels(gap: np.ndarray) -> str:

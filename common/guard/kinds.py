@@ -10,6 +10,7 @@ of the same input; exchanged channels are all there, elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -44,6 +45,7 @@ def kind_of(
         return _alone(_step(first, divergence.operation), first, inputs)
     one = _step(first, divergence.operation)
     other = _step(second, divergence.counterpart)
+    other = _with_examples_apart(other, one)
     scene = scene_of(one, other, divergence.parts, first, second, inputs)
     if scene is None:
         return _of_other_size(one, other)
@@ -62,6 +64,18 @@ def kind_of(
 
 def _step(trace: Trace, name: str | None) -> Step:
     return next(step for step in trace if step.name == name)
+
+
+def _with_examples_apart(step: Step, like: Step) -> Step:
+    """A normalization of every example by itself, which may have had all channels in one example.
+
+    PyTorch reckons instance normalization as (1, N * C, H, W).
+    """
+    shape, wanted = step.value.shape, like.value.shape
+    is_joined = len(shape) == len(wanted) > 2 and shape[2:] == wanted[2:] and shape != wanted
+    if sort_of(step) != "normalization" or not is_joined or step.value.size != like.value.size:
+        return step
+    return replace(step, value=step.value.reshape(wanted))
 
 
 def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:

@@ -8,20 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from ..backends.elementwise import is_function_of
-from ..backends.heat import edges_of
 from ..backends.operations import Sort
 from .kind import Kind
+from .places import at_an_edge, shifted, within_edges
 from .scene import Scene
 
 EXACT = 1e-2  # of a difference: what a pattern that explains it may leave
 SORTED = 1e-4  # of a spread, that values in another order differ by at most
 SAMPLES = 16  # values of a channel, from which on its factor and constant can be found
 ONE = 1e-6  # relative, within which factors are equal
-SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
-SAME_WAY = 0.9  # of the channels, that a padding on another side moves one way
 ONE_SIDED = 0.95  # of the values, from which on one operation is never below the other
 LARGEST = re.compile("max", re.I)
-INNER = slice(1, -1)  # of a side, all but its edges
 ROOTS = (-2, 2)  # powers that undo 1/sqrt(x) and sqrt(x)
 EPSILONS = (0.0, *(10.0**-power for power in range(12, 1, -1)))
 
@@ -41,79 +38,6 @@ def factor_between(source: np.ndarray, value: np.ndarray) -> str | None:
         return None
     added = f" and adds {constant:.6g}" if abs(constant) > EXACT * float(y.std()) else ""
     return f"multiplies by {slope:.6g}{added}"
-
-
-# ------------------------------------------------------------------ maps
-
-
-def at_an_edge(scene: Scene) -> Kind | None:
-    """An error that is much larger at edges is that of padding."""
-    if not scene.is_map or min(scene.one.shape[2:]) < 4:
-        return None
-    edges = edges_of(np.abs(scene.gap).mean((0, 1)))
-    if not edges:
-        return None
-    return Kind("padding", f"the error is many times larger on the {' and '.join(edges)} edge")
-
-
-def within_edges(scene: Scene) -> Kind | None:
-    """An error that is at edges only, in a map too small for more of it."""
-    if not scene.is_map or min(scene.one.shape[2:]) < 3:
-        return None
-    inside = np.abs(scene.gap[(..., *(INNER,) * (scene.gap.ndim - 2))]).max()
-    if inside <= ONE * np.abs(scene.gap).max():
-        return Kind("padding", "the error is at the edges only")
-    return None
-
-
-def shifted(scene: Scene) -> Kind | None:
-    """A strided operation that begins elsewhere moves all channels by a part of a pixel."""
-    if not scene.is_map or min(scene.one.shape[2:]) < 4:
-        return None
-    shifts = np.array([_shift(scene, channel) for channel in range(scene.one.shape[1])])
-    shifts = shifts[np.isfinite(shifts).all(1)]
-    if not len(shifts):
-        return None
-    whole, explained = _whole_shift(scene)
-    strong = explained > SHIFT_EXPLAINS and min(map(abs, whole)) > 0.1
-    if len(shifts) >= 4:
-        one_way = [max((axis > 0).mean(), (axis < 0).mean()) for axis in shifts.T]
-        strong = strong or (min(one_way) >= SAME_WAY and min(map(abs, whole)) > 0.1)
-    if not strong or max(map(abs, whole)) > 1.5:
-        return None
-    return Kind(
-        "padding",
-        f"one map is the other moved by {' and '.join(f'{side:+.1f}' for side in whole)} places, as "
-        "where the padding of a strided operation is on another side",
-    )
-
-
-def _slopes(scene: Scene, channels: slice) -> tuple[np.ndarray, np.ndarray]:
-    """How steep a map is along each of its sides, and the difference, at all places inside."""
-    mean = ((scene.one + scene.other) / 2)[:, channels]
-    sides = mean.ndim - 2
-    inner = (..., *(INNER,) * sides)
-    slopes = [np.gradient(mean, axis=2 + side)[inner].ravel() for side in range(sides)]
-    return np.stack(slopes, 1), scene.gap[:, channels][inner].ravel()
-
-
-def _shift(scene: Scene, channel: int) -> np.ndarray:
-    """Places that a channel is moved by, along each side; not finite where that is unknown."""
-    slopes, gap = _slopes(scene, slice(channel, channel + 1))
-    if len(gap) < SAMPLES or not np.square(gap).sum():
-        return np.full(slopes.shape[1], np.nan)
-    found: np.ndarray = np.linalg.lstsq(slopes, gap, rcond=None)[0]
-    return found
-
-
-def _whole_shift(scene: Scene) -> tuple[np.ndarray, float]:
-    """Places that the map is moved by, and the share of variance that this explains."""
-    slopes, gap = _slopes(scene, slice(None))
-    if not np.square(gap).sum():
-        return np.zeros(slopes.shape[1]), 0.0
-    found, *_ = np.linalg.lstsq(slopes, gap, rcond=None)
-    left = np.square(gap - slopes @ found).sum() / np.square(gap).sum()
-    return found, float(1 - left)
 
 
 # ------------------------------------------------------------------ the same values elsewhere
@@ -331,7 +255,8 @@ def by_channel(scene: Scene) -> Kind | None:
         return Kind("scale", f"one is the other, which it {factor}")
     if not scene.has("normalization") and not scene.has("linear"):
         return None
-    if scene.sort == scene.other_sort == "normalization" and all(scene.constants):
+    knows_statistics = all(len(constants) > 2 for constants in scene.constants)
+    if scene.sort == scene.other_sort == "normalization" and knows_statistics:
         return Kind("epsilon", "the weights and statistics agree: an epsilon is left to differ")
     about_one = EXACT * from_one
     same_side = bool(

@@ -70,7 +70,8 @@ def scene_of(
     other_chain = [others[name] for name in parts[1] or (other.name,)]
     value = one.value.astype(np.float64)
     turned = value + np.where(np.isfinite(gap), gap, 0)
-    channel = _channel(value.shape, other.value.shape, _around(chain, first))
+    around = [*_around(chain, first), *_around(other_chain, second)]
+    channel = _channel(value.shape, other.value.shape, around)
     is_last = channel is not None and channel > 1
     if is_last:
         value, turned, gap = (np.moveaxis(array, -1, 1) for array in (value, turned, gap))
@@ -110,9 +111,9 @@ def _channel(shape: tuple[int, ...], other: tuple[int, ...], around: Sequence[St
         return 1
     if len(shape) != 3:
         return None
+    axes = (2, 1) if CHANNELS_LAST.search(around[0].operation) else (1, 2)
     for step in around:
         for sides in _numbers_of_channels(step):
-            axes = (2, 1) if CHANNELS_LAST.search(step.operation) else (1, 2)
             found = next((axis for axis in axes if shape[axis] in sides), None)
             if found is not None:
                 return found
