@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 HEAT_SIDE = 24  # cells of an error map, at most
+# The two edges across every axis of a row, a map and a volume.
+EDGES = {
+    1: (("first", "last"),),
+    2: (("top", "bottom"), ("left", "right")),
+    3: (("front", "back"), ("top", "bottom"), ("left", "right")),
+}
 EDGE = 5  # times the error inside, from which on an error is said to be at an edge
 
 Heat = tuple[tuple[float, ...], ...]  # rows of mean |difference|
@@ -42,17 +48,22 @@ def is_channels_last(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def edges_of(error_map: np.ndarray) -> list[str]:
-    """The edges of a map (H, W) at which the error is many times that inside."""
-    if min(error_map.shape) < 4:
+    """The edges of a row, a map (H, W) or a volume at which the error is many times that inside."""
+    if error_map.ndim not in EDGES or min(error_map.shape) < 4:
         return []
-    inside = float(error_map[1:-1, 1:-1].mean())
-    sides = {
-        "top": error_map[0, 1:-1],
-        "bottom": error_map[-1, 1:-1],
-        "left": error_map[1:-1, 0],
-        "right": error_map[1:-1, -1],
-    }
-    return [name for name, side in sides.items() if float(side.mean()) > EDGE * inside]
+    least = EDGE * float(inner(error_map, error_map.ndim).mean())
+    return [
+        name
+        for axis, names in enumerate(EDGES[error_map.ndim])
+        for place, name in zip((0, -1), names, strict=True)
+        if float(inner(error_map.take(place, axis), error_map.ndim - 1).mean()) > least
+    ]
+
+
+def inner(values: np.ndarray, sides: int) -> np.ndarray:
+    """Values without those at the edges of the last axes."""
+    index = (slice(None),) * (values.ndim - sides) + (slice(1, -1),) * sides
+    return values[index]
 
 
 def _channels(gap: np.ndarray) -> str:

@@ -104,7 +104,7 @@ def _marks(step: Step) -> set[tuple[float, ...]]:
     """What stays of a step's weights in another order of axes, or folded with a normalization."""
     weights = [array for array in step.constants if array.size > 1]
     return {digest(array) for array in weights} | {
-        digest(directions(array)) for array in weights if array.ndim == 4
+        digest(directions(array)) for array in weights if array.ndim in (3, 4)
     }
 
 

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from .allowance import IncomparableError, outputs_apart
 from .finding import Apart, Finding
 from .kind import Kind
-from .measure import Measured, RandomError, Recorded, Run, end_of, measured
+from .measure import Measured, RandomError, Recorded, Run, end_of
 from .parting import Parting, agreeing, parted
 from .program import FLOAT32, FLOAT64, Given, GuardedProgram, UnfitError
 
@@ -31,7 +31,6 @@ __all__ = [
     "UnfitError",
     "judge",
     "judge_all",
-    "measured",
 ]
 
 Pair = tuple[GuardedProgram, GuardedProgram]

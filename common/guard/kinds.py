@@ -10,11 +10,12 @@ of the same input; exchanged channels are all there, elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..backends.align import Divergence, relative_error
-from ..backends.operations import Sort
+from ..backends.operations import Sort, sort_of
 from ..backends.trace import Step, Trace
 from . import pictures, tensors
 from .kind import Kind
@@ -26,6 +27,7 @@ ALONE: dict[Sort, Kind] = {
     "activation": Kind("activation", "the activation {} stands in one of the two only"),
     "softmax": Kind("activation", "the softmax {} stands in one of the two only"),
     "pad": Kind("padding", "one of the two pads with something else than zeros, in {}"),
+    "mask": Kind("missing operation", "only one of the two hides values, in {}"),
     "resize": Kind("interpolation", "{} stands in one of the two only"),
 }
 
@@ -43,6 +45,7 @@ def kind_of(
         return _alone(_step(first, divergence.operation), first, inputs)
     one = _step(first, divergence.operation)
     other = _step(second, divergence.counterpart)
+    other = _with_examples_apart(other, one)
     scene = scene_of(one, other, divergence.parts, first, second, inputs)
     if scene is None:
         return _of_other_size(one, other)
@@ -50,7 +53,8 @@ def kind_of(
         if scene.has("normalization"):
             return Kind("statistics", "no number comes out of a normalization: a variance below 0")
         return Kind("not a number", "one of the two is infinite or no number")
-    sort = "attention" if scene.has("attention") else scene.sort
+    whole: tuple[Sort, ...] = ("attention", "recurrent")  # that the other may have in parts
+    sort = next((sort for sort in whole if scene.has(sort)), scene.sort)
     for look in (_wired, tensors.kind_of, *pictures.OF.get(sort, ()), *pictures.OF_ANY):
         found = look(scene)
         if found is not None:
@@ -62,6 +66,18 @@ def _step(trace: Trace, name: str | None) -> Step:
     return next(step for step in trace if step.name == name)
 
 
+def _with_examples_apart(step: Step, like: Step) -> Step:
+    """A normalization of every example by itself, which may have had all channels in one example.
+
+    PyTorch reckons instance normalization as (1, N * C, H, W).
+    """
+    shape, wanted = step.value.shape, like.value.shape
+    is_joined = len(shape) == len(wanted) > 2 and shape[2:] == wanted[2:] and shape != wanted
+    if sort_of(step) != "normalization" or not is_joined or step.value.size != like.value.size:
+        return step
+    return replace(step, value=step.value.reshape(wanted))
+
+
 def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
     """What is wrong where one program has an operation that the other goes without."""
     scene = scene_of(step, step, ((), ()), trace, trace, inputs)
@@ -70,10 +86,14 @@ def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
         kind = ALONE[scene.sort]
         return Kind(kind.name, kind.why.format(step.name))
     for source in scene.sources:
-        if source.shape == scene.one.shape:
-            found = pictures.moved(source, scene.one, scene.one - source)
-            if found is not None:
-                return found
+        found = pictures.moved(source, scene.one, scene.channel)
+        found = found or pictures.reordered(source, scene.one)
+        if found is not None:
+            return found
+    if scene.sort == "cut":
+        found = _put_together(step, trace, scene)
+        if found is not None:
+            return found
     if scene.sort in ("add", "multiply"):
         for source in scene.sources:
             factor = pictures.factor_between(source, scene.one)
@@ -84,11 +104,30 @@ def _alone(step: Step, trace: Trace, inputs: Sequence[np.ndarray]) -> Kind:
     return Kind("missing operation", f"only one of the two has {step.name}")
 
 
+def _put_together(step: Step, trace: Trace, scene: Scene) -> Kind | None:
+    """Whether parts of a value are put together in another order, in one of the programs only."""
+    led_to = {step.name}
+    for later in trace:
+        if led_to.isdisjoint(later.inputs):
+            continue
+        led_to.add(later.name)
+        for source in scene.sources:
+            found = pictures.moved(source, later.value, source.ndim - 1)
+            found = found or pictures.reordered(source, later.value)
+            if found is not None:
+                return found
+    return None
+
+
 def _of_other_size(one: Step, other: Step) -> Kind:
     """What is wrong where two operations that are alike make values of other sizes."""
     shapes = one.value.shape, other.value.shape
     sides = [sorted(shape[1:]) for shape in shapes]
     said = f"one map is {shapes[0]}, the other {shapes[1]}"
+    if one.value.size == other.value.size:
+        if "normalization" in (sort_of(one), sort_of(other)):
+            return Kind("statistics", f"{said}: they are normalized over other axes")
+        return Kind("layout", said)
     if len(sides[0]) != len(sides[1]) or len(sides[0]) < 2:
         return Kind("layout", said)
     ratio = np.prod([float(side) for side in shapes[0]]) / np.prod(

@@ -312,21 +312,6 @@ def end_of(trace: Trace, output: str) -> Step | None:
     return next((step for step in reversed(trace) if numbered.fullmatch(step.name)), None)
 
 
-def measured(program: GuardedProgram, precision: str | None, given: Given) -> Measured:
-    """A program's outputs in a precision, by default the widest, and how far noise moves them.
-
-    Raises:
-        UnfitError: it is random, does not depend on its inputs, changes them, or is no number.
-        RosettaError: it fails.
-    """
-    run = Run(program, given, precision=precision)
-    for name, value in run.outputs.items():
-        if no_number(value):
-            raise UnfitError(f"{program.name} returns no number at all as {name}")
-    run.depends  # noqa: B018 - which raises
-    return Measured(program, run.precision, run.outputs, run.moved)
-
-
 def no_number(value: np.ndarray) -> bool:
     """Whether an output has no finite number."""
     return are_numbers(value) and bool(value.size) and not np.isfinite(value).any()

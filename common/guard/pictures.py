@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from ..backends.elementwise import is_function_of
-from ..backends.heat import edges_of
 from ..backends.operations import Sort
 from .kind import Kind
+from .places import at_an_edge, shifted, within_edges
 from .scene import Scene
 
 EXACT = 1e-2  # of a difference: what a pattern that explains it may leave
 SORTED = 1e-4  # of a spread, that values in another order differ by at most
 SAMPLES = 16  # values of a channel, from which on its factor and constant can be found
 ONE = 1e-6  # relative, within which factors are equal
-SHIFT_EXPLAINS = 0.2  # of the variance of the difference, at least
-SAME_WAY = 0.9  # of the channels, that a padding on another side moves one way
 ONE_SIDED = 0.95  # of the values, from which on one operation is never below the other
 LARGEST = re.compile("max", re.I)
+ROOTS = (-2, 2)  # powers that undo 1/sqrt(x) and sqrt(x)
 EPSILONS = (0.0, *(10.0**-power for power in range(12, 1, -1)))
 
 Look = Callable[[Scene], Kind | None]
@@ -41,85 +40,16 @@ def factor_between(source: np.ndarray, value: np.ndarray) -> str | None:
     return f"multiplies by {slope:.6g}{added}"
 
 
-# ------------------------------------------------------------------ maps
-
-
-def at_an_edge(scene: Scene) -> Kind | None:
-    """An error that is much larger at edges is that of padding."""
-    if scene.one.ndim != 4 or min(scene.one.shape[2:]) < 4:
-        return None
-    edges = edges_of(np.abs(scene.gap).mean((0, 1)))
-    if not edges:
-        return None
-    return Kind("padding", f"the error is many times larger on the {' and '.join(edges)} edge")
-
-
-def within_edges(scene: Scene) -> Kind | None:
-    """An error that is at edges only, in a map too small for more of it."""
-    if scene.one.ndim != 4 or min(scene.one.shape[2:]) < 3:
-        return None
-    inside = np.abs(scene.gap[:, :, 1:-1, 1:-1]).max()
-    if inside <= ONE * np.abs(scene.gap).max():
-        return Kind("padding", "the error is at the edges only")
-    return None
-
-
-def shifted(scene: Scene) -> Kind | None:
-    """A strided operation that begins elsewhere moves all channels by a part of a pixel."""
-    if scene.one.ndim != 4 or min(scene.one.shape[2:]) < 4:
-        return None
-    shifts = np.array([_shift(scene, channel) for channel in range(scene.one.shape[1])])
-    shifts = shifts[np.isfinite(shifts).all(1)]
-    if not len(shifts):
-        return None
-    whole, explained = _whole_shift(scene)
-    strong = explained > SHIFT_EXPLAINS and min(map(abs, whole)) > 0.1
-    if len(shifts) >= 4:
-        one_way = [max((axis > 0).mean(), (axis < 0).mean()) for axis in shifts.T]
-        strong = strong or (min(one_way) >= SAME_WAY and min(map(abs, whole)) > 0.1)
-    if not strong or max(map(abs, whole)) > 1.5:
-        return None
-    return Kind(
-        "padding",
-        f"one map is the other moved by {whole[0]:+.1f} rows and {whole[1]:+.1f} columns, as where "
-        "the padding of a strided operation is on another side",
-    )
-
-
-def _slopes(scene: Scene, channels: slice) -> tuple[np.ndarray, np.ndarray]:
-    mean = ((scene.one + scene.other) / 2)[:, channels]
-    rows = (mean[:, :, 2:, 1:-1] - mean[:, :, :-2, 1:-1]).ravel() / 2
-    columns = (mean[:, :, 1:-1, 2:] - mean[:, :, 1:-1, :-2]).ravel() / 2
-    return np.stack([rows, columns], 1), scene.gap[:, channels, 1:-1, 1:-1].ravel()
-
-
-def _shift(scene: Scene, channel: int) -> tuple[float, float]:
-    """Rows and columns that a channel is moved by; not finite where that cannot be told."""
-    slopes, gap = _slopes(scene, slice(channel, channel + 1))
-    if len(gap) < SAMPLES or not np.square(gap).sum():
-        return np.nan, np.nan
-    found, *_ = np.linalg.lstsq(slopes, gap, rcond=None)
-    return float(found[0]), float(found[1])
-
-
-def _whole_shift(scene: Scene) -> tuple[tuple[float, float], float]:
-    """Rows and columns that the map is moved by, and the share of variance that it explains."""
-    slopes, gap = _slopes(scene, slice(None))
-    if not np.square(gap).sum():
-        return (0.0, 0.0), 0.0
-    found, *_ = np.linalg.lstsq(slopes, gap, rcond=None)
-    left = np.square(gap - slopes @ found).sum() / np.square(gap).sum()
-    return (float(found[0]), float(found[1])), float(1 - left)
-
-
 # ------------------------------------------------------------------ the same values elsewhere
 
 
-def moved(one: np.ndarray, other: np.ndarray, gap: np.ndarray) -> Kind | None:
+def moved(one: np.ndarray, other: np.ndarray, channel: int) -> Kind | None:
     """Whether channels, or what is along another axis, are the same ones in another order."""
-    if one.shape != other.shape:
+    if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
         return None
-    channel = one.ndim - 1 if one.ndim == 3 else 1
+    gap = other - one
+    if not gap.any():
+        return None
     for axis in range(1, one.ndim):
         if one.shape[axis] < 2:
             continue
@@ -134,7 +64,33 @@ def moved(one: np.ndarray, other: np.ndarray, gap: np.ndarray) -> Kind | None:
 
 def permuted(scene: Scene) -> Kind | None:
     """Channels, or what is along another axis, that are the same ones in another order."""
-    return moved(scene.one, scene.other, scene.gap)
+    return moved(scene.one, scene.other, scene.channel)
+
+
+def rest_permuted(scene: Scene) -> Kind | None:
+    """Sums of a value that agrees, and of another that is in another order."""
+    for source in scene.sources:
+        if source.shape == scene.one.shape:
+            found = moved(scene.one - source, scene.other - source, scene.channel)
+            if found is not None:
+                return found
+    return None
+
+
+def reordered(source: np.ndarray, value: np.ndarray) -> Kind | None:
+    """Whether a value has the numbers of its source in other places."""
+    if source.size != value.size or not np.ptp(source):
+        return None
+    if not np.array_equal(np.sort(source, None), np.sort(value, None)):
+        return None
+    return Kind("layout", "the values are the same ones, in another order")
+
+
+def other_entries(scene: Scene) -> Kind | None:
+    """Parts of the same value, which are others."""
+    if scene.sort == scene.other_sort == "cut":
+        return Kind("layout", "both take a part of the same value, and other entries of it")
+    return None
 
 
 def turned(scene: Scene) -> Kind | None:
@@ -152,7 +108,7 @@ def turned(scene: Scene) -> Kind | None:
 
 def flattened(scene: Scene) -> Kind | None:
     """A product of what was a map before."""
-    if scene.one.ndim > 3:
+    if scene.is_map:
         return None
     inner = scene.one.shape[-1:]
     is_map = any(
@@ -178,15 +134,32 @@ def of_values(scene: Scene) -> Kind | None:
             continue
         if not all(is_function_of(source, value) for value in (scene.one, scene.other)):
             continue
-        if all(factor_between(source, value) for value in (scene.one, scene.other)):
+        if _has_other_epsilon(source, scene):
+            return Kind("epsilon", "both are roots of the same input, with another number added")
+        if factor_between(scene.one, scene.other):
             return Kind("scale", "one is the other times a factor, or with a constant added")
         return Kind("activation", "both are functions of the same input, and of another form")
     return None
 
 
+def _has_other_epsilon(source: np.ndarray, scene: Scene) -> bool:
+    """Whether both values are roots of their source and of a number that is added to it."""
+    if not (source > 0).all() or not all((v > 0).all() for v in (scene.one, scene.other)):
+        return False
+    for power in ROOTS:
+        added = [np.asarray(v, np.float64) ** power - source for v in (scene.one, scene.other)]
+        if all(np.ptp(a) <= ONE * float(source.max()) for a in added):
+            return True
+    return False
+
+
 def of_another(scene: Scene) -> Kind | None:
-    """The one is a function of the other, as where one of two fused activations is another."""
-    if not is_function_of(scene.one, scene.other) and not is_function_of(scene.other, scene.one):
+    """The one is a function of the other, as where one of two fused activations is another.
+
+    What is nearly the other looks like a function of it, and so it is the difference that is to
+    be one.
+    """
+    if not any(is_function_of(value, scene.gap) for value in (scene.one, scene.other)):
         return None
     factor = factor_between(scene.one, scene.other)
     if factor is not None:
@@ -218,10 +191,12 @@ def _channels_apart(source: np.ndarray, scene: Scene) -> bool:
 def of_a_row(scene: Scene) -> Kind | None:
     """A normalization over channels: each row is wrong by a factor, that of an epsilon."""
     for source in scene.sources:
-        if source.size != scene.one.size:
+        if source.shape != scene.one.shape:
             continue
-        for axes in _axes(scene.one.ndim):
-            found = [_epsilon(source, value, axes) for value in (scene.one, scene.other)]
+        for rows, is_moved in _rows_of(source, scene.is_map):
+            found = [
+                _epsilon(rows, is_moved, value, scene.channel) for value in (scene.one, scene.other)
+            ]
             if None not in found and found[0] != found[1]:
                 return Kind(
                     "epsilon",
@@ -230,25 +205,32 @@ def of_a_row(scene: Scene) -> Kind | None:
     return None
 
 
-def _axes(ndim: int) -> list[tuple[int, ...]]:
-    if ndim == 4:
-        return [(1,), (1, 2, 3), (2, 3)]
-    return [(ndim - 1,)]
+def _rows_of(source: np.ndarray, is_map: bool) -> Iterator[tuple[np.ndarray, bool]]:
+    """A value as rows along its last axis, in all ways that normalizations reckon over rows.
+
+    Tokens have one way.  Of a map the channels of a place are normalized, which are then moved to
+    the end, or groups of channels, from all in one to each by itself, at all places.
+    """
+    if not is_map:
+        yield source, False
+        return
+    channels = source.shape[1]
+    for groups in range(1, channels + 1):
+        if channels % groups == 0:
+            yield source.reshape(len(source), groups, -1), False
+    yield np.moveaxis(source, 1, -1), True
 
 
-def _epsilon(source: np.ndarray, value: np.ndarray, axes: tuple[int, ...]) -> float | None:
-    """The epsilon with which a value is its source, normalized over axes and scaled by channel."""
-    if source.shape != value.shape:
-        return None
-    channel = 1 if value.ndim == 4 else value.ndim - 1
-    mean, variance = source.mean(axes, keepdims=True), source.var(axes, keepdims=True)
+def _epsilon(rows: np.ndarray, is_moved: bool, value: np.ndarray, channel: int) -> float | None:
+    """The epsilon with which a value is its source, normalized by rows and scaled by channel."""
+    mean, variance = rows.mean(-1, keepdims=True), rows.var(-1, keepdims=True)
     best = (np.inf, 0.0)
     for centre in (mean, np.zeros_like(mean)):
-        power = variance if centre is mean else np.square(source).mean(axes, keepdims=True)
+        power = variance if centre is mean else np.square(rows).mean(-1, keepdims=True)
         for epsilon in EPSILONS:
-            normal = _rows((source - centre) / np.sqrt(power + epsilon + 1e-300), channel)
-            rows = _rows(value, channel)
-            left = _unexplained(normal, rows)
+            normal = (rows - centre) / np.sqrt(power + epsilon + 1e-300)
+            normal = np.moveaxis(normal, -1, 1) if is_moved else normal.reshape(value.shape)
+            left = _unexplained(_rows(normal, channel), _rows(value, channel))
             best = min(best, (left, epsilon))
     return best[1] if best[0] < ONE else None
 
@@ -273,7 +255,8 @@ def by_channel(scene: Scene) -> Kind | None:
         return Kind("scale", f"one is the other, which it {factor}")
     if not scene.has("normalization") and not scene.has("linear"):
         return None
-    if scene.sort == scene.other_sort == "normalization" and all(scene.constants):
+    knows_statistics = all(len(constants) > 2 for constants in scene.constants)
+    if scene.sort == scene.other_sort == "normalization" and knows_statistics:
         return Kind("epsilon", "the weights and statistics agree: an epsilon is left to differ")
     about_one = EXACT * from_one
     same_side = bool(
@@ -291,7 +274,7 @@ def by_channel(scene: Scene) -> Kind | None:
 
 def _by_channel(scene: Scene) -> np.ndarray | None:
     """The factor of every channel that varies, if factors and constants explain the difference."""
-    axis = 1 if scene.one.ndim == 4 else scene.one.ndim - 1
+    axis = scene.channel
     if scene.one.ndim < 2 or scene.one.size // scene.one.shape[axis] < SAMPLES:
         return None
     first, second = (_rows(value, axis) for value in (scene.one, scene.other))
@@ -311,7 +294,7 @@ def _keeps_middle(scene: Scene, from_one: float) -> bool:
 
     Running statistics that are others move a channel as well.
     """
-    axis = 1 if scene.one.ndim == 4 else scene.one.ndim - 1
+    axis = scene.channel
     first, second = (_rows(value, axis) for value in (scene.one, scene.other))
     apart = np.abs(second.mean(1) - first.mean(1))
     return bool((apart <= 3 * from_one * first.std()).all())
@@ -330,6 +313,8 @@ def a_normalization(scene: Scene) -> Kind:
 
 def a_pooling(scene: Scene) -> Kind:
     """The same windows are reduced in another way, or other windows in the same."""
+    if scene.sort != scene.other_sort and scene.has("cut"):
+        return Kind("pooling", "one takes a single value where the other takes one of all")
     reductions = [LARGEST.search(name) is not None for name in scene.operations]
     if reductions[0] != reductions[1]:
         return Kind("pooling", "one takes the largest value where the other takes the mean")
@@ -377,7 +362,7 @@ def an_interpolation(scene: Scene) -> Kind:
 def a_linear_map(scene: Scene) -> Kind | None:
     """A product whose input agrees."""
     if scene.constants[0] and scene.constants[1]:
-        if scene.one.ndim == 4:
+        if scene.is_map:
             return Kind("padding", "its input and weights agree: it is applied at other places")
         return Kind("layout", "its input and weights agree: they meet in another order")
     if len(scene.reads) > 1 and not any(scene.constants):
@@ -401,6 +386,8 @@ OF: Mapping[Sort, tuple[Look, ...]] = {
     "multiply": (*ELSEWHERE, of_values, times_a_factor),
     "attention": (*ELSEWHERE, of_attention),
     "cat": ELSEWHERE,
+    "add": (*ELSEWHERE, rest_permuted),
+    "cut": (*ELSEWHERE, other_entries),
 }
 OF_ANY: tuple[Look, ...] = (
     *OF_MAPS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,17 @@ from ..backends.trace import Step, Trace
 Constants = tuple[np.ndarray, ...]
 Parts = tuple[Sequence[str], Sequence[str]]
 
+CHANNELS_LAST = re.compile(r"\dD$")  # what Keras calls its layers of rows and maps
+OVER_FEATURES = re.compile(r"layer_?norm|rms_?norm", re.I)  # which keep these last
+
 
 @dataclass(frozen=True)
 class Scene:
-    """Two values that should be the same, a map as (N, C, H, W), and all that is known of them."""
+    """Two values that should be the same, and all that is known of them.
+
+    Rows, maps and volumes have their channels first, (N, C, ...); whatever else there is, such as
+    tokens (N, T, D), has them last.
+    """
 
     one: np.ndarray
     other: np.ndarray
@@ -30,8 +38,14 @@ class Scene:
     operations: tuple[str, str]  # what both are called
     sort: Sort
     other_sort: Sort
+    is_map: bool  # channels come first, and places after
     is_fused: bool  # one program may have in several operations what the other has in one
     is_folded: bool  # one program may have in its weights what is a normalization in the other
+
+    @property
+    def channel(self) -> int:
+        """The axis of the channels."""
+        return 1 if self.is_map else self.one.ndim - 1
 
     def has(self, sort: Sort) -> bool:
         """Whether either is an operation of a sort."""
@@ -56,9 +70,11 @@ def scene_of(
     other_chain = [others[name] for name in parts[1] or (other.name,)]
     value = one.value.astype(np.float64)
     turned = value + np.where(np.isfinite(gap), gap, 0)
-    is_last = value.ndim == 4 and is_channels_last(value.shape, other.value.shape)
+    around = [*_around(chain, first), *_around(other_chain, second)]
+    channel = _channel(value.shape, other.value.shape, around)
+    is_last = channel is not None and channel > 1
     if is_last:
-        value, turned, gap = (array.transpose(0, 3, 1, 2) for array in (value, turned, gap))
+        value, turned, gap = (np.moveaxis(array, -1, 1) for array in (value, turned, gap))
     sources = [_like(source, value.shape, is_last) for source in _sources(chain, steps, inputs)]
     return Scene(
         value,
@@ -71,9 +87,46 @@ def scene_of(
         (one.operation or one.name, other.operation or other.name),
         sort_of(one),
         sort_of(other),
+        channel is not None,
         len(chain) > 1 or len(other_chain) > 1,
         _normalizes(chain) != _normalizes(other_chain),
     )
+
+
+def _around(chain: Sequence[Step], trace: Trace) -> list[Step]:
+    """Operations, and those that read what comes out of them."""
+    ends = {step.name for step in chain}
+    return [*chain, *(step for step in trace if ends.intersection(step.inputs))]
+
+
+def _channel(shape: tuple[int, ...], other: tuple[int, ...], around: Sequence[Step]) -> int | None:
+    """The axis of the channels of a row, a map or a volume; None if a value is none of these.
+
+    A row (N, C, L) looks like tokens (N, T, D), and is known by the operations around it: the
+    kernels of convolutions have three axes there, and scale and bias are one number a channel.
+    """
+    if len(shape) == 4:
+        return 3 if is_channels_last(shape, other) else 1
+    if len(shape) == 5:
+        return 1
+    if len(shape) != 3:
+        return None
+    axes = (2, 1) if CHANNELS_LAST.search(around[0].operation) else (1, 2)
+    for step in around:
+        for sides in _numbers_of_channels(step):
+            found = next((axis for axis in axes if shape[axis] in sides), None)
+            if found is not None:
+                return found
+    return None
+
+
+def _numbers_of_channels(step: Step) -> list[set[int]]:
+    """What an operation on rows says of how many channels there are, before it or after it."""
+    found = [set(array.shape) for array in step.constants if array.ndim == 3]
+    name = step.operation or step.name
+    if sort_of(step) == "normalization" and not OVER_FEATURES.search(name):
+        found += [{array.size} for array in step.constants if array.size > 1]
+    return found
 
 
 def _normalizes(chain: Sequence[Step]) -> bool:
@@ -82,6 +135,12 @@ def _normalizes(chain: Sequence[Step]) -> bool:
 
 def _like(source: np.ndarray, shape: tuple[int, ...], is_last: bool) -> np.ndarray:
     """A source in the order of axes that a value has now, where that can be told."""
+    if source.ndim == len(shape) == 3:
+        if is_last:
+            return np.moveaxis(source, -1, 1)
+        # Of a sequence, recurrent operations have the time first.
+        is_turned = source.shape != shape and source.swapaxes(0, 1).shape == shape
+        return source.swapaxes(0, 1) if is_turned else source
     if source.ndim != 4 or len(shape) != 4:
         return source
     if source.shape == shape and not is_last:

@@ -22,6 +22,8 @@ WIDEST = 11  # pixels of a kernel: what is larger is a number of channels
 def kind_of(scene: Scene) -> Kind | None:
     """What is wrong with the weights; None if they are the same, or if they are not known."""
     one, other = scene.constants
+    if scene.has("recurrent"):
+        return _of_recurrent(one, other)
     if not one or not other:
         return _bias(scene, one, other)
     if scene.sort == scene.other_sort == "normalization":
@@ -36,12 +38,30 @@ def kind_of(scene: Scene) -> Kind | None:
     return _bias(scene, rest, others) if pairs else None
 
 
+def _of_recurrent(one: Constants, other: Constants) -> Kind | None:
+    """What is wrong with weights that frameworks join and split by gates and directions."""
+    if not one or not other:
+        return None
+    fewer, more = sorted(
+        (
+            np.unique(np.concatenate([array.ravel() for array in weights]))
+            for weights in (one, other)
+        ),
+        key=len,
+    )  # of two directions one program may have them in one operation
+    above = np.clip(np.searchsorted(more, fewer), 1, len(more) - 1)
+    apart = np.minimum(np.abs(more[above] - fewer), np.abs(more[above - 1] - fewer))
+    if apart.max() <= WITHIN * more.std():
+        return Kind("order of channels", "the weights are the same numbers: gates are exchanged")
+    return Kind("weights", "the weights of the two are others")
+
+
 def _kernels_of_length_one(constants: Constants) -> Constants:
     """Kernels as they are whether or not a normalization is folded in; nothing else."""
     return tuple(
-        directions(_outputs_first(array) if array.ndim == 4 else array.T)
+        directions(array.T if array.ndim == 2 else _outputs_first(array))
         for array in constants
-        if array.ndim in (2, 4)
+        if array.ndim in (2, 3, 4)
     )
 
 
@@ -68,7 +88,9 @@ def is_equal(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _outputs_first(array: np.ndarray) -> np.ndarray:
-    """A kernel as (O, I, H, W) or (C, 1, H, W), if it looks like (H, W, I, O) or (H, W, C, 1)."""
+    """A kernel as (O, I, ...) or (C, 1, H, W), if it looks like (..., I, O) or (H, W, C, 1)."""
+    if array.ndim == 3 and _place_axis(array) == 0:
+        return array.transpose(2, 1, 0)
     if array.ndim != 4 or max(array.shape[:2]) > WIDEST or array.shape[0] != array.shape[1]:
         return array
     if array.shape[2] == array.shape[3] and array.shape[0] > 1:
@@ -109,6 +131,8 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
     name = f"the weights {one.shape}"
     one = _outputs_first(one)
     for turned in _turned(other, one.shape):
+        if one.ndim == 3 and _same(one, turned[..., ::-1]):
+            return Kind("layout", f"{name} are those of the other turned around")
         if one.ndim == 4 and one.shape[2:] == one.shape[:1:-1]:
             flips = {
                 "rows and columns exchanged": turned.swapaxes(2, 3),
@@ -122,18 +146,23 @@ def _between(one: np.ndarray, other: np.ndarray, scene: Scene) -> Kind | None:
         for axis in range(turned.ndim):
             if turned.shape[axis] > 1 and _is_permuted(one, turned, axis):
                 said = f"{name} are those of the other in another order along axis {axis}"
-                return Kind("order of channels", said)
+                return Kind("order of channels" if axis < 2 else "layout", said)
         factor = float((one * turned).sum() / np.square(turned).sum())
         if factor > 0 and _same(one, factor * turned):
             return Kind("scale", f"{name} are those of the other times {factor:.6g}")
     if _same(np.sort(one, None), np.sort(other, None)):
         return Kind("layout", f"{name} are the same numbers in another order of axes")
-    if one.ndim == 4 and any(
+    if one.ndim in (3, 4) and any(
         _same(directions(one), directions(turned)) for turned in _turned(other, one.shape)
     ):
         said = "are those of the other times a factor an output, as where a normalization is folded"
         return Kind("missing operation", f"{name} {said} into one, and the other has none")
     return Kind("weights", f"{name} are others")
+
+
+def _place_axis(kernel: np.ndarray) -> int:
+    """Along which axis a kernel (O, I, K) or (K, I, O) has its places, which are the fewer ones."""
+    return 0 if kernel.shape[0] < kernel.shape[2] else 2
 
 
 def _is_permuted(one: np.ndarray, other: np.ndarray, axis: int) -> bool:
@@ -192,6 +221,7 @@ def _of_normalization(one: Constants, other: Constants) -> Kind | None:
         ):
             return Kind("statistics", "one of the two uses the mean and variance of its input")
         return Kind("weights", "one of the two normalizations has no scale or no bias")
+    one, other = zip(*(_once_each(*pair) for pair in zip(one, other, strict=True)), strict=True)
     different = [
         place
         for place, (array, candidate) in enumerate(zip(one, other, strict=True))
@@ -215,11 +245,19 @@ def _of_normalization(one: Constants, other: Constants) -> Kind | None:
     return Kind("weights", "the scale or bias of the normalization are others")
 
 
+def _once_each(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays, of which one may be there once for every example, each once."""
+    size = min(one.size, other.size)
+    once = [array.reshape(-1, size) if array.size % size == 0 else array for array in (one, other)]
+    first, second = (rows[0] if (rows == rows[0]).all() else rows for rows in once)
+    return first, second
+
+
 def _bias(scene: Scene, rest: Constants, others: Constants) -> Kind | None:
     """Whether all that the two differ by is what one of them adds to every channel."""
     if scene.sort != "linear" and scene.other_sort != "linear":
         return None
-    axis = 1 if scene.gap.ndim == 4 else scene.gap.ndim - 1
+    axis = scene.channel
     if bool(rest) == bool(others) and scene.gap.ndim < 2:
         return None
     columns = np.moveaxis(scene.gap, axis, 0).reshape(scene.gap.shape[axis], -1)

@@ -206,6 +206,21 @@ def test_a_near_tie_is_broken_either_way():
     assert judge(first, wrong, given).error == 1 / 50
 
 
+@pytest.mark.parametrize("hidden", [lambda x: 1.01 * x + 0.01 * x**3, lambda x: x * (1 + 1e-3)])
+def test_classes_that_agree_do_not_hide_what_they_are_made_from(hidden):
+    largest = [lambda x: np.tanh(x.mean((2, 3))), lambda x: x.argmax(1)]
+    found = judge(Arithmetic(*largest), Arithmetic(hidden, *largest), IMAGES)
+    assert "made from values that are not the same" in found.unfit
+    assert not found.agree
+
+
+def test_a_softmax_in_front_of_classes_is_no_difference():
+    means = Arithmetic(lambda x: x.mean((2, 3)), lambda x: x.argmax(1))
+    shares = Arithmetic(lambda x: x.mean((2, 3)), np.exp, lambda x: x.argmax(1))
+    assert judge(means, shares, IMAGES).agree
+    assert judge(shares, means, IMAGES).agree
+
+
 def test_what_is_allowed_may_be_said():
     near = Arithmetic(*network(wrong=11).steps)
     error = judge(network(), near, IMAGES).error

@@ -126,6 +126,62 @@ def test_a_picture_tells_where_no_weights_are_known(operation, change, kind):
     )
 
 
+def row(seed=0):
+    return np.random.default_rng(seed).normal(size=(2, 8, 40))
+
+
+KERNEL = np.random.default_rng(4).normal(size=(8, 8, 3))
+
+
+def first_place(x):
+    y = x.copy()
+    y[:, :, 0] += 1
+    return y
+
+
+ROWS = {
+    "an edge": (first_place, "padding"),
+    "two places on": (lambda x: np.roll(x, 2, 2) + row(7) * (np.arange(40) < 2), "padding"),
+    "channels": (lambda x: x[:, ::-1], "order of channels"),
+    "time": (lambda x: x[:, :, ::-1], "layout"),
+}
+
+
+@pytest.mark.parametrize(("change", "kind"), ROWS.values(), ids=ROWS)
+def test_a_row_is_a_map_of_one_side(change, kind):
+    source = Step("before", row(1))
+    first, second = (
+        Trace([source, Step("the conv", value, ("before",), "conv", (KERNEL,))])
+        for value in (row(), change(row()))
+    )
+    found = parted(first, second, ("the conv", "the conv"), "float64", ())
+    assert kind_of(found.divergence, first, second).name == kind
+
+
+def test_what_is_nearly_the_same_is_no_function_of_it():
+    right = np.random.default_rng(6).normal(size=(2, 16))
+    noise = 1e-3 * np.random.default_rng(7).normal(size=right.shape)
+    assert guessed(right, right + noise, maps(1), "whatever") == "unknown"
+
+
+def test_an_epsilon_in_front_of_a_root_is_seen_without_weights():
+    source = np.random.default_rng(8).uniform(0.5, 2, (2, 9, 1))
+    roots = [1 / np.sqrt(source + epsilon) for epsilon in (1e-6, 1e-2)]
+    assert guessed(*roots, source, "rsqrt") == "epsilon"
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_an_epsilon_of_groups_of_channels_is_seen_without_weights(groups):
+    source = 0.1 * maps(1)
+    rows = source.reshape(2, groups, -1)
+    centred = rows - rows.mean(-1, keepdims=True)
+    right, wrong = (
+        (centred / np.sqrt(rows.var(-1, keepdims=True) + epsilon)).reshape(source.shape)
+        for epsilon in (1e-5, 1e-2)
+    )
+    assert guessed(right, wrong, source, "group_norm") == "epsilon"
+
+
 @pytest.mark.parametrize(("shape", "kind"), [((2, 8, 6, 6), "stride"), ((2, 8, 11, 11), "padding")])
 def test_maps_of_other_sizes_tell_a_stride_from_a_padding(shape, kind):
     other = np.random.default_rng(5).normal(size=shape)
