@@ -89,8 +89,10 @@ def compare(
     """
     from .._util.atomic import replacing
     from .._util.json_text import as_json
+    from ..guard.recognise import importing_from_here
 
     with ExitStack() as stack:
+        stack.enter_context(importing_from_here())  # what a function imports when it is called
         # Opened before the work: a folder that is not there is reported at once.
         data, page = (
             stack.enter_context(replacing(path)) if path else None
