@@ -19,7 +19,6 @@ from ..network import Network
 from .arranging import Arranger, bound
 from .program import FLOAT32, FLOAT64, NCHW, NOTHING, Given, Input, Outputs
 
-
 # What weights of a network that is not this package's are told.
 WEIGHTS_ALONE = (
     "weights alone can be run if they are of this package's networks; give the model itself as "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util.quiet import silent_libraries
-from ..errors import OURS, ParityError, RosettaError, UsageError
+from ..errors import ParityError, RosettaError, UsageError
 from . import golden
 from .arrays import array_of
 from .finding import Finding
@@ -19,6 +19,7 @@ from .inputs import inputs_for
 from .judge import judge_all
 from .message import headline, message
 from .naming import file_name
+from .origin import origin
 from .program import NCHW, NHWC, Given, GuardedProgram
 from .recognise import program_of
 from .weights import WeightsFinding, weights
@@ -27,7 +28,6 @@ PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 ARRAYS = {".npy", ".npz"}
 ENDING = ".safetensors"
 SAVED_MODEL = "saved_model.pb"  # what makes a folder a program
-LIBRARIES = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Parity:
             with silent_libraries():
                 found = self._compared((first, second, *others), inputs, names, settings)
         except RosettaError as error:
-            said = f"{error}{_origin(error)}"
+            said = f"{error}{origin(error)}"
             self._noted((), said)
             raise ParityError(said) from None
         if (failure := self._reported(found)) is not None:
@@ -392,16 +392,3 @@ def _told_apart(programs: list[Any]) -> list[Any]:
         if names.count(program.name) > 1:
             program.name = f"{program.name} ({number})"
     return programs
-
-
-def _origin(error: BaseException) -> str:
-    """Where in somebody's own code an exception was raised, and not in a library's, if anywhere."""
-    trace = None if error.__cause__ is None else error.__cause__.__traceback__
-    place = ""
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        ours = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == OURS
-        if not ours and not LIBRARIES & set(Path(file).parts):
-            place = f" (at {file}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
