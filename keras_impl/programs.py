@@ -35,7 +35,7 @@ from efficientnet_rosetta.common.guard.program import (
     standing_in,
 )
 
-from ._compat import all_layers, unnoticed
+from ._compat import all_layers, exact_constants, unnoticed
 from .devices import arithmetic
 
 # Layers that hand on their input in another shape, order or type, or amid zeros.
@@ -255,7 +255,7 @@ def _in_precision(precision: str) -> Iterator[None]:
     try:
         keras.config.set_floatx(precision)
         keras.config.set_dtype_policy(precision)
-        with arithmetic(precision):
+        with arithmetic(precision), exact_constants():
             yield
     finally:
         keras.config.set_floatx(floatx)
