@@ -29,6 +29,9 @@ ARRAYS = {".npy", ".npz"}
 ENDING = ".safetensors"
 SAVED_MODEL = "saved_model.pb"  # what makes a folder a program
 
+# What a call says it by, where an error is about an argument of a program.
+ARGUMENTS = {"layout": f' (by layouts=["{NCHW}", "{NHWC}"], one for each program, or None)'}
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -143,7 +146,7 @@ class Parity:
             with silent_libraries():
                 found = self._compared((first, second, *others), inputs, names, settings)
         except RosettaError as error:
-            said = f"{error}{origin(error)}"
+            said = f"{error}{ARGUMENTS.get(error.argument or '', '')}{origin(error)}"
             self._noted((), said)
             raise ParityError(said) from None
         if (failure := self._reported(found)) is not None:

@@ -179,7 +179,7 @@ def imported(what: str) -> Any:
             for part in function.split("."):
                 found = getattr(found, part)
     except SystemExit as error:  # a script, without a condition on its name
-        raise FileError(what, f"cannot be imported: {module} ends the program") from error
+        raise FileError(what, f"cannot be imported ({module} ends Python)") from error
     except Exception as error:  # of somebody else's code, which runs when it is imported
         raise FileError(what, f"cannot be imported ({reason(error)})") from error
     return found

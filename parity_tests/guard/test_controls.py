@@ -171,6 +171,7 @@ def keras_controls():
             def __init__(self):
                 super().__init__()
                 self.dense = keras.layers.Dense(4)
+                self.dense.build((None, 3))
 
             def call(self, x):
                 return wrong(self.dense(ops.mean(x, (2, 3))), x)
