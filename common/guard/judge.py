@@ -200,8 +200,6 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
     )
     if not differs:
         return replace(found, pairs=agreeing(one, other, precision))
-    if not first.program.sees_inside and len(one) == len(other) == len(found.outputs) > 0:
-        return found  # nothing but outputs: they say neither where nor what
     ends = (
         (end_of(one, found.worst.output) or one[-1]).name,
         (end_of(other, found.worst.other) or other[-1]).name,

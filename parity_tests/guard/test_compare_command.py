@@ -168,13 +168,6 @@ def test_what_a_module_does_when_it_is_imported(code, status, says, folder):
     assert (done.returncode, done.stderr.strip().replace(f"{folder}/", "")) == (status, says)
 
 
-def test_outputs_alone_say_neither_where_nor_what():
-    said = on_batch("means", "other").stdout
-    assert "output (4x5) DIFFERS" in said
-    for word in ("first place", "jump", "likely"):
-        assert word not in said
-
-
 def test_weights_that_are_no_program_are_told_from_one(folder):
     np.savez(folder / "weights.npz", kernel=np.ones((3, 3)))
     line = refused(compare("mine:means", "weights.npz"))
