@@ -16,6 +16,7 @@ Every message is one line: which file, what is wrong, and what to do about it.
             OtherContentError       a published file is not what its record says
         WeightsError                weights and network do not fit
         UnsupportedOperationError   an exporter does not know an operation
+    ParityError                     programs of a test do not agree; an AssertionError
 """
 
 from __future__ import annotations
@@ -137,6 +138,12 @@ class WeightsError(RosettaError):
 
 class UnsupportedOperationError(RosettaError):
     """An exporter met an operation that it has no emitter for."""
+
+
+class ParityError(AssertionError):
+    """Programs of a test do not agree, or nothing can be said of them; the text is for a person."""
+
+    __module__ = OURS  # pytest shows it before every message
 
 
 # What to install for a module, where the two have different names.

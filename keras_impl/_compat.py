@@ -88,6 +88,35 @@ def float64_kept() -> Iterator[None]:
         table["float64"] = before
 
 
+@contextmanager
+def exact_constants() -> Iterator[None]:
+    """Have TensorFlow cast a number of Python's to float64 as it is.
+
+    It makes float32 of it first, so that a gelu or a Rescaling in float64 is off by 1e-8.
+    """
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+    from tensorflow.python.ops import math_ops
+
+    cast = math_ops.cast
+
+    def exactly(x: Any, dtype: Any, name: str | None = None) -> Any:
+        if isinstance(x, float) and tf.as_dtype(dtype).base_dtype == tf.float64:
+            return tf.constant(x, tf.float64)
+        return cast(x, dtype, name)
+
+    places = tf, math_ops  # where Keras finds it, and where TensorFlow itself does
+    try:
+        for place in places:
+            place.cast = exactly
+        yield
+    finally:
+        for place in places:
+            place.cast = cast
+
+
 def all_layers(model: Any) -> list[Any]:
     """A layer and all layers in its attributes, which only a model shows, and those in theirs."""
     return list(model._flatten_layers())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ import typer
 
 import efficientnet_rosetta as rosetta
 
+from ..errors import RosettaError
 from ..guard.contract import CONTRACT
 from .command import app, say
 from .options import REFERENCES, FromOption, GivenDialect, JsonFile, end
@@ -89,24 +90,27 @@ def compare(
     """
     from .._util.atomic import replacing
     from .._util.json_text import as_json
+    from ..guard.recognise import importing_from_here
 
     with ExitStack() as stack:
+        stack.enter_context(importing_from_here())  # what a function imports when it is called
         # Opened before the work: a folder that is not there is reported at once.
         data, page = (
             stack.enter_context(replacing(path)) if path else None
             for path in (json_file, report_file)
         )
-        found = rosetta.compare(
-            first,
-            second,
-            input=input_file,
-            layout=_layouts(layout),
-            seed=seed,
-            dialect=dialect,
-            tolerance=tolerance,
-            atol=atol,
-            after=after,
-        )
+        with _saying_where():
+            found = rosetta.compare(
+                first,
+                second,
+                input=input_file,
+                layout=_layouts(layout),
+                seed=seed,
+                dialect=dialect,
+                tolerance=tolerance,
+                atol=atol,
+                after=after,
+            )
         for line in _compare_lines(found):
             say(line)
         command = None
@@ -129,6 +133,18 @@ def compare(
 
             page.write_text(html([found], " and ".join(found.names), command), encoding="utf-8")
     end(found.verdict)
+
+
+@contextmanager
+def _saying_where() -> Iterator[None]:
+    """Add to an error which line of the user's own code it comes from, where it does."""
+    from ..guard.origin import origin
+
+    try:
+        yield
+    except RosettaError as error:
+        error.args = (f"{error}{origin(error)}",)
+        raise
 
 
 def _layouts(said: str | None) -> str | tuple[str | None, str | None] | None:

@@ -78,7 +78,7 @@ class Arranger:
         if len(found) == 2:
             raise UsageError(
                 f"{self.program} takes images as {NCHW} and as {NHWC}, and nothing tells which one "
-                'is meant; say layout="NCHW" or layout="NHWC"',
+                "is meant; say which",
                 argument="layout",
             )
         ((self.known, result),) = found.items()

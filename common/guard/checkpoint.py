@@ -14,10 +14,16 @@ from ..backends.registry import installed_backend
 from ..backends.trace import Trace
 from ..checkpoints.identify import Match, match_with
 from ..checkpoints.published import Source
-from ..errors import RosettaError, UsageError, reason
+from ..errors import RosettaError, UnknownLayoutError, UsageError, reason
 from ..network import Network
 from .arranging import Arranger, bound
 from .program import FLOAT32, FLOAT64, NCHW, NOTHING, Given, Input, Outputs
+
+# What weights of a network that is not this package's are told.
+WEIGHTS_ALONE = (
+    "weights alone can be run if they are of this package's networks; give the model itself as "
+    "module:name, or compare weights with parity.weights in a test"
+)
 
 
 class CheckpointProgram:
@@ -36,7 +42,7 @@ class CheckpointProgram:
         layout: str | None = None,
         dialect: str | None = None,
     ):
-        self.match: Match = match_with(path, dialect)
+        self.match = _match(path, dialect)
         found = self.match.dialect or self.match.possible[0]
         self.network: Network = changed(self.match.network, dialect=asdict(found))
         framework, backend = installed_backend(self.match.layouts[0].framework)
@@ -127,3 +133,17 @@ class CheckpointProgram:
         ends = {self.ends.get(step, step): value for step, value in instead.items()}
         last = max(ends, key=list(known).index)
         return ends[last].astype(precision), known[list(known).index(last) + 1 :]
+
+
+def _match(path: str | Source, dialect: str | None) -> Match:
+    """What the file holds.
+
+    Raises:
+        UnknownLayoutError: it is of no network of this package.
+        FileError: it cannot be read.
+    """
+    try:
+        return match_with(path, dialect)
+    except UnknownLayoutError as error:
+        said = f"{error.problem}; {WEIGHTS_ALONE}"
+        raise UnknownLayoutError(error.path, said, closest=error.closest) from error

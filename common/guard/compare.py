@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._util.quiet import silent_libraries
 from ..architectures import changed
 from ..errors import RosettaError, UsageError
 from ..images.decode import PHOTOGRAPH, photograph
@@ -74,7 +75,8 @@ def compare(
     if len(checkpoints) == 2:
         same_head(*checkpoints)
     givens = _givens((one, other), input, layouts[0] if layouts[0] == layouts[1] else None, seed)
-    found = judge_all((one, other), givens, tolerance, after, atol=atol, inside=True)[0]
+    with silent_libraries():
+        found = judge_all((one, other), givens, tolerance, after, atol=atol, inside=True)[0]
     if found.incomparable:
         raise RosettaError(str(found.unfit))
     if len(checkpoints) == 2 and not found.agree:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._util.quiet import silent_libraries
-from ..errors import OURS, RosettaError, UsageError
+from ..errors import ParityError, RosettaError, UsageError
 from . import golden
 from .arrays import array_of
 from .finding import Finding
@@ -19,6 +19,7 @@ from .inputs import inputs_for
 from .judge import judge_all
 from .message import headline, message
 from .naming import file_name
+from .origin import origin
 from .program import NCHW, NHWC, Given, GuardedProgram
 from .recognise import program_of
 from .weights import WeightsFinding, weights
@@ -27,11 +28,9 @@ PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 ARRAYS = {".npy", ".npz"}
 ENDING = ".safetensors"
 SAVED_MODEL = "saved_model.pb"  # what makes a folder a program
-LIBRARIES = {"site-packages", "dist-packages"}
 
-
-class ParityError(AssertionError):
-    """Programs of a test do not agree, or nothing can be said of them; the text is for a person."""
+# What a call says it by, where an error is about an argument of a program.
+ARGUMENTS = {"layout": f' (by layouts=["{NCHW}", "{NHWC}"], one for each program, or None)'}
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Parity:
         note: Callable[[dict[str, Any]], None],
     ):
         self.test, self.path, self.asked, self.marked, self.note = test, path, asked, marked, note
-        self.calls = 0
+        self.calls = self.calls_of_weights = 0
 
     def __call__(
         self,
@@ -147,7 +146,7 @@ class Parity:
             with silent_libraries():
                 found = self._compared((first, second, *others), inputs, names, settings)
         except RosettaError as error:
-            said = f"{error}{_origin(error)}"
+            said = f"{error}{ARGUMENTS.get(error.argument or '', '')}{origin(error)}"
             self._noted((), said)
             raise ParityError(said) from None
         if (failure := self._reported(found)) is not None:
@@ -181,7 +180,9 @@ class Parity:
             with silent_libraries():
                 found = weights(first, second)
         except RosettaError as error:
+            self._noted_weights((), str(error))
             raise ParityError(str(error)) from None
+        self._noted_weights(found.names, None if found.agree else str(found))
         if not found.agree:
             raise ParityError(str(found))
         return found
@@ -264,13 +265,28 @@ class Parity:
         self, found: Sequence[Finding], failure: str | None, page: Path | None = None
     ) -> None:
         """Tell the index of the reports what became of this comparison."""
+        names = dict.fromkeys(name for one in found for name in one.names)
+        self._note("outputs", self.calls, names, failure, page)
+
+    def _noted_weights(self, names: Iterable[str], failure: str | None) -> None:
+        """The same of a comparison of weights, which are counted by themselves: no page has them.
+
+        `--parity-call` is about the others.
+        """
+        self.calls_of_weights += 1
+        self._note("weights", self.calls_of_weights, names, failure, None)
+
+    def _note(
+        self, what: str, call: int, names: Iterable[str], failure: str | None, page: Path | None
+    ) -> None:
         if self.asked.report is None:
             return
         self.note(
             {
-                "call": self.calls,
+                "what": what,
+                "call": call,
                 "agree": failure is None,
-                "programs": list(dict.fromkeys(name for one in found for name in one.names)),
+                "programs": list(names),
                 "says": failure or "",
                 "page": None if page is None else page.name,
             }
@@ -379,16 +395,3 @@ def _told_apart(programs: list[Any]) -> list[Any]:
         if names.count(program.name) > 1:
             program.name = f"{program.name} ({number})"
     return programs
-
-
-def _origin(error: BaseException) -> str:
-    """Where in somebody's own code an exception was raised, and not in a library's, if anywhere."""
-    trace = None if error.__cause__ is None else error.__cause__.__traceback__
-    place = ""
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        ours = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == OURS
-        if not ours and not LIBRARIES & set(Path(file).parts):
-            place = f" (at {file}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return place

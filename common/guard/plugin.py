@@ -137,14 +137,15 @@ class _Index:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.found: dict[tuple[str, int], dict[str, Any]] = {}
+        self.found: dict[tuple[str, str, int], dict[str, Any]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the comparisons of a test, each of whose phases tells of all so far."""
         for name, value in report.user_properties:
             if name == PROPERTY:
                 became = json.loads(str(value))
-                self.found[report.nodeid, became["call"]] = {"test": report.nodeid, **became}
+                key = report.nodeid, became["what"], became["call"]
+                self.found[key] = {"test": report.nodeid, **became}
 
     def pytest_sessionfinish(self) -> None:
         """Write the index, if there was anything to compare."""

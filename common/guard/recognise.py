@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 from .._util.files import is_there
+from .._util.quiet import silent_libraries
 from ..backends.registry import INSTALL, KERAS, OWN, TORCH
 from ..catalogue.search import record
 from ..checkpoints.formats.detect import TFLITE_SIGNATURE
@@ -164,18 +167,30 @@ def _behind(what: str) -> Any:
 def imported(what: str) -> Any:
     """The object that "module:name" names, looked for where the user stands as well.
 
+    What libraries say while they are imported is held back.
+
     Raises:
         FileError: it cannot be imported.
     """
     module, _, function = what.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)  # as `python -m` has it
     try:
-        found = import_module(module)
-        for part in function.split("."):
-            found = getattr(found, part)
+        with importing_from_here(), silent_libraries():
+            found = import_module(module)
+            for part in function.split("."):
+                found = getattr(found, part)
+    except SystemExit as error:  # a script, without a condition on its name
+        raise FileError(what, f"cannot be imported ({module} ends Python)") from error
     except Exception as error:  # of somebody else's code, which runs when it is imported
         raise FileError(what, f"cannot be imported ({reason(error)})") from error
+    return found
+
+
+@contextmanager
+def importing_from_here() -> Iterator[None]:
+    """Let modules be imported from the folder that the user stands in, as `python -m` does."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
     finally:
         sys.path.remove(here)
-    return found

@@ -124,9 +124,15 @@ def rows_of_kinds(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def rows_of_cost(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """For each pair of programs: what the fixture takes over running both once, and the goal."""
+    """What the fixture takes over making and running both programs, the goal, and over running."""
     return [
-        (row["pair"], row["what"], f"{row['ratio']:.2f}", f"{row['goal']:g}" if row["goal"] else "")
+        (
+            row["pair"],
+            row["what"],
+            f"{row['ratio']:.2f}",
+            f"{row['goal']:g}" if row["goal"] else "",
+            f"{row['alone']:.2f}",
+        )
         for row in found["rows"]
-        if row["what"] != "both programs"
+        if row["what"].startswith("the fixture")
     ]

@@ -1,7 +1,9 @@
 """`rosetta compare`: its options, what a function keeps to, and what is said where it does not."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from typer.testing import CliRunner
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.guard.contract import CONTRACT
+
+from .fixtures import ROOT
 
 MODULE = """
 import numpy as np
@@ -36,6 +40,11 @@ def two(x, y):
 
 def swapped(y, x):
     return {"sum": y + x, "product": 1.5 * (x * y)}
+
+def importing(images):
+    import beside
+
+    return beside.means(images)
 
 five = 5
 text = "means"
@@ -124,6 +133,45 @@ def test_what_a_function_does_not_keep_to_is_said(name, says):
     assert says in line
     if name not in ("missing", "five"):
         assert CONTRACT in line
+
+
+def test_the_line_that_failed_is_named(folder):
+    line = MODULE[: MODULE.index("raise KeyError")].count("\n") + 1
+    assert refused(on_batch("means", "raising")).endswith(f"(at {folder / 'mine.py'}:{line})")
+
+
+def test_a_function_may_import_what_lies_beside_it(folder):
+    (folder / "beside.py").write_text(MODULE)
+    before = list(sys.path)
+    assert on_batch("means", "importing").exit_code == 0
+    assert sys.path == before
+    del sys.modules["beside"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        ("import os, warnings; os.write(2, b'a library'); warnings.warn('it')", 0, ""),
+        (
+            "raise SystemExit(0)",
+            2,
+            "rosetta: mine:means: cannot be imported (mine ends Python) (at mine.py:64)",
+        ),
+    ],
+    ids=["talking", "a script"],
+)
+def test_what_a_module_does_when_it_is_imported(code, status, says, folder):
+    (folder / "mine.py").write_text(f"{MODULE}\n{code}\n")
+    command = [sys.executable, "-m", "efficientnet_rosetta", "compare", "mine:means", "mine:means"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip().replace(f"{folder}/", "")) == (status, says)
+
+
+def test_weights_that_are_no_program_are_told_from_one(folder):
+    np.savez(folder / "weights.npz", kernel=np.ones((3, 3)))
+    line = refused(compare("mine:means", "weights.npz"))
+    assert "give the model itself as module:name" in line
 
 
 @pytest.mark.parametrize(

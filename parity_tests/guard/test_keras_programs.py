@@ -1,5 +1,7 @@
 """Models of Keras, as programs of the guard."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -120,6 +122,31 @@ def test_layers_and_operations_are_seen_and_the_outputs_come_last():
     assert names[-2:] == ["maps", "logits"]
     assert trace[-1].inputs == ("head",)
     assert trace[-2].inputs == (names[-5],)
+
+
+def test_what_holds_a_copy_to_its_model_is_run_once(monkeypatch):
+    program, called = program_of(functional()), []
+    call = program._called
+    monkeypatch.setattr(program, "_called", lambda *given: called.append(given[1]) or call(*given))
+    for times in (1, 2):  # whoever asks again wants to know whether it is random
+        for precision in (FLOAT64, FLOAT32):
+            program.run(GIVEN, precision)
+        assert called == times * [FLOAT64, FLOAT32]
+    program.run(Given.of(IMAGES[:1]), FLOAT64)
+    assert len(called) == 5
+
+
+@pytest.mark.parametrize("approximate", [True, False])
+def test_constants_are_not_rounded_in_float64(approximate):
+    inputs = keras.Input((7,))
+    scaled = layers.Rescaling(1 / 3, offset=0.1)(inputs)
+    model = keras.Model(inputs, ops.gelu(scaled, approximate=approximate))
+    numbers = np.linspace(-9, 9, 14).reshape(2, 7)
+    x = numbers / 3 + 0.1
+    erf = np.vectorize(math.erf)(x / math.sqrt(2))
+    tanh = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    (found,) = program_of(model).run(Given.of(numbers), FLOAT64).values()
+    np.testing.assert_allclose(found, x / 2 * (1 + (tanh if approximate else erf)), atol=1e-14)
 
 
 def test_a_copy_that_is_another_model_is_not_used():

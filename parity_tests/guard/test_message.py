@@ -233,7 +233,7 @@ def test_an_index_of_tests():
             "page": "c d.html",
         },
     ]
-    page = index([{"call": 2, **row} for row in rows])
+    page = index([{"what": "outputs", "call": 2, **row} for row in rows])
     assert 'href="c%20d.html"' in page
     assert page.index("a.py::c") < page.index("a.py::b")
     assert "&lt;i&gt;" in page

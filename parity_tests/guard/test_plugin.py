@@ -305,6 +305,31 @@ def test_what_is_asked_wrongly_is_one_line(case, tmp_path):
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_a_layout_that_nothing_tells_is_said_by_the_argument_of_a_call(tmp_path):
+    import jax
+
+    squares = jax.jit(lambda x: (x**2).mean((2, 3)))
+    parity = fixture_of(tmp_path)
+    with pytest.raises(ParityError, match=r'say which \(by layouts=\["NCHW", "NHWC"\]'):
+        parity(means, squares, images())
+    parity(means, squares, images(), layouts=[None, "NCHW"])
+
+
+def test_weights_are_noted_too(mine):
+    (mine / "test_mine.py").write_text(
+        "import numpy as np\nA = {'kernel': np.ones(3)}\n\ndef test_it(parity):\n"
+        "    parity(np.square, np.square, np.arange(9.0).reshape(3, 3))\n"
+        "    parity.weights(A, A)\n    parity.weights(A, {'kernel': np.zeros(3)})\n"
+    )
+    done = session(mine, "--parity-report", "out")
+    assert "parity: 1 of 3 comparisons failed" in done.stdout
+    # Its public name, and no longer one.
+    assert re.search(r"E +efficientnet_rosetta\.ParityError: the weights of the", done.stdout)
+    page = (mine / "out" / "index.html").read_text()
+    assert "test_mine.py::test_it, weights (2)</td>" in page
+    assert "kernel: differs by" in page
+
+
 def test_what_became_of_comparisons_is_noted(tmp_path):
     notes = []
     parity = fixture_of(tmp_path, notes=notes, report=tmp_path / "out")

@@ -279,9 +279,10 @@ def test_what_was_measured_of_the_guard_is_counted():
         ("others", "1", "1", "100%"),
     ]
     assert guarded_pair.rows_of_kinds(kinds) == [("`padding`", "4", "3", "layout (1)")]
-    ran = {"pair": "two", "what": "both programs", "ratio": 1.0, "goal": None}
-    cost = {"rows": [ran, {**ran, "what": "the fixture", "ratio": 1.876, "goal": 2.0}]}
-    assert guarded_pair.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2")]
+    ran = {"pair": "two", "what": "running both alone", "ratio": 0.5, "goal": None, "alone": 1.0}
+    taken = {"what": "the fixture", "ratio": 1.876, "goal": 2.0, "alone": 3.75}
+    cost = {"rows": [ran, {**ran, **taken}]}
+    assert guarded_pair.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2", "3.75")]
 
 
 def test_a_backend_is_registered_under_the_group_that_is_looked_in():
