@@ -125,7 +125,8 @@ def test_layers_and_operations_are_seen_and_the_outputs_come_last():
 
 
 def test_what_holds_a_copy_to_its_model_is_run_once(monkeypatch):
-    program, called = program_of(functional()), []
+    own = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])
+    program, called = program_of(own), []
     call = program._called
     monkeypatch.setattr(program, "_called", lambda *given: called.append(given[1]) or call(*given))
     for times in (1, 2):  # whoever asks again wants to know whether it is random
@@ -157,6 +158,40 @@ def test_a_copy_that_is_another_model_is_not_used():
     with pytest.raises(RosettaError, match=r"built again .* is another model; let get_config have"):
         program.run(GIVEN, FLOAT64)
     assert run_widest(program, GIVEN)[0] == FLOAT32
+
+
+class Stretched(keras.Model):
+    """Of which Keras's configuration has the factor of the signature, whatever it was made with."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.conv, self.factor = layers.Conv2D(4, 3, name="conv"), factor
+
+    def call(self, x):
+        return ops.tanh(ops.relu(self.conv(self.factor * x)))
+
+
+@pytest.mark.parametrize(("factor", "widest"), [(1.0, FLOAT64), (1.0001, FLOAT32)])
+def test_a_copy_that_lacks_what_a_constructor_was_given_is_not_used(factor, widest):
+    """What it changes is less than what float32 might do to a deep network."""
+    model = Stretched(factor)
+    model(np.zeros((1, 8, 9, 3), np.float32))
+    precision, found = run_widest(program_of(model), GIVEN)
+    assert precision == widest
+    own = program_of(model).run(GIVEN)
+    assert all(np.abs(own[name] - value).max() < 1e-5 for name, value in found.items())
+
+
+def test_functions_of_ops_are_seen_in_a_layers_own_code():
+    model = Stretched()
+    model(np.zeros((1, 8, 9, 3), np.float32))
+    functions = dict(vars(ops))
+    trace = program_of(model).trace(GIVEN)
+    assert dict(vars(ops)) == functions
+    name = model.name
+    steps = {step.name: (step.operation, step.inputs) for step in trace}
+    assert steps[f"{name}/relu"] == ("Relu", (f"{name}/conv",))
+    assert steps[f"{name}/tanh"] == ("Tanh", (f"{name}/relu",))
 
 
 def test_a_functional_model_says_its_inputs_and_their_order_of_axes():
