@@ -102,6 +102,7 @@ def test_two_checkpoints_are_diagnosed_and_their_tensors_named(files):
     role = "stages.5.blocks.1.se_expand"
     assert f"{role} ({role} in the second) is the first operation that differs" in done.stdout
     assert f"1 tensors of the two files differ; the first of them is {role}.bias" in done.stdout
+    assert "likely: weights" in done.stdout
     (command,) = re.findall("again: rosetta compare (.*)", done.stdout)
     after = r"--after (stages\.5\.blocks\.0\.\S+) \1$"
     assert re.search(after, command)

@@ -82,11 +82,16 @@ class CheckpointProgram:
         if instead:
             value, known = self._resumed(instead, known, precision)
         found = Trace()
+        layers = {layer.role: layer for layer in self.network.layers}
         for endpoint in known:
             steps = self._safely(self.backend.trace, model, endpoint, value)
             for step in steps:
                 output = step is steps[-1] and endpoint == self.network.output
-                found.keep(endpoint if output else f"{endpoint}.{step.name}", step.value)
+                name = f"{endpoint}.{step.name}"
+                layer = layers.get("classifier" if output else name)
+                read = () if layer is None else tuple(map(self._stored, layer.tensors))
+                kind = "" if layer is None else layer.kind
+                found.keep(endpoint if output else name, step.value, None, kind, read)
             self.ends[found[-1].name] = endpoint
             value = steps[-1].value
         return found
@@ -94,10 +99,12 @@ class CheckpointProgram:
     def _in(self, precision: str) -> Any:
         key = self.network, precision
         if key not in self.made:
-            stored = self.match.weights
-            weights = {name: np.asarray(stored[name], FLOAT32) for name in self.network.tensors}
+            weights = {name: self._stored(name) for name in self.network.tensors}
             self.made[key] = loaded(self.backend, self.network, weights, precision)
         return self.made[key]
+
+    def _stored(self, tensor: str) -> np.ndarray:
+        return np.asarray(self.match.weights[tensor], FLOAT32)
 
     def _images(self, given: Given, precision: str) -> np.ndarray:
         shape = (None, self.network.in_channels, None, None)

@@ -208,6 +208,8 @@ def _located(found: Finding, first: Run, second: Run, inside: bool) -> Finding:
         (end_of(other, found.worst.other) or other[-1]).name,
     )
     parting = parted(one, other, ends, precision, first.given.arrays)
+    if not first.program.sees_inside:  # an output that differs has no mark of what made it so
+        return replace(found, divergence=parting.divergence, pairs=parting.pairs)
     return replace(
         found,
         divergence=parting.divergence,

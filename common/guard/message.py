@@ -67,7 +67,8 @@ def details(found: Finding) -> Iterator[str]:
     """Where two programs part, what it looks like, and what to do."""
     if found.divergence is not None:
         yield from place(found.divergence)
-        yield growth(found)
+        if found.divergence.operation not in {output.output for output in found.outputs}:
+            yield growth(found)
     if found.kind is not None:
         yield f"likely: {found.kind.name}; {_short(found.kind.why)}"
         if found.kind.name in ADVICE:

@@ -222,17 +222,22 @@ def _rows_of(source: np.ndarray, is_map: bool) -> Iterator[tuple[np.ndarray, boo
 
 
 def _epsilon(rows: np.ndarray, is_moved: bool, value: np.ndarray, channel: int) -> float | None:
-    """The epsilon with which a value is its source, normalized by rows and scaled by channel."""
+    """The epsilon with which a value is its source, normalized by rows and scaled by channel.
+
+    None where there is none, or any will do: of single rows, whose scale hides it.
+    """
     mean, variance = rows.mean(-1, keepdims=True), rows.var(-1, keepdims=True)
-    best = (np.inf, 0.0)
+    found: list[tuple[float, float]] = []
     for centre in (mean, np.zeros_like(mean)):
         power = variance if centre is mean else np.square(rows).mean(-1, keepdims=True)
         for epsilon in EPSILONS:
             normal = (rows - centre) / np.sqrt(power + epsilon + 1e-300)
             normal = np.moveaxis(normal, -1, 1) if is_moved else normal.reshape(value.shape)
-            left = _unexplained(_rows(normal, channel), _rows(value, channel))
-            best = min(best, (left, epsilon))
-    return best[1] if best[0] < ONE else None
+            found.append((_unexplained(_rows(normal, channel), _rows(value, channel)), epsilon))
+        if all(left < ONE for left, _ in found[-len(EPSILONS) :]):
+            return None
+    left, epsilon = min(found)
+    return epsilon if left < ONE else None
 
 
 def _unexplained(x: np.ndarray, y: np.ndarray) -> float:

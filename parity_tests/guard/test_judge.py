@@ -1,5 +1,7 @@
 """What two programs end in: proved, differs, or nothing can be said, and where they part."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,9 @@ from efficientnet_rosetta.common.backends import trace
 from efficientnet_rosetta.common.backends.judgement import DIFFERS, NOT_COMPARED, PROVED
 from efficientnet_rosetta.common.errors import UsageError
 from efficientnet_rosetta.common.guard.judge import judge, judge_all
-from efficientnet_rosetta.common.guard.program import FLOAT32, Given
+from efficientnet_rosetta.common.guard.message import message
+from efficientnet_rosetta.common.guard.program import FLOAT32, NCHW, Given
+from efficientnet_rosetta.common.guard.recognise import program_of
 from parity_tests.guard.arithmetic import Arithmetic
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # none of NumPy's is shown
@@ -45,6 +49,16 @@ def ending(first, second, given=IMAGES, **more):
 
 
 NARROW = {"precisions": (FLOAT32,)}
+
+
+def test_of_programs_that_show_outputs_alone_no_kind_is_guessed():
+    """A place there is, which is an output; how it came about, nothing tells."""
+    one, other = program_of(np.tanh, layout=NCHW), program_of(np.arctan, layout=NCHW)
+    found = judge(one, other, IMAGES)
+    assert found.verdict.ending == DIFFERS
+    assert found.divergence.operation == found.outputs[0].output
+    assert found.kind is None
+    assert not re.search("likely|jump|drift", message(found))
 
 
 @pytest.mark.parametrize("one", [{}, NARROW], ids=["float64", "float32"])
