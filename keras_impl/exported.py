@@ -87,6 +87,8 @@ class GraphProgram(OpaqueProgram):
                 raise RosettaError(
                     f"{self.name}: {type(error).__name__}: {reason(error)}"
                 ) from error
+            if isinstance(output, Mapping):  # of a signature, they come in another order every time
+                output = {name: output[name] for name in sorted(output)}
             return named(output, _array)
 
         outputs = self.arranger.call(given.in_precision(precision), self.inputs, run)

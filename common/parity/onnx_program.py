@@ -71,9 +71,14 @@ class OnnxGraph:
             begin, channels_last = _origin(model, names[position - 1], channels_last)
             model = part(model, begin, endpoint)
         value = to_layout(value, channels_last and value.ndim == 4)
+
+        def within(name: str) -> str:
+            return name.removeprefix(f"{endpoint}.").removeprefix(f"{endpoint}/")
+
         found = Trace()
-        for step in steps(model, np.ascontiguousarray(value, np.float32), [endpoint]):
-            found.keep(step[0].removeprefix(f"{endpoint}.").removeprefix(f"{endpoint}/"), *step[1:])
+        fed = np.ascontiguousarray(value, np.float32)
+        for name, array, inputs, *more in steps(model, fed, [endpoint]):
+            found.keep(within(name), array, tuple(map(within, inputs)), *more)
         return found
 
 

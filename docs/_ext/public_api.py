@@ -295,4 +295,5 @@ def errors() -> str:
                 below(kind, depth + 1)
 
     below(rosetta.RosettaError, 0)
+    below(rosetta.ParityError, 0)  # of a test, and no error of a call
     return "\n".join(["| Error | When | What it has |", "| --- | --- | --- |", *rows])

@@ -42,7 +42,7 @@ def two_processes(launcher, folder, out, site):
     start = folder.parent / "start.safetensors"
     options = arguments(folder, backend, out, "--weights", str(start), epochs=2)
     options = [option for option in options if option not in ("--width", "0.25")]
-    options += ["--precision", "float64"]
+    options += ["--precision", "float64", "--set", "warmup_epochs=5"]
     if launcher == "torchrun":
         torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
         return [rosetta(*options, prefix=torchrun)]

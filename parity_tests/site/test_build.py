@@ -209,7 +209,7 @@ EFFECT = "{fact}`effect.padding`"
 )
 def test_what_bites_names_its_effect_and_its_test(small, text, lacking):
     config, page = small / "docs" / "conf.py", small / "docs" / "page.md"
-    config.write_text(config.read_text().replace('"triptych"]', '"triptych", "facts_ext"]'))
+    config.write_text(config.read_text().replace('"drawing_ext"]', '"drawing_ext", "facts_ext"]'))
     page.write_text(page.read_text().replace("Somewhere.", text))
     (small / "parity_tests").mkdir()
     shutil.copy(ROOT / "parity_tests" / "test_forward.py", small / "parity_tests")
