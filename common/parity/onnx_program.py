@@ -77,8 +77,8 @@ class OnnxGraph:
 
         found = Trace()
         fed = np.ascontiguousarray(value, np.float32)
-        for name, array, inputs, *more in steps(model, fed, [endpoint]):
-            found.keep(within(name), array, tuple(map(within, inputs)), *more)
+        for name, array, inputs in steps(model, fed, [endpoint]):
+            found.keep(within(name), array, tuple(map(within, inputs)))
         return found
 
 
