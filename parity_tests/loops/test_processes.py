@@ -71,7 +71,12 @@ def free_port():
 
 
 @pytest.mark.parametrize(
-    "launcher", ["torchrun", "Lightning", pytest.param("TF_CONFIG", marks=pytest.mark.slow)]
+    "launcher",
+    [
+        pytest.param("torchrun", marks=pytest.mark.slow),
+        "Lightning",
+        pytest.param("TF_CONFIG", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_give_the_losses_of_one(launcher, folder, tmp_path):
     """For the same global batch: batch norms see all of it, gradients are the mean of both."""

@@ -51,6 +51,8 @@ RUN = ("sh", "console", "python", "pycon")
 # Programs that go on from where a page leaves a reader: they are no programs by themselves.
 FRAGMENTS = {"what_went_wrong.md": "LambdaLR(optimizer"}
 SHOWING = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
+# Those that run for long, and show what others begin with: use/convert.md and use/finetune.md.
+LONG = ("use/port.md", "training.md")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +64,11 @@ def _torchvision():
 # ------------------------------------------------------------------ what is shown
 
 
-@pytest.mark.parametrize("page", SHOWING, ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=pytest.mark.slow) if name(p) in LONG else p for p in SHOWING],
+    ids=name,
+)
 def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     """In the order of the page, in one folder, with the files that its commands start from."""
     monkeypatch.chdir(tmp_path)
