@@ -4,11 +4,17 @@ import re
 import shlex
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from efficientnet_rosetta.common.backends.align import ROUNDING
-from efficientnet_rosetta.common.backends.comparison import TOLERANCES, Comparison, Error
+from efficientnet_rosetta.common.backends.comparison import (
+    TOLERANCES,
+    Comparison,
+    Error,
+    explained_in_float32,
+)
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.errors import RosettaError
 from efficientnet_rosetta.common.parity.diagnosis import JUMP, growth
@@ -98,3 +104,12 @@ def test_what_cannot_be_traced_is_one_line(arguments, message):
     done = CliRunner().invoke(app, ["trace", "b0", *arguments])
     assert isinstance(done.exception, RosettaError)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize(("moved", "allowed"), [(1e-6, 1e-4), (1e-5, 2e-4), (1e-4, 1e-4)])
+def test_float32_is_allowed_what_rounding_explains_unless_that_would_hide_mistakes(moved, allowed):
+    logits = np.random.default_rng(0).normal(size=(2, 10))
+    noisy = logits.copy()
+    noisy[0, 0] += moved * logits.std()
+    found = explained_in_float32({"logits": logits}, {"logits": noisy})
+    assert found.limit == pytest.approx(allowed)

@@ -32,3 +32,10 @@ def test_rounding_is_measured_where_it_is_more_than_most(off, holds):
     (claim,) = claims._against_reference("gradients", TINY, 0, measure, 1e-18)
     assert claim.holds == holds
     assert 1e-17 < claim.limit < 1e-11
+
+
+def test_rounding_that_would_explain_any_mistake_explains_none(monkeypatch):
+    monkeypatch.setattr(claims, "ROUNDING_SHARE", 1e12)
+    measure = lambda backend, model: claims._gradients(backend, model, TINY, 0, {})  # noqa: E731
+    (claim,) = claims._against_reference("gradients", TINY, 0, measure, 1e-18)
+    assert (claim.limit, claim.holds) == (1e-18, False)

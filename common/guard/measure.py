@@ -95,7 +95,6 @@ class Run:
         program: GuardedProgram,
         given: Given,
         instead: Mapping[str, np.ndarray] = NOTHING,
-        precision: str | None = None,
     ):
         self.program, self.given, self.instead = program, given, instead
         self.recorded = program.recorded(given) if isinstance(program, Recorded) else None
@@ -103,7 +102,7 @@ class Run:
             self.precision, self.outputs = self.recorded.precision, self.recorded.outputs
         else:
             before = [np.array(array) for array in given.arrays]
-            self.precision, self.outputs = self._run(precision)
+            self.precision, self.outputs = self._run()
             check_unchanged(program.name, before, given.arrays)
         if not self.outputs:
             raise UnfitError(f"{program.name} returns nothing that could be compared")
@@ -112,10 +111,10 @@ class Run:
         # Whether somewhere inside it rounds to float32, although it takes float64.
         self.is_narrow = self.precision == FLOAT32
 
-    def _run(self, precision: str | None) -> tuple[str, Outputs]:
-        if precision is None and not self.instead:
+    def _run(self) -> tuple[str, Outputs]:
+        if not self.instead:
             return run_widest(self.program, self.given)
-        precision = precision or self.program.precisions[-1]
+        precision = self.program.precisions[-1]
         return precision, self._again(precision)
 
     def _returns_float32(self) -> bool:

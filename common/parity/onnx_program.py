@@ -230,9 +230,8 @@ def _dependent(
     model: onnx.ModelProto, begin: Sequence[str], ends: Sequence[str]
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Outputs of the operations between values in forward order, and those that each reads."""
-    origin: dict[str, str | None] = dict.fromkeys(
-        begin
-    )  # of a copy: what it copies; None is the input
+    # Of a copy: what it copies; None is the input.
+    origin: dict[str, str | None] = dict.fromkeys(begin)
     found: dict[str, tuple[str, ...]] = {}
     for node in model.graph.node:
         read = [origin[name] for name in node.input if name in origin]
