@@ -26,6 +26,7 @@ def runner(tmp_path):
 # ------------------------------------------------------------------ what it compares
 
 
+@pytest.mark.slow  # `make parity` does the same without the action
 def test_networks_of_ours(runner):
     done = runner.step("Compare", presets="b0", options="--size 64\n--seed 1")
     assert done.returncode == 0, done.stderr
