@@ -35,6 +35,7 @@ from efficientnet_rosetta.common.guard.program import (
     Input,
     OpaqueProgram,
     Outputs,
+    told_as_errors_of,
 )
 
 from .programs import ModelProgram
@@ -81,12 +82,8 @@ class GraphProgram(OpaqueProgram):
 
         def run(arranged: Given) -> Outputs:
             args, kwargs = self._arguments(arranged)
-            try:
+            with told_as_errors_of(self.name):
                 output = self.function(*args, **kwargs)
-            except Exception as error:  # whatever somebody else's code raises
-                raise RosettaError(
-                    f"{self.name}: {type(error).__name__}: {reason(error)}"
-                ) from error
             if isinstance(output, Mapping):  # of a signature, they come in another order every time
                 output = {name: output[name] for name in sorted(output)}
             return named(output, _array)

@@ -9,7 +9,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from efficientnet_rosetta.common.guard.program import (
     check_unchanged,
     rest_of,
     standing_in,
+    told_as_errors_of,
 )
 from efficientnet_rosetta.common.guard.recording import Recording
 
@@ -188,15 +189,11 @@ class ModelProgram:
             weights = len(model.weights)
             if recorder is not None:
                 recorder.begin()
-            try:
-                with nullcontext() if recorder is None else recorder.watching(tensors):
-                    output = model(*args, **kwargs, training=False)
-            except RosettaError:
-                raise
-            except Exception as error:  # whatever somebody else's code raises
-                raise RosettaError(
-                    f"{self.name}: {type(error).__name__}: {reason(error)}"
-                ) from error
+            with ExitStack() as stack:
+                stack.enter_context(told_as_errors_of(self.name))
+                if recorder is not None:
+                    stack.enter_context(recorder.watching(tensors))
+                output = model(*args, **kwargs, training=False)
             if len(model.weights) > weights:
                 raise UsageError(
                     f"{self.name} had no weights before it was called, and those that it makes are "

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from efficientnet_rosetta.common.backends.trace import Trace
-from efficientnet_rosetta.common.errors import RosettaError, UsageError, reason
+from efficientnet_rosetta.common.errors import RosettaError, UsageError
 from efficientnet_rosetta.common.guard.arranging import Arranger
 from efficientnet_rosetta.common.guard.outputs import named, wide
 from efficientnet_rosetta.common.guard.program import (
@@ -33,6 +33,7 @@ from efficientnet_rosetta.common.guard.program import (
     check_unchanged,
     rest_of,
     standing_in,
+    told_as_errors_of,
 )
 from efficientnet_rosetta.common.guard.recording import Recording
 
@@ -139,20 +140,14 @@ class ModelProgram:
             kwargs = dict(zip(called.kwargs, tensors[len(args) :], strict=True))
             if recorder is not None:
                 recorder.begin()
-            try:
-                with ExitStack() as stack:
-                    stack.enter_context(_in_inference(module))
-                    stack.enter_context(self._seeded(device))
-                    stack.enter_context(_in_precision(precision))
-                    if recorder is not None:
-                        stack.enter_context(recorder.watching(module, tensors))
-                    output = self._output(module, args, kwargs, recorder)
-            except RosettaError:
-                raise
-            except Exception as error:  # whatever somebody else's code raises
-                raise RosettaError(
-                    f"{self.name}: {type(error).__name__}: {reason(error)}"
-                ) from error
+            with ExitStack() as stack:
+                stack.enter_context(told_as_errors_of(self.name))
+                stack.enter_context(_in_inference(module))
+                stack.enter_context(self._seeded(device))
+                stack.enter_context(_in_precision(precision))
+                if recorder is not None:
+                    stack.enter_context(recorder.watching(module, tensors))
+                output = self._output(module, args, kwargs, recorder)
             check_unchanged(self.name, called.arrays, [one.numpy(force=True) for one in tensors])
             return output, named(output, _array)
 

@@ -14,10 +14,10 @@ from ..backends.registry import installed_backend
 from ..backends.trace import Trace
 from ..checkpoints.identify import Match, match_with
 from ..checkpoints.published import Source
-from ..errors import RosettaError, UnknownLayoutError, UsageError, reason
+from ..errors import UnknownLayoutError, UsageError
 from ..network import Network
 from .arranging import Arranger, bound
-from .program import FLOAT32, FLOAT64, NCHW, NOTHING, Given, Input, Outputs
+from .program import FLOAT32, FLOAT64, NCHW, NOTHING, Given, Input, Outputs, told_as_errors_of
 
 # What weights of a network that is not this package's are told.
 WEIGHTS_ALONE = (
@@ -116,12 +116,8 @@ class CheckpointProgram:
         return self.arranger.call(given, declared, run)
 
     def _safely(self, verb: Any, *arguments: Any) -> Any:
-        try:
+        with told_as_errors_of(self.name):  # of a framework, which is given images of any shape
             return verb(*arguments)
-        except RosettaError:
-            raise
-        except Exception as error:  # of a framework, which is given images of any shape
-            raise RosettaError(f"{self.name}: {type(error).__name__}: {reason(error)}") from error
 
     def _resumed(
         self, instead: Mapping[str, np.ndarray], known: Sequence[str], precision: str

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RosettaError, reason
+from ..errors import RosettaError
 from .arranging import Arranger
 from .contract import CONTRACT
 from .outputs import named
@@ -22,6 +22,7 @@ from .program import (
     OpaqueProgram,
     Outputs,
     check_unchanged,
+    told_as_errors_of,
 )
 
 JAX = "jax"
@@ -66,16 +67,9 @@ class FunctionProgram(OpaqueProgram):
 
     def _called(self, given: Given, precision: str) -> Outputs:
         handed = given.changed([np.array(array) for array in given.arrays])
-        try:
-            with _wide(precision):
-                values = self.function(*handed.args, **handed.kwargs)
-                outputs = named(values, self._array)
-        except RosettaError:
-            raise
-        except Exception as error:  # whatever somebody else's code raises
-            raise RosettaError(
-                f"{self.name}: {type(error).__name__}: {reason(error)}; {CONTRACT}"
-            ) from error
+        with told_as_errors_of(self.name, f"; {CONTRACT}"), _wide(precision):
+            values = self.function(*handed.args, **handed.kwargs)
+            outputs = named(values, self._array)
         if not outputs:
             raise RosettaError(f"{self.name} returns nothing that could be compared; {CONTRACT}")
         check_unchanged(self.name, given.arrays, handed.arrays)

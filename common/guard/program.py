@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..backends.trace import Trace
-from ..errors import RosettaError, UsageError
+from ..errors import RosettaError, UsageError, reason
 
 FLOAT32, FLOAT64 = "float32", "float64"
 NCHW, NHWC = "NCHW", "NHWC"  # the order of the axes of images
@@ -20,6 +21,17 @@ Outputs = dict[str, np.ndarray]  # by name, in the order in which the program re
 
 class UnfitError(RosettaError):
     """A program of which nothing can be said, such as one that writes into its inputs."""
+
+
+@contextmanager
+def told_as_errors_of(program: str, more: str = "") -> Iterator[None]:
+    """Say of what somebody else's code raises which program it is of, and what more there is."""
+    try:
+        yield
+    except RosettaError:
+        raise
+    except Exception as error:
+        raise RosettaError(f"{program}: {type(error).__name__}: {reason(error)}{more}") from error
 
 
 @dataclass(frozen=True)
