@@ -22,7 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from efficientnet_rosetta.common import architectures, spec
-from efficientnet_rosetta.common.backends.comparison import TOLERANCES
+from efficientnet_rosetta.common.backends.comparison import ROUNDING_SHARE, TOLERANCES
 from efficientnet_rosetta.common.catalogue.records import libraries
 from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, Layout
 from efficientnet_rosetta.common.counting import count, count_layer
@@ -255,6 +255,7 @@ def _conventions() -> Iterator[tuple[str, str]]:
         yield f"kept.{name}", f"{dialect.momentum:g}"
         yield f"taken.{name}", f"{1 - dialect.momentum:.2g}"
     yield "dialects", str(len(DIALECTS))
+    yield "rounding.share", f"{ROUNDING_SHARE:g}"
     for dtype, tolerance in TOLERANCES.items():
         yield f"tolerance.{dtype}", f"{tolerance.limit:.0e}"
     yield "deviations", str(claims.DEVIATIONS)
