@@ -1,7 +1,5 @@
 """Settings that must stand before a framework is imported, and room for large networks."""
 
-import ctypes
-import gc
 import os
 import sys
 
@@ -15,14 +13,12 @@ def _free_large_networks(request):
     """The sweeps end in L2, of which there is room for one at a time."""
     yield
     if request.node.get_closest_marker("slow"):
+        from efficientnet_rosetta.common._util.memory import release
         from parity_tests import support
 
         for cached in (support.calibrated_once, support.reference, support.exported):
             cached.cache_clear()
-        gc.collect()
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "malloc_trim"):  # glibc keeps what was freed, of which L2 leaves 3 GB
-            libc.malloc_trim(0)
+        release()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,6 @@ algorithm is the same and the time is not.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._util.memory import release
 from ..architectures import changed
 from ..backends.comparison import ROUNDING_SHARE, TOLERANCES, compare_endpoints
 from ..backends.judgement import SATURATED, with_noise
@@ -77,7 +77,7 @@ def check(network: Network, seed: int = 0) -> Iterator[Claim]:
         for claim in CLAIMS:
             if claim not in beside:
                 yield from claim(network, seed)
-                gc.collect()
+                release()
         for found in waiting:
             yield from found.result()
 
@@ -99,7 +99,7 @@ def _models(
             require(backend, part, name)
         if provides(backend, part):
             yield name, backend, loaded(backend, network, weights, dtype)
-            gc.collect()  # models keep cycles
+            release()
 
 
 def _small(network: Network, size: int | Size = SIDE) -> Network:
@@ -154,6 +154,7 @@ def _explained(
 
     The deepest networks magnify it more than others, the more steps they take.
     """
+    release()
     random = np.random.default_rng(seed)
     weights = {
         name: with_noise(array, random, FLOAT64_NOISE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import shlex
@@ -17,6 +16,7 @@ import numpy as np
 
 from efficientnet_rosetta import __version__
 
+from .._util.memory import release
 from ..architectures import resolve
 from ..backends.align import OPERATION, Divergence, Pair, align, first_divergence
 from ..backends.comparison import (
@@ -322,9 +322,9 @@ def _compare_backend(
         return
     progress(f"{name} to ONNX")
     exported = backend.export_onnx(model, network, endpoints=True).SerializeToString()
-    # Frameworks keep cycles; B7 does not fit twice beside its activations otherwise.
+    # B7 does not fit twice beside its activations otherwise.
     del model
-    gc.collect()
+    release()
     progress(f"onnxruntime on {name}'s export")
     graph = OnnxGraph(exported)
     del exported
