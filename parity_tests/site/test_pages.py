@@ -369,6 +369,24 @@ def _other_channels(network):
             "survival taken for the rate.b0",
             lambda n: _dropped(n)[0],
         ),
+        (
+            "V2's channels rounded to 90 % and more",
+            "v2-b3",
+            "parameters by the rule of V1.v2-b3",
+            lambda n: count(n).trainable,
+        ),
+        (
+            "hidden width from the real and not the declared input",
+            "edgetpu-l",
+            "width from the real input.edgetpu-l",
+            lambda n: n.blocks[0].expanded_channels,
+        ),
+        (
+            "ramp over the blocks of V2-B0",
+            "v2-b3",
+            "drop over the blocks of V2-B0.v2-b3",
+            lambda n: _dropped(n)[-1],
+        ),
     ],
 )
 def test_what_pages_say_of_a_misread_rule_is_what_its_mistake_builds(mistake, preset, fact, value):
