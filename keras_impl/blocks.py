@@ -82,9 +82,11 @@ class FusedMBConv:
         if block.has_expansion:
             self.expand_conv = Conv(inner, kernel, stride, dialect, f"{at}.expand_conv")
             self.expand_bn = BatchNorm(dialect, f"{at}.expand_bn")
-            kernel, stride = 1, 1
         # step: project
-        self.project_conv = Conv(outer, kernel, stride, dialect, f"{at}.project_conv")
+        if block.has_expansion:
+            self.project_conv = Conv(outer, 1, 1, dialect, f"{at}.project_conv")
+        else:
+            self.project_conv = Conv(outer, kernel, stride, dialect, f"{at}.project_conv")
         self.project_bn = BatchNorm(dialect, f"{at}.project_bn")
         # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate, f"{at}.drop_path")

@@ -80,9 +80,11 @@ class FusedMBConv(nn.Module):
         if block.has_expansion:
             self.expand_conv = Conv(channels, inner, kernel, stride, dialect)
             self.expand_bn = BatchNorm(inner, dialect)
-            channels, kernel, stride = inner, 1, 1
         # step: project
-        self.project_conv = Conv(channels, outer, kernel, stride, dialect)
+        if block.has_expansion:
+            self.project_conv = Conv(inner, outer, 1, 1, dialect)
+        else:
+            self.project_conv = Conv(channels, outer, kernel, stride, dialect)
         self.project_bn = BatchNorm(outer, dialect)
         # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate)
