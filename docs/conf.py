@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.napoleon",  # sections such as "Raises:" in docstrings
     "autoapi.extension",
     "katex",
+    "arxiv",
     "sources",
     "triptych",
     "facts_ext",

@@ -1,4 +1,4 @@
-"""The numbers that pages name of V2, EdgeTPU and Lite, and what their rules build when misread."""
+"""The numbers that pages name of the networks beside B0 to B8, and of their rules when misread."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ def numbers_of_lineage() -> Iterator[tuple[str, str]]:
             yield f"stem.{name}", str(network.stem.out_channels)
             yield f"head.{name}", f"{network.head.out_channels:,}"
             yield f"last block.{name}", str(network.head.in_channels)
-            yield f"last map.{name}", "×".join(map(str, network.head.output_size))
     for preset in edgetpu.PRESETS:
         first = architectures.resolve(preset).blocks[0]
         yield f"first width.{preset}", str(first.expanded_channels)
         yield f"declared input.{preset}", str(first.expanded_channels // first.expand_ratio)
-    yield "declared ratio.edgetpu", str(edgetpu.STAGES[0].expand_ratio)
     yield "first channels.v2-b3", str(architectures.resolve("v2-b3").blocks[0].out_channels)
     yield "stages of v2", str(v2_recipes.STAGES)
     yield "first size of v2", str(v2_recipes.FIRST_SIZE)
+    flows = architectures.resolve("xception")
+    separable = sum(len(block.separable) for block in flows.blocks) + len(flows.head)
+    yield "convolutions.xception", str(len(flows.stem) + separable)
+    yield "modules.xception", str(len(flows.blocks) + 2)
 
 
 def misread_lineage() -> Iterator[tuple[str, str]]:

@@ -33,7 +33,7 @@ WORDS = {
     "read/head": "global average pooling, dropout, classifier head",
     "read/recipe": "rmsprop, learning rate, ema, moving average, label smoothing, weight decay",
     "read/augmentation": "auto augment, rand augment, mix up, cut mix, augmentation",
-    "read/v2": "efficientnet v2, fused mbconv, progressive learning, progressive resizing, fused block, edge residual",
+    "read/v2": "efficientnet v2, fused mbconv, fused block, edge residual, progressive learning",
     "read/lite": "efficientnet lite, efficientnet edgetpu, edge tpu, coral, relu 6",
     "read/map": "paper map, where in the paper, where in the code",
     "read/xception": "xception, separable convolution",

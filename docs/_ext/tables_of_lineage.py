@@ -141,7 +141,11 @@ def lite_beside_b0() -> str:
         ]
         beside = [cell for both in cells for cell in both]
         rows.append((f"{pair[0].name.upper()}, Lite{number}", *beside))
-    head = [text for what in ("Pixels", "Blocks", "Head", "Parameters", "MACs") for text in (what, "Lite")]
+    head = [
+        text
+        for what in ("Pixels", "Blocks", "Head", "Parameters", "MACs")
+        for text in (what, "Lite")
+    ]
     return table(("Networks", *head), rows, "numbers")
 
 

@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 
+from arxiv import link_papers
 from efficientnet_rosetta.common.architectures import ARCHITECTURES
 from efficientnet_rosetta.common.spec import HEAD_CHANNELS, PRESETS, STEM_CHANNELS, TABLE_1
 from excerpts import ExcerptError, Source
@@ -75,7 +78,9 @@ def test_no_file_of_a_network_is_excused_whole():
     files = {"layers.py", "blocks.py", "optimizer.py", *(f"{name}.py" for name in ARCHITECTURES)}
     assert not {f"{package}/{name}" for package in PACKAGES for name in files} & WHOLE
     assert set(ANSWERING) >= WHOLE
-    assert {f"common/{name}.py" for name in ARCHITECTURES} - set(SPECS) == {"common/efficientnet.py"}
+    assert {f"common/{name}.py" for name in ARCHITECTURES} - set(SPECS) == {
+        "common/efficientnet.py"
+    }
 
 
 def test_every_name_exists():
@@ -225,3 +230,38 @@ def test_the_table_has_inputs_and_outputs():
     text = GENERATED["table 1"]()
     assert "| 3 | MBConv6, k3×3 | 112×112 | 56×56 | 24 | 2 | 2 | 16,714 |" in text
     assert "| 6 | MBConv6, k5×5 | 14×14 | 14×14 | 112 | 3 | 1 | 543,148 |" in text
+
+
+# ------------------------------------------------------------------ links to papers
+
+
+def linked(paragraph: nodes.Node) -> list[str]:
+    """Where the papers that a paragraph names lead."""
+    document = new_document("page")
+    document += paragraph
+    link_papers(None, document)
+    assert document.astext() == paragraph.astext()
+    return [link["refuri"] for link in document.findall(nodes.reference)]
+
+
+def test_a_paper_that_is_named_is_linked_once():
+    text = "In arXiv 1905.11946, section 4, and in arXiv 1709.01507; 1905.11946 is no link"
+    address = "https://arxiv.org/abs/"
+    both = [f"{address}1905.11946", f"{address}1709.01507"]
+    assert linked(nodes.paragraph("", text)) == both
+    inside = nodes.reference("", "arXiv 1905.11946", refuri="elsewhere")
+    assert linked(nodes.paragraph("", "", inside)) == ["elsewhere"]
+    assert linked(nodes.paragraph("", "", nodes.literal("", "arXiv 1905.11946"))) == []
+
+
+READ = sorted((ROOT / "docs" / "read").glob("*.md"))
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in READ if page.stem != "map"], ids=lambda p: p.stem
+)
+def test_a_page_says_of_which_paper_it_is_before_its_first_row(page):
+    """Of a program where there is no paper; a reader comes from anywhere."""
+    text = page.read_text()
+    source = r"arXiv \d{4}\.\d{5}|github\.com/tensorflow/tpu"
+    assert re.search(source, text.partition("\n:::::{triptych-row}")[0])
