@@ -122,6 +122,7 @@ def resolve(
     drop_path_rate = rate("drop_path_rate", drop_path_rate)
 
     stem = resolve_stem(shared, scale_channels(STEM_CHANNELS, width), RELU)
+    # step: stages
     stages = [
         Stage(
             channels=scale_channels(row.channels, width),
@@ -131,9 +132,11 @@ def resolve(
         )
         for row in STAGES
     ]
+    # step: blocks
     blocks: list[FusedMBConvBlock | PlainMBConvBlock] = []
     for place in places(stem, stages, drop_path_rate):
         row = STAGES[place.stage - stem.stage - 1]
+        # step: declared
         # The list declares the input of the first block of a stage; the others take its output.
         declared = row.declared_input if place.repeat == 0 else row.channels
         kind = FusedMBConvBlock if row.fused else PlainMBConvBlock

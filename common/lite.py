@@ -89,6 +89,7 @@ def resolve(
     depth = positive("depth", base.depth if depth is None else depth)
     drop_path_rate = rate("drop_path_rate", drop_path_rate)
 
+    # step: fixed
     stem = resolve_stem(shared, STEM_CHANNELS, RELU6)
     ends = TABLE_1[0], TABLE_1[-1]
     stages = [
@@ -99,6 +100,7 @@ def resolve(
         )
         for row in TABLE_1
     ]
+    # step: blocks
     blocks = []
     for place in places(stem, stages, drop_path_rate):
         row = TABLE_1[place.stage - TABLE_1[0].number]

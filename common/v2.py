@@ -197,6 +197,7 @@ def resolve(
             "expand_ratio": row.expand_ratio,
             "expanded_channels": expanded,
         }
+        # step: block
         if row.fused:
             blocks.append(FusedMBConvBlock(**fields, activation=SWISH))
         else:

@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.napoleon",  # sections such as "Raises:" in docstrings
     "autoapi.extension",
     "katex",
+    "arxiv",
     "sources",
     "triptych",
     "facts_ext",
@@ -85,7 +86,7 @@ templates_path = ["_templates"]
 html_math_renderer = "katex"
 html_title = "EfficientNet, twice"
 html_static_path = ["_static"]
-html_css_files = ["home.css"]
+html_css_files = ["home.css", "lineage.css"]
 html_search_scorer = str(HERE / "_ext" / "scorer.js")
 html_favicon = "_static/favicon.svg"
 html_copy_source = False

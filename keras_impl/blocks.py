@@ -33,26 +33,36 @@ class PlainMBConv:
     """MBConv without squeeze-and-excitation: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
 
     def __init__(self, block: blocks.PlainMBConvBlock, dialect: Dialect):
+        # step: block
         self.block = block
         at = block.role
         inner = block.expanded_channels
         outer = block.out_channels
         kernel, stride = block.kernel, block.stride
+        # step: expand
         if block.has_expansion:
             self.expand_conv = Conv(inner, 1, 1, dialect, f"{at}.expand_conv")
             self.expand_bn = BatchNorm(dialect, f"{at}.expand_bn")
+        # step: depthwise
         self.depthwise_conv = DepthwiseConv(kernel, stride, dialect, f"{at}.depthwise_conv")
         self.depthwise_bn = BatchNorm(dialect, f"{at}.depthwise_bn")
+        # step: project
         self.project_conv = Conv(outer, 1, 1, dialect, f"{at}.project_conv")
         self.project_bn = BatchNorm(dialect, f"{at}.project_bn")
+        # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate, f"{at}.drop_path")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: block
         skip, function = x, self.block.activation
+        # step: expand
         if self.block.has_expansion:
             x = activation(self.expand_bn(self.expand_conv(x)), function)
+        # step: depthwise
         x = activation(self.depthwise_bn(self.depthwise_conv(x)), function)
+        # step: project
         x = self.project_bn(self.project_conv(x))
+        # step: skip
         if self.block.has_skip:
             x = self.drop_path(x) + skip
         return x
@@ -62,28 +72,37 @@ class FusedMBConv:
     """One convolution for two of MBConv: (N, H, W, C) -> (N, ceil(H/s), ceil(W/s), C')."""
 
     def __init__(self, block: blocks.FusedMBConvBlock, dialect: Dialect):
+        # step: block
         self.block = block
         at = block.role
         inner = block.expanded_channels
         outer = block.out_channels
         kernel, stride = block.kernel, block.stride
+        # step: fused
         if block.has_expansion:
             self.expand_conv = Conv(inner, kernel, stride, dialect, f"{at}.expand_conv")
             self.expand_bn = BatchNorm(dialect, f"{at}.expand_bn")
+        # step: project
+        if block.has_expansion:
             self.project_conv = Conv(outer, 1, 1, dialect, f"{at}.project_conv")
         else:
             self.project_conv = Conv(outer, kernel, stride, dialect, f"{at}.project_conv")
         self.project_bn = BatchNorm(dialect, f"{at}.project_bn")
+        # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate, f"{at}.drop_path")
 
     def __call__(self, x: KerasTensor) -> KerasTensor:
+        # step: block
         skip, function = x, self.block.activation
+        # step: fused
         if self.block.has_expansion:
             x = activation(self.expand_bn(self.expand_conv(x)), function)
+        # step: project
         x = self.project_bn(self.project_conv(x))
         if not self.block.has_expansion:
             # The block's only convolution; a projection is followed by none.
             x = activation(x, function)
+        # step: skip
         if self.block.has_skip:
             x = self.drop_path(x) + skip
         return x

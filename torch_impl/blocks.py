@@ -31,25 +31,35 @@ class PlainMBConv(nn.Module):
 
     def __init__(self, block: blocks.PlainMBConvBlock, dialect: Dialect):
         super().__init__()
+        # step: block
         self.block = block
         channels = block.in_channels
         inner = block.expanded_channels
         outer = block.out_channels
+        # step: expand
         if block.has_expansion:
             self.expand_conv = Conv(channels, inner, 1, 1, dialect)
             self.expand_bn = BatchNorm(inner, dialect)
+        # step: depthwise
         self.depthwise_conv = DepthwiseConv(inner, block.kernel, block.stride, dialect)
         self.depthwise_bn = BatchNorm(inner, dialect)
+        # step: project
         self.project_conv = Conv(inner, outer, 1, 1, dialect)
         self.project_bn = BatchNorm(outer, dialect)
+        # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: block
         skip, function = x, self.block.activation
+        # step: expand
         if self.block.has_expansion:
             x = activation(self.expand_bn(self.expand_conv(x)), function)
+        # step: depthwise
         x = activation(self.depthwise_bn(self.depthwise_conv(x)), function)
+        # step: project
         x = self.project_bn(self.project_conv(x))
+        # step: skip
         if self.block.has_skip:
             x = self.drop_path(x) + skip
         return x
@@ -60,28 +70,37 @@ class FusedMBConv(nn.Module):
 
     def __init__(self, block: blocks.FusedMBConvBlock, dialect: Dialect):
         super().__init__()
+        # step: block
         self.block = block
         channels = block.in_channels
         inner = block.expanded_channels
         outer = block.out_channels
         kernel, stride = block.kernel, block.stride
+        # step: fused
         if block.has_expansion:
             self.expand_conv = Conv(channels, inner, kernel, stride, dialect)
             self.expand_bn = BatchNorm(inner, dialect)
+        # step: project
+        if block.has_expansion:
             self.project_conv = Conv(inner, outer, 1, 1, dialect)
         else:
             self.project_conv = Conv(channels, outer, kernel, stride, dialect)
         self.project_bn = BatchNorm(outer, dialect)
+        # step: skip
         self.drop_path = StochasticDepth(block.drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        # step: block
         skip, function = x, self.block.activation
+        # step: fused
         if self.block.has_expansion:
             x = activation(self.expand_bn(self.expand_conv(x)), function)
+        # step: project
         x = self.project_bn(self.project_conv(x))
         if not self.block.has_expansion:
             # The block's only convolution; a projection is followed by none.
             x = activation(x, function)
+        # step: skip
         if self.block.has_skip:
             x = self.drop_path(x) + skip
         return x

@@ -47,6 +47,7 @@ from efficientnet_rosetta.common.training.recipes import RECIPES
 from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
+from facts_of_lineage import misread_lineage, numbers_of_lineage
 from minutes import minutes
 from scaled import COST, alone, counted, predicted
 from workflows import ACTION
@@ -96,6 +97,7 @@ def _all() -> Iterator[tuple[str, str]]:
     yield "action", ACTION
     yield from ((f"minutes.{page}", value) for page, value in minutes())
     yield from _networks()
+    yield from numbers_of_lineage()
     yield from _conventions()
     yield from _recipes()
     yield from _measured()
@@ -104,6 +106,7 @@ def _all() -> Iterator[tuple[str, str]]:
 def _measured() -> Iterator[tuple[str, str]]:
     """What follows from the choices above, by a formula or by trying it."""
     yield from _misread()
+    yield from misread_lineage()
     yield from _consequences()
     yield from _effects()
     yield from _mistakes()

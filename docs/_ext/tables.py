@@ -16,7 +16,8 @@ import typer.main
 import catalogue
 import guarded_pair
 import public_api
-import tables_of_reading  # noqa: F401 - which registers its own
+import tables_of_lineage  # noqa: F401 - which registers its own
+import tables_of_reading  # noqa: F401
 import tables_of_results  # noqa: F401
 import workflows
 from efficientnet_rosetta.common import architectures

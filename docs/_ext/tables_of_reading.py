@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-import paper_map
+import paper_map  # noqa: F401 - which registers its own
 import printed
 import scaled
 from charts import Axis, Curve, lines
@@ -23,7 +23,7 @@ from efficientnet_rosetta.common.spec import (
     compound_scaling,
     scale_channels,
 )
-from generating import FRAMEWORKS, generated, table
+from generating import generated, table
 
 
 @generated("activations")
@@ -59,51 +59,6 @@ def drop_rates() -> str:
     ]
     head = ("i", "Block", "Rate", "A kept branch, times", "Can be dropped")
     return table(head, rows, "numbers")
-
-
-@generated("paper map")
-def map_of_the_paper() -> str:
-    """Every element of the paper that the code answers."""
-    rows = []
-    for element in paper_map.MAP:
-        cells = [
-            ", ".join(f"{{source}}`{path}@{name}`" for path, name in element.names(column))
-            for column in paper_map.FILES
-        ]
-        rows.append(
-            (element.paper, element.what, *(cell or "none" for cell in cells), _page(element))
-        )
-    head = ("Paper", "What it is", "Specification", *FRAMEWORKS.values(), "Page")
-    return table(head, rows, "paper-map wide")
-
-
-def _page(element: paper_map.Element) -> str:
-    """A link from a page of docs/read."""
-    page, _, anchor = element.page.partition("#")
-    return f"[](../{page}.md{'#' if anchor else ''}{anchor})"
-
-
-@generated("paper map left out")
-def left_out() -> str:
-    """What the paper has and the code does not."""
-    return table(("Paper", "Why it is not here"), list(paper_map.LEFT_OUT.items()), "tall")
-
-
-@generated("not the paper's")
-def not_the_papers() -> str:
-    """Public names that are no part of the paper."""
-    rows: dict[str, list[str]] = {}
-    for path, names in paper_map.NOT_THE_PAPERS.items():
-        framework = FRAMEWORKS.get(path.partition("_impl/")[0])
-        for name, why in names.items():
-            where = f" ({framework})" if framework else ""
-            rows.setdefault(why, []).append(f"{{source}}`{path}@{name}`{where}")
-    for name, paper in paper_map.OTHER_PAPERS.items():
-        files = [f"{{source}}`{package}/{name}`" for package in ("torch_impl", "keras_impl")]
-        rows[f"the network of {paper}"] = files
-    return table(
-        ("Names", "What they are"), [(", ".join(n), why) for why, n in rows.items()], "tall"
-    )
 
 
 @generated("table 1")

@@ -34,7 +34,7 @@ TRIPTYCHS = (
     MBCONV,
     XCEPTION,
     *(f"read/{name}.html" for name in ("table1", "scaling", "squeeze_and_excitation", "swish")),
-    *(f"read/{name}.html" for name in ("stochastic_depth", "head", "recipe")),
+    *(f"read/{name}.html" for name in ("stochastic_depth", "head", "recipe", "v2", "lite")),
 )
 # One page of every kind.
 KINDS = (

@@ -14,6 +14,7 @@ from drawings.padding import Side
 from drawings.training import Rates
 from efficientnet_rosetta.common.network import DIALECTS
 from efficientnet_rosetta.common.spec import resolve
+from efficientnet_rosetta.common.v2 import resolve as resolve_v2
 from efficientnet_rosetta.common.xception import resolve as resolve_xception
 from parity_tests.site.pages import PAGES, name
 from symbols import parse_concepts
@@ -31,7 +32,9 @@ CHANGES = [
     ("skip", lambda block: replace(block, drop_path_rate=0.3), "p = 0.3"),
     ("squeeze and excitation", lambda block: replace(block, squeezed_channels=36), "R = 36"),
     ("fused", lambda block: replace(block, kernel=5), "57,600 weights"),
+    ("declared input", lambda block: replace(block, expanded_channels=80), "= 80"),
     ("tower", lambda _: resolve("b4"), "380 px, 48 channels, L = 1"),
+    ("tower of v2", lambda _: resolve_v2("v2-m"), "480 px, 24 channels, L = 1"),
     ("scaling", lambda them: {**them, "B0": resolve("b0", depth=2.0)}, "d 2"),
     ("flows", lambda _: resolve_xception(middle_blocks=3), "× L = 3"),
     ("stochastic depth", lambda two: (resolve("b0", drop_path_rate=0.4), two[1]), "right 0.375"),

@@ -17,12 +17,10 @@ import public_api
 import workflows
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
-from efficientnet_rosetta.common.backends.registry import GROUP, get_backend
+from efficientnet_rosetta.common.backends.registry import GROUP
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli.action import MODES
-from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.training.recipes import get_recipe
-from efficientnet_rosetta.parity_tests.mutations import MUTATIONS, made
 from parity_tests.peers.operators import declare
 from parity_tests.site.conftest import sphinx
 from parity_tests.site.files import FILES, checkpoint
@@ -328,54 +326,6 @@ def test_what_pages_name_is_known(role, look_up):
 def test_what_is_not_known_is_refused(look_up, wrong):
     with pytest.raises(ValueError, match=re.escape(wrong.split("::")[-1])):
         look_up(wrong)
-
-
-def _dropped(network):
-    """The rates of the blocks that can be dropped."""
-    return [block.drop_path_rate for block in network.blocks if block.has_skip]
-
-
-def _other_channels(network):
-    """How many layers have another number of channels than they should."""
-    right = resolve(network.name)
-    return sum(
-        one.out_channels != other.out_channels
-        for one, other in zip(network.layers, right.layers, strict=True)
-    )
-
-
-@pytest.mark.parametrize(
-    ("mistake", "preset", "fact", "value"),
-    [
-        ("depth rounded down", "b1", "blocks rounded down.b1", lambda n: len(n.blocks)),
-        ("depth rounded down", "b7", "blocks rounded down.b7", lambda n: len(n.blocks)),
-        ("channels not rounded to multiples of 8", "b2", "layers not rounded.b2", _other_channels),
-        (
-            "squeeze width from the expanded channels",
-            "b0",
-            "parameters of a quarter of what is gated.b0",
-            lambda n: count(n).trainable,
-        ),
-        ("ramp that ends at the full rate", "b0", "full ramp.b0", lambda n: _dropped(n)[-1]),
-        (
-            "ramp over the blocks of B0",
-            "b7",
-            "drop over the blocks of B0.b7",
-            lambda n: _dropped(n)[-1],
-        ),
-        (
-            "survival probability taken for the rate",
-            "b0",
-            "survival taken for the rate.b0",
-            lambda n: _dropped(n)[0],
-        ),
-    ],
-)
-def test_what_pages_say_of_a_misread_rule_is_what_its_mistake_builds(mistake, preset, fact, value):
-    (mutation,) = [one for one in MUTATIONS if one.name == mistake]
-    with made(mutation):
-        built = value(get_backend("torch").build(resolve(preset)).network)
-    assert facts.fact(fact) == (f"{built:,}" if isinstance(built, int) else f"{built:.3g}")
 
 
 GOOD = """\

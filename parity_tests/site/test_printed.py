@@ -6,8 +6,11 @@ import pytest
 
 import printed
 import scaled
+import tables_of_lineage
+from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.spec import resolve
+from tables import GENERATED
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,47 @@ def test_what_is_printed_twice_is_the_same():
         assert abs(float(validation) - float(row.top1)) <= 0.06, name
         assert abs(float(top5) - float(row.top5)) <= 0.08, name
     assert printed.TABLE_7[0][1] != printed.TABLE_2[0].top1
+
+
+def test_the_table_of_v2_is_as_printed(monkeypatch):
+    """And another one would be told."""
+    rows = cells("table 4 of v2")
+    assert [row[5] for row in rows] == ["equal"] * len(tables_of_lineage.TABLE_4)
+    printed_first = tables_of_lineage.Row("MBConv6, k3x3, SE0.25", "2", 272, 15)
+    table = (*tables_of_lineage.TABLE_4[:6], printed_first, tables_of_lineage.TABLE_4[7])
+    monkeypatch.setattr(tables_of_lineage, "TABLE_4", table)
+    assert cells("table 4 of v2")[6][5] == "256 channels, 15 layers, stride 2"
+
+
+def test_the_gaps_of_v2_are_those_that_the_page_tells():
+    rows = {row[0]: row for row in cells("table 7 of v2")}
+    gaps = {name.removeprefix("EfficientNetV2-"): (row[3], row[6]) for name, row in rows.items()}
+    assert {name for name, (parameters, _) in gaps.items() if parameters == "equal"} == {"M", "XL"}
+    assert gaps["S"][1].startswith("\u2212")
+    assert gaps["L"][1].startswith("+")
+    total = count(architectures.resolve("v2-s")).parameters / 1e6
+    assert printed.as_printed(total, "22") == "22"
+
+
+def cells(name: str) -> list[list[str]]:
+    """The rows of a table by its name, without its head."""
+    lines = [line for line in GENERATED[name]().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[2:]]
+
+
+def test_lites_are_beside_the_networks_of_their_numbers():
+    """As the page says: Lite0 has hardly fewer operations than B0, and the heads do not grow."""
+    rows = cells("lite beside b0")
+    assert [row[0] for row in rows] == [f"B{n}, Lite{n}" for n in range(5)]
+    assert {row[6] for row in rows} == {"1,280"}
+    assert len({row[5] for row in rows}) == 4
+    macs = [float(cell.removesuffix(" G")) for cell in rows[0][9:11]]
+    assert 0.99 < macs[1] / macs[0] < 1
+
+
+def test_the_fused_stages_of_edgetpu_have_the_operations_and_not_the_parameters():
+    rows = [row for row in cells("stages of edgetpu") if "Fused" in row[1]]
+    shares = [sum(float(row[place].removesuffix("%")) for row in rows) for place in (8, 10)]
+    assert len(rows) == 3
+    assert shares[0] < 20
+    assert shares[1] > 60

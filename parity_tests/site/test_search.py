@@ -62,6 +62,12 @@ def search(site):
         ("convert", "use/convert", ""),
         ("pytest", "use/guard", ""),
         ("golden outputs", "use/guard", ""),
+        ("EfficientNetV2", "read/v2", ""),
+        ("Fused-MBConv", "read/v2", ""),
+        ("progressive learning", "read/v2", ""),
+        ("EfficientNet-Lite", "read/lite", ""),
+        ("EdgeTPU", "read/lite", ""),
+        ("paper map", "read/map", ""),
     ],
 )
 def test_words_lead_to_the_page_that_a_reader_wants_first(search, words, page, anchor):

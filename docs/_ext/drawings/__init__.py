@@ -4,7 +4,7 @@ A page writes the directive {drawing} with the name of one of them (`drawing_ext
 knows Sphinx, so that tests use it too.
 """
 
-from drawings import blocks, networks, padding, porting, training
+from drawings import blocks, lineage, networks, padding, porting, training
 from drawings.registry import DRAWINGS
 
-__all__ = ["DRAWINGS", "blocks", "networks", "padding", "porting", "training"]
+__all__ = ["DRAWINGS", "blocks", "lineage", "networks", "padding", "porting", "training"]

@@ -12,14 +12,17 @@ from efficientnet_rosetta.common.cli.tables import stage_row
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.spec import EfficientNetSpec, resolve
+from efficientnet_rosetta.common.v2 import V2Spec
+from efficientnet_rosetta.common.v2 import resolve as resolve_v2
 from efficientnet_rosetta.common.xception import ResidualBlock, XceptionSpec
 from efficientnet_rosetta.common.xception import resolve as resolve_xception
 
 # ------------------------------------------------------------------ Table 1
 
 
+@drawing("tower of v2", of=lambda: resolve_v2("v2-s"))
 @drawing("tower", of=lambda: resolve("b0"))
-def tower(network: EfficientNetSpec) -> Canvas:
+def tower(network: EfficientNetSpec | V2Spec) -> Canvas:
     """A layer is as wide as its map and as high as its channels, from the image down."""
     layers = list(network.maps)
     stages = {number: stage_row(sections) for number, sections in network.stages.items()}
