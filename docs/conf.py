@@ -33,6 +33,7 @@ extensions = [
     "sources",
     "triptych",
     "facts_ext",
+    "breaking",
     "drawing_ext",
     "explorer",
     "finding",
