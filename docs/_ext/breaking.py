@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from docutils import nodes
@@ -36,12 +37,12 @@ ALSO = {
     (True, True): "shapes, and untrained networks",
 }
 NOTE = (
-    "Each mistake was made on purpose, in the PyTorch program alone, and compared with the Keras "
-    "program, which is right; `rosetta mutants` does it again. The images are generated, so an "
-    "effect has another size here than where a page states it for the photograph. Untrained "
-    "networks are two with the same initial weights, whose outputs are compared."
+    "Each of these mistakes was made on purpose in the PyTorch program, which was then compared with "
+    "the Keras program. The images are generated, so an effect has another size here than where the "
+    "page states it for the photograph. Untrained networks are two with the same initial weights, "
+    "whose outputs are compared. `rosetta mutants` makes all mistakes again."
 )
-SIZES = ("Hardly at all", "A little", "Clearly", "Much", "Beyond all measure")
+SIZES = ("Hardly at all", "A little", "Clearly", "Much", "More still")
 ENTRY = re.compile(r"(?P<name>\S.*)\n: +(?P<told>.+(?:\n +\S.*)*)")
 
 
@@ -57,14 +58,15 @@ class Measure:
     where: str  # on which weights and images
     caught: str  # by comparing what
     edges: tuple[float, ...]
+    sizes: tuple[str, ...] = SIZES
 
     @property
     def answers(self) -> tuple[str, ...]:
         """The five ranges in words, the smallest first."""
-        first, *inner, last = (_plain(edge) for edge in self.edges[1:-1])
-        between = (f"{low} to {high}" for low, high in zip((first, *inner), (*inner, last)))
-        ranges = f"below {first}", *between, f"{last} or more"
-        return tuple(f"{size}: {of}" for size, of in zip(SIZES, ranges, strict=True))
+        bounds = [_plain(edge) for edge in self.edges[1:-1]]
+        between = (f"{low} to {high}" for low, high in pairwise(bounds))
+        ranges = f"below {bounds[0]}", *between, f"{bounds[-1]} or more"
+        return tuple(f"{size}: {of}" for size, of in zip(self.sizes, ranges, strict=True))
 
 
 def _plain(value: float) -> str:
@@ -84,6 +86,13 @@ LOGITS = Measure(
     f"{CALIBRATED} of {' x '.join(map(str, FORWARD_SIZE))} pixels",
     "comparing the output of every part of the network",
     OF_SPREAD,
+    (
+        "Hardly at all",
+        "Less than their spread",
+        "By several times their spread",
+        "By many times their spread",
+        "More still",
+    ),
 )
 STATISTICS = Measure(
     "How far are the running statistics off after a few batches?",
@@ -122,14 +131,14 @@ INITIAL = Measure(
 )
 RATE = Measure(
     "How far off is the probability of dropping, where it is furthest off?",
-    "more or less of a probability, which is between 0 and 1",
+    "too much or too little, for a probability between 0 and 1",
     f"{CALIBRATED} of {TINY} x {TINY} pixels",
     "comparing what is kept with what it is divided by",
     (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
 )
 PARAMETERS = Measure(
     "By how many percent is the number of parameters off?",
-    "percent of the right number of parameters",
+    "percent more parameters than there should be",
     "which is counted, without any image",
     "loading the right weights, which do not fit",
     OF_SPREAD,
@@ -180,12 +189,12 @@ def row(name: str, told: str) -> tuple[str, ...]:
     """A mistake as a row of the table."""
     measure, value = measured(name)
     result = facts.mistake(name)
-    shown = f"{value:+.2g}" if measure is PARAMETERS else facts.number(value)
+    unit = measure.unit if value > 0 else measure.unit.replace("more", "fewer")
     also = ALSO[result["seen_by_shapes"], result["seen_on_default_initialisation"]]
     test = f"parity_tests/test_{result['claim']}.py::test_a_mistake_is_caught"
     return (
         f"{{mistake}}`{name}` [{told}]{{.told}}",
-        f"**{shown}** {measure.unit} [{network(result)}, {measure.where}]{{.where}}",
+        f"**{facts.number(abs(value))}** {unit} [{network(result)}, {measure.where}]{{.where}}",
         also,
         f"{measure.caught}: {{pin}}`{test}`",
     )
@@ -225,7 +234,8 @@ class BreakDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """A note, the table, and what the script makes questions of."""
         self.assert_has_content()
-        self.env.note_dependency(str(facts.RESULTS / "mutants.json"))
+        for path in (facts.RESULTS / "mutants.json", __file__):
+            self.env.note_dependency(str(path))
         try:
             told = dict(entries("\n".join(self.content)))
             rows = [row(*entry) for entry in told.items()]

@@ -246,7 +246,7 @@ def study(mistake: Mutation, seed: int = 0) -> Caught:
             found = list(getattr(claims, mistake.claim)(network, seed))
         except (RuntimeError, ValueError) as error:
             by = _raised(error)
-            more = _more_parameters(network) if by == WEIGHTS else None
+            more = more_parameters(network) if by == WEIGHTS else None
             return Caught(mistake, by, math.inf, True, True, parameters=more)
         failed = [claim for claim in found if not claim.holds]
         worst = max(failed, key=lambda claim: claim.size / claim.limit, default=None)
@@ -257,7 +257,7 @@ def study(mistake: Mutation, seed: int = 0) -> Caught:
             False,
             _seen_on_default_initialisation(network, seed),
             _moved(network, seed) if mistake.claim == "forward" else None,
-            _rate_off(network, seed) if mistake.claim == "stochastic_depth" else None,
+            rate_off(network, seed) if mistake.claim == "stochastic_depth" else None,
         )
 
 
@@ -285,7 +285,7 @@ def _moved(network: Network, seed: int) -> float:
     return max(largest)
 
 
-def _rate_off(network: Network, seed: int) -> float | None:
+def rate_off(network: Network, seed: int) -> float | None:
     """By how much the rate of PyTorch is off where it is most: what is kept is over 1 - rate.
 
     Unlike how often something is dropped, this has no part of chance.
@@ -305,7 +305,7 @@ def _rate_off(network: Network, seed: int) -> float | None:
     return float(max(off))
 
 
-def _more_parameters(network: Network) -> float:
+def more_parameters(network: Network) -> float:
     """By what share of the right number PyTorch's model has more parameters, or fewer."""
     model = get_backend(TORCH).build(network)
     right = count(network).trainable
