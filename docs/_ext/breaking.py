@@ -37,10 +37,10 @@ ALSO = {
     (True, True): "shapes, and untrained networks",
 }
 NOTE = (
-    "Each of these mistakes was made on purpose in the PyTorch program, which was then compared with "
-    "the Keras program. The images are generated, so an effect has another size here than where the "
-    "page states it for the photograph. Untrained networks are two with the same initial weights, "
-    "whose outputs are compared. `rosetta mutants` makes all mistakes again."
+    "Each of these mistakes was made on purpose in the PyTorch program, which was then compared "
+    "with the Keras program. The images are generated, so an effect has another size here than "
+    "where the page states it for the photograph. Untrained networks are two with the same "
+    "initial weights, whose outputs are compared. `rosetta mutants` makes all mistakes again."
 )
 SIZES = ("Hardly at all", "A little", "Clearly", "Much", "More still")
 ENTRY = re.compile(r"(?P<name>\S.*)\n: +(?P<told>.+(?:\n +\S.*)*)")
