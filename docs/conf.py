@@ -34,6 +34,7 @@ extensions = [
     "sources",
     "triptych",
     "facts_ext",
+    "breaking",
     "drawing_ext",
     "explorer",
     "finding",

@@ -36,7 +36,7 @@ SIDE = 64  # pixels, of training images
 FORWARD_SIZE = (96, 97)
 BATCH = 4
 STEPS = 10
-SAMPLES = 512  # by which the frequency of dropping is measured
+SAMPLES, TINY = 512, 32  # images by which the frequency of dropping is measured, and their pixels
 SMOOTHING = 0.1
 DEVIATIONS = 5  # standard deviations that a random number may be off
 DTYPE = "float64"
@@ -242,11 +242,8 @@ def stochastic_depth(network: Network, seed: int) -> Iterator[Claim]:
         lambda b, m: _gradients(b, m, network, seed, masks),
         1e-10,
     )
-    tiny = _small(network, 32)
-    added = {section.role for section in tiny.sections if section.shortcut is not None}
-    rates = {role: rate for role, rate in tiny.drop_path_rates.items() if role in added}
-    if tiny.classifier is not None:
-        rates[DROPOUT] = tiny.classifier.dropout
+    tiny = _small(network, TINY)
+    rates = rates_of_dropping(tiny)
     images = structured_images(SAMPLES, tiny.in_channels, tiny.resolution, seed)
     for name, backend, model in _models(tiny, seed, Probes, "float32"):
         factors = backend.drop_factors(model, images)
@@ -255,6 +252,15 @@ def stochastic_depth(network: Network, seed: int) -> Iterator[Claim]:
             (_surprise(factors.get(role), rate), role) for role, rate in rates.items()
         )
         yield Claim("dropping, frequency", name, size, DEVIATIONS, f"sigmas, {where}")
+
+
+def rates_of_dropping(network: Network) -> dict[str, float]:
+    """With what probability each branch beside a shortcut is dropped, and each feature, by role."""
+    added = {section.role for section in network.sections if section.shortcut is not None}
+    rates = {role: rate for role, rate in network.drop_path_rates.items() if role in added}
+    if network.classifier is not None:
+        rates[DROPOUT] = network.classifier.dropout
+    return rates
 
 
 def _surprise(factors: np.ndarray | None, rate: float) -> float:

@@ -22,6 +22,7 @@ from efficientnet_rosetta.common.backends.protocol import (
     require,
 )
 from efficientnet_rosetta.common.backends.registry import KERAS, TORCH, get_backend
+from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.errors import WeightsError
 from efficientnet_rosetta.common.network import PYTORCH, TENSORFLOW, Network
 from efficientnet_rosetta.common.parity import claims
@@ -61,6 +62,11 @@ class Mutation:
     scaling: Mapping[str, float] = field(default_factory=dict, hash=False)  # of the preset
 
     @property
+    def made_in(self) -> Mapping[str, float]:
+        """How the preset is scaled where the mistake is studied: B0 is halved for many steps."""
+        return HALF if self.claim in IN_TRAINING and self.preset == "b0" else self.scaling
+
+    @property
     def catcher(self) -> str:
         """What must notice it, as `Caught.by` calls it."""
         return self.by or self.claim
@@ -77,6 +83,11 @@ class Caught:
     seen_on_default_initialisation: bool
     # By how much the logits are off, over the spread of the right ones; of mistakes in inference.
     logits: float | None = None
+    # By how much the rate of dropping is off where it is most, as what is kept is scaled by it; of
+    # mistakes in dropping, unless parts of a sample are dropped.
+    rate: float | None = None
+    # By what share of the right number there are more parameters, where weights do not fit.
+    parameters: float | None = None
 
     @property
     def as_stated(self) -> bool:
@@ -99,9 +110,12 @@ class Caught:
             "mistake": self.mutation.name,
             "claim": self.mutation.claim,
             "preset": self.mutation.preset,
+            "scaling": dict(self.mutation.made_in),
             "caught_by": self.by,
             "size": self.size,
             "logits": self.logits,
+            "rate": self.rate,
+            "parameters": self.parameters,
             "seen_by_shapes": self.seen_by_shapes,
             "seen_on_default_initialisation": self.seen_on_default_initialisation,
         }
@@ -226,15 +240,14 @@ def made(mistake: Mutation) -> Iterator[None]:
 
 def study(mistake: Mutation, seed: int = 0) -> Caught:
     """Make a mistake, and see what notices it."""
-    scaling = mistake.scaling
-    if mistake.claim in IN_TRAINING and mistake.preset == "b0":
-        scaling = HALF
-    network = resolve(mistake.preset, resolution=SIDE, **scaling)
+    network = resolve(mistake.preset, resolution=SIDE, **mistake.made_in)
     with made(mistake), patch.object(claims, "get_backend", backend_of):
         try:
             found = list(getattr(claims, mistake.claim)(network, seed))
         except (RuntimeError, ValueError) as error:
-            return Caught(mistake, _raised(error), math.inf, True, True)
+            by = _raised(error)
+            more = more_parameters(network) if by == WEIGHTS else None
+            return Caught(mistake, by, math.inf, True, True, parameters=more)
         failed = [claim for claim in found if not claim.holds]
         worst = max(failed, key=lambda claim: claim.size / claim.limit, default=None)
         return Caught(
@@ -244,6 +257,7 @@ def study(mistake: Mutation, seed: int = 0) -> Caught:
             False,
             _seen_on_default_initialisation(network, seed),
             _moved(network, seed) if mistake.claim == "forward" else None,
+            rate_off(network, seed) if mistake.claim == "stochastic_depth" else None,
         )
 
 
@@ -269,6 +283,33 @@ def _moved(network: Network, seed: int) -> float:
             logits[name] = {"logits": backend.run(model, images)}
         largest.append(compare_endpoints(TORCH, logits[KERAS], logits[TORCH]).output.largest)
     return max(largest)
+
+
+def rate_off(network: Network, seed: int) -> float | None:
+    """By how much the rate of PyTorch is off where it is most: what is kept is over 1 - rate.
+
+    Unlike how often something is dropped, this has no part of chance.
+    """
+    network = changed(network, resolution=claims.TINY)
+    backend = require(get_backend(TORCH), Probes, TORCH)
+    model = backend.build(network)
+    backend.load_weights(model, calibrated(network, seed))
+    images = structured_images(claims.SAMPLES, network.in_channels, network.resolution, seed)
+    factors = backend.drop_factors(model, images)
+    off = []
+    for role, rate in claims.rates_of_dropping(network).items():
+        kept = factors[role][factors[role] != 0]
+        if not np.isfinite(kept).all():
+            return None
+        off += list(np.abs(1 - 1 / kept - rate))
+    return float(max(off))
+
+
+def more_parameters(network: Network) -> float:
+    """By what share of the right number PyTorch's model has more parameters, or fewer."""
+    model = get_backend(TORCH).build(network)
+    right = count(network).trainable
+    return sum(parameter.numel() for parameter in model.parameters()) / right - 1
 
 
 def _seen_on_default_initialisation(network: Network, seed: int) -> bool:
