@@ -71,7 +71,7 @@ def short(value: float) -> str:
     """Three digits and a letter: 5288548 -> "5.29M"."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
         if value >= size * 0.9995:
-            digits = 2 - math.floor(math.log10(value / size) + 1e-4)
+            digits = 2 - math.floor(math.log10(value / size / 0.9995))
             # What lies in the middle goes up, as it does in the script.
             return f"{value / size + 1e-9:.{max(digits, 0)}f}{letter}"
     return f"{value:.0f}"
@@ -122,8 +122,8 @@ def _released(name: str) -> Shown:
     stages = rows(network)
     title = network.title.removeprefix("Efficient").removeprefix("Net-").removeprefix("Net")
     if not isinstance(network, EfficientNetSpec):
-        note = f"{network.title}. {_first_sentence(network)}"
-        return Shown(name, title, family, None, note, _cards(network, stages), stages)
+        cards = _cards(network, stages)
+        return Shown(name, title, family, None, _first_sentence(network), cards, stages)
     if name == BASE.name:
         note = f"{network.title} as released. The baseline, which the others are scaled from."
     else:

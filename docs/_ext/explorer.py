@@ -41,7 +41,7 @@ def opened() -> dict[str, dict[int, tuple[Block, ...]]]:
 
 
 def steps() -> tuple[Step, ...]:
-    """Every step in which there is an operation of a released network, in order."""
+    """Every step in which there is an operation of a released network, in the order of a pass."""
     found = {
         step_key(group.step): group.step
         for stages in opened().values()
@@ -50,7 +50,12 @@ def steps() -> tuple[Step, ...]:
         for group in block.groups
     }
     order = list(dict.fromkeys(step.program for step in found.values()))
-    return tuple(sorted(found.values(), key=lambda step: order.index(step.program)))
+
+    def place(step: Step) -> tuple[int, int]:
+        _, torch, _ = step.places
+        return order.index(step.program), torch[-1].first
+
+    return tuple(sorted(found.values(), key=place))
 
 
 def step_name(step: Step) -> str:

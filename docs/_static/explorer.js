@@ -13,7 +13,7 @@ function element(name, properties = {}, ...children) {
 function short(value) {
   for (const [size, letter] of UNITS) {
     if (value < size * 0.9995) continue;
-    const digits = 2 - Math.floor(Math.log10(value / size) + 1e-4);
+    const digits = 2 - Math.floor(Math.log10(value / size / 0.9995));
     return (value / size + 1e-9).toFixed(Math.max(digits, 0)) + letter;
   }
   return String(value);
@@ -220,7 +220,8 @@ function explore(place, data) {
         ? blocksOf(number, stage) : undefined);
       if (!opened.some(Boolean)) return [line];
       return [line, element("tr", { className: "explorer-detail" },
-        ...opened.map(found => cell(found ?? "", { colSpan: columns.length })))];
+        ...opened.map((found, number) => cell(found ?? "", { colSpan: columns.length,
+          className: number ? "explorer-second" : "" })))];
     });
     const names = isCompared ? [element("tr", {}, ...sides.map(({ shown }, number) =>
       element("th", { scope: "colgroup", colSpan: columns.length, textContent: shown.name,
@@ -272,7 +273,8 @@ function explore(place, data) {
       const title = element("th", { colSpan: heads.length, scope: "rowgroup" },
         element("b", { textContent: group.name }), ...places);
       return element("tbody", {}, element("tr", {}, title), ...group.operations.map(line =>
-        element("tr", {}, cell(line.label), cell(line.channels), cell(line.size),
+        element("tr", { className: line.channels ? "" : "explorer-plain" },
+          cell(line.label), cell(line.channels), cell(line.size),
           line.params ? amount(line.params) : cell(""), line.macs ? amount(line.macs) : cell(""),
           cell(line.sees === undefined ? "" : sight(line.sees)))));
     });
@@ -302,6 +304,12 @@ function explore(place, data) {
   function turned({ stage, block }, shown) {
     const blocks = shown.stages.find(found => found.number === stage)?.blocks ?? [];
     return { shown, stage: blocks.length ? stage : 0, block: block <= blocks.length ? block : 0 };
+  }
+
+  // The side of a second network, in which what stands beside the first one's open block is open.
+  function beside({ shown, stage, block }, other) {
+    const [, found] = aligned(shown, other).find(([ours]) => ours?.number === stage) ?? [];
+    return turned({ stage: found?.number ?? 0, block }, other);
   }
 
   function choosePair(first, other) {
@@ -358,7 +366,7 @@ function explore(place, data) {
     choosePair(turned(sides[0], curve[Number(slider.value)]), sides[1]));
   second.addEventListener("change", () => {
     const next = byKey.get(second.value);
-    choosePair(sides[0], next && turned({ stage: 0, block: 0 }, next));
+    choosePair(sides[0], next && beside(sides[0], next));
   });
   shares.addEventListener("change", showStages);
   window.addEventListener("hashchange", showAddress);
