@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from efficientnet_rosetta.common.architectures import PRESETS, resolve
-from efficientnet_rosetta.common.cli.tables import StageRow, stage_row
+from efficientnet_rosetta.common.cli.tables import stage_row
 from efficientnet_rosetta.common.counting import Count, count, count_stages
 from efficientnet_rosetta.common.network import Network, Size
 from efficientnet_rosetta.common.spec import PRESETS as SCALED
@@ -85,13 +85,8 @@ def by(size: Size) -> str:
 # ------------------------------------------------------------------ networks and their stages
 
 
-def stage_rows(network: Network) -> dict[int, StageRow]:
-    """The rows that `rosetta table` prints, by the number of the stage."""
-    return {stage: stage_row(sections) for stage, sections in network.stages.items()}
-
-
 def rows(network: Network) -> tuple[Row, ...]:
-    """Table 1 of a network."""
+    """Table 1 of a network: the rows that `rosetta table` prints, with their costs."""
     costs, strides, stride = count_stages(network), {}, 1
     for section in network.maps:
         stride *= section.stride
@@ -107,7 +102,7 @@ def rows(network: Network) -> tuple[Row, ...]:
             costs[stage].macs,
             strides[stage],
         )
-        for stage, row in stage_rows(network).items()
+        for stage, row in ((number, stage_row(part)) for number, part in network.stages.items())
     )
 
 

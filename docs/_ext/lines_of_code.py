@@ -5,11 +5,13 @@ a section by the class that takes one of its kind, and an operation where its la
 Nothing here knows Sphinx, so that tests use it too.
 """
 
+# ruff: noqa: B019  (what methods keep lives as long as a build, and so do the programs)
+
 from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -55,15 +57,11 @@ class Step:
     places: tuple[tuple[Place, ...], ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class Programs:
     """The specification and both programs, as they refer to one another."""
 
     library: Library
-    _uses: dict[Definition, tuple[Definition, ...]] = field(default_factory=dict)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     # -------------------------------------------------------------- what refers to what
 
@@ -90,13 +88,12 @@ class Programs:
         found = (folder / "/".join(filter(None, parts))).with_suffix(".py")
         return found.as_posix() if (self.library.root / found).is_file() else None
 
+    @cache
     def uses(self, definition: Definition) -> tuple[Definition, ...]:
         """What the lines of a definition name."""
-        if definition not in self._uses:
-            node = self.library[definition.path].symbols[definition.name]
-            found = (self._named(definition.path, part) for part in ast.walk(node))
-            self._uses[definition] = tuple(dict.fromkeys(filter(None, found)))
-        return self._uses[definition]
+        node = self.library[definition.path].symbols[definition.name]
+        found = (self._named(definition.path, part) for part in ast.walk(node))
+        return tuple(dict.fromkeys(filter(None, found)))
 
     def _named(self, path: str, node: ast.AST) -> Definition | None:
         if isinstance(node, ast.Name):
@@ -105,7 +102,7 @@ class Programs:
             return self.resolve(path, node.attr, of=node.value.id)
         return None
 
-    @cache  # noqa: B019  (there is one, as long as a build)
+    @cache
     def reached(self, root: Definition) -> tuple[Definition, ...]:
         """All that is used by a definition in the files of its folder, what is nearest first."""
         folder = Path(root.path).parent
@@ -117,7 +114,7 @@ class Programs:
 
     # -------------------------------------------------------------- who builds what
 
-    @cache  # noqa: B019
+    @cache
     def program(self, folder: str, architecture: str, kind: type[Section]) -> Definition:
         """The class that builds sections of a kind; the network itself, if it has none for them."""
         if folder == SPECIFICATION:
@@ -150,7 +147,7 @@ class Programs:
         """
         return self._step(network.architecture, type(section), tuple(names))
 
-    @cache  # noqa: B019
+    @cache
     def _step(self, architecture: str, kind: type[Section], names: tuple[str, ...]) -> Step:
         found = [self._found(folder, architecture, kind, names) for folder in FOLDERS]
         _, (program, step, _), _ = found

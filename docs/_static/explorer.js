@@ -40,8 +40,9 @@ function table(className, heads, ...bodies) {
 }
 
 // A button that opens what is in the element with the id `opens`.
-function disclosure(id, opens, isOpen, label, onClick) {
-  const button = element("button", { type: "button", className: "explorer-open", id, textContent: label });
+function disclosure(id, opens, isOpen, text, label, onClick) {
+  const button = element("button", { type: "button", className: "explorer-open", id, textContent: text });
+  button.setAttribute("aria-label", label);
   button.setAttribute("aria-expanded", String(isOpen));
   button.setAttribute("aria-controls", opens);
   button.addEventListener("click", onClick);
@@ -155,7 +156,7 @@ function explore(place, data) {
       ([heading, number, text]) => element("div", {}, element("p", { textContent: heading }),
         element("b", { textContent: number }), element("p", { textContent: text }))));
     cards.style.setProperty("--cards", shown.cards.length);
-    const name = sides.length > 1 ? [element("h3", { textContent: shown.name })] : [];
+    const name = sides.length > 1 ? [element("h2", { textContent: shown.name })] : [];
     return element("section", {}, ...name, cards,
       element("p", { className: "explorer-note", textContent: shown.note }));
   }
@@ -188,10 +189,12 @@ function explore(place, data) {
   function stageCells(number, stage, other) {
     const { shown, stage: open } = sides[number];
     const isOpen = open === stage.number;
-    const label = stage.blocks.length ? disclosure(`stage-${number}-${stage.number}`,
-      `blocks-${number}-${stage.number}`, isOpen, stage.number,
-      () => openStage(number, isOpen ? 0 : stage.number)) : String(stage.number);
-    return [cell(label), ...stage.cells.map((text, column) => {
+    const id = `${number}-${stage.number}`;
+    const name = stage.blocks.length
+      ? disclosure(`stage-${id}`, `blocks-${id}`, isOpen, stage.number,
+        `Stage ${stage.number} of ${shown.name}`, () => openStage(number, isOpen ? 0 : stage.number))
+      : String(stage.number);
+    return [cell(name), ...stage.cells.map((text, column) => {
       const isMarked = other && text !== other.cells[column];
       return cell(text, { className: isMarked ? "changed" : "" });
     }), bar(stage, shown, "params"), bar(stage, shown, "macs")];
@@ -248,7 +251,9 @@ function explore(place, data) {
     const lines = stage.blocks.map(block).flatMap((found, index) => {
       const isOpen = opened.block === index + 1;
       const id = `${number}-${stage.number}-${index + 1}`;
-      const button = disclosure(`block-${id}`, `operations-${id}`, isOpen, `Block ${index + 1}`,
+      const name = `Block ${index + 1}`;
+      const button = disclosure(`block-${id}`, `operations-${id}`, isOpen, name,
+        `${name} of stage ${stage.number} of ${opened.shown.name}`,
         () => openBlock(number, stage, isOpen ? 0 : index + 1));
       const kind = found.operator === stage.cells[0] ? "" : ` ${found.operator}`;
       const line = element("tr", {}, cell([button, element("code", { textContent: found.role }), kind]),
