@@ -165,7 +165,7 @@ function explore(place, data) {
     const [{ shown }] = sides;
     for (const [key, button] of buttons) button.setAttribute("aria-pressed", String(key === shown.key));
     controls.classList.toggle("at-released", isReleased(shown));
-    if (isReleased(shown) && shown.phi !== null) slider.value = Math.round(shown.phi * perPhi);
+    if (shown.phi !== null) slider.value = Math.round(shown.phi * perPhi);
     value.textContent = isReleased(shown) ? "" : shown.phi.toFixed(2);
     slider.setAttribute("aria-valuetext", shown.name);
     second.value = sides[1]?.shown.key ?? "";

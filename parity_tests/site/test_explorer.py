@@ -64,6 +64,7 @@ def test_a_link_to_a_phi(reader, phi):
     network = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
     assert table_of(page) == [list(row.cells) for row in rows(network)]
     expect(page.locator(".explorer-slider output")).to_have_text(f"{phi:.2f}")
+    expect(page.get_by_role("slider")).to_have_value(str(round(phi * PER_PHI)))
     assert page.locator(".explorer-open").count() == 0
 
 
