@@ -168,7 +168,7 @@ def _cards_of_rule(
     network: EfficientNetSpec, stages: tuple[Row, ...], cost: float, needed: dict[str, str]
 ) -> tuple[Card, ...]:
     """Those of a network on the way of the rule, with what else the rule says of it."""
-    depth, width, resolution, *costs = _cards(network, stages)
+    width, depth, resolution, *costs = _cards(network, stages)
     really = sum(row.macs for row in stages) / _count(BASE.name).macs
     found = (("Depth d", *depth[1:]), ("Width w", *width[1:]), ("Resolution r", *resolution[1:]))
     return (
@@ -190,8 +190,8 @@ def _cards(network: Network, stages: tuple[Row, ...]) -> tuple[Card, ...]:
     ((name, length),) = scaling.items()
     blocks = f"{len(network.blocks)} blocks"
     return (
-        (name.replace("_", " ").capitalize(), _times(length), blocks),
         ("Width", _times(width), f"stem {network.maps[0].out_channels}"),
+        (name.replace("_", " ").capitalize(), _times(length), blocks),
         ("Resolution", f"{network.resolution[0]} px", f"×{side(network):.2f} of {BASE_NAME}"),
         ("Parameters", short(params), f"×{params / base.trainable:.2f} of {BASE_NAME}"),
         ("MACs", short(macs), f"×{macs / base.macs:.1f} of {BASE_NAME}"),

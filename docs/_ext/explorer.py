@@ -21,12 +21,10 @@ from sphinx.writers.html5 import HTML5Translator
 
 from efficientnet_rosetta.common.architectures import resolve
 from excerpts import Library
-from explored import COLUMNS, PER_PHI, STEPS, Shown, at_phi, released, short
+from explored import COLUMNS, PER_PHI, STEPS, Shown, at_phi, released
 from lines_of_code import Place, Programs, Step
 from opened import Block, Operation, blocks
 from sources import source_link
-
-__all__ = ["COLUMNS", "PER_PHI", "STEPS", "data", "released", "short", "steps"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "explore/models"

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from efficientnet_rosetta.common.spec import compound_scaling, resolve
-from explored import COLUMNS, released, rows, short
-from explorer import PER_PHI, STEPS, opened
+from explored import COLUMNS, PER_PHI, STEPS, released, rows, short
+from explorer import opened
 from lines_of_code import Place
 from parity_tests.site.browser import DESK, EXPLORER, PHONE, keep_picture, overflow, violations
 
