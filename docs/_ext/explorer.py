@@ -1,270 +1,166 @@
 """The model explorer: every released network, and what the scaling rule builds between them.
 
-All numbers are computed here, from the specification and by counting, while the pages are built;
-the page has them as JSON, and its script shows what is there.
+All numbers are computed while the pages are built (`explored.py`, `opened.py`); the page has them
+as JSON, and its script shows what is there.  The lines of code of every operation are a table of
+the page, which the script takes its links from.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from efficientnet_rosetta.common import xception
-from efficientnet_rosetta.common.cli.tables import StageRow, stage_row
-from efficientnet_rosetta.common.counting import count, count_stages
-from efficientnet_rosetta.common.edgetpu import EDGETPU
-from efficientnet_rosetta.common.lite import LITE
-from efficientnet_rosetta.common.network import Architecture, Network
-from efficientnet_rosetta.common.spec import PRESETS, EfficientNetSpec, compound_scaling, resolve
-from efficientnet_rosetta.common.v2 import V2
-from efficientnet_rosetta.common.v2_rw import V2_RW
-from scaled import COST, alone, counted, predicted, side
+from efficientnet_rosetta.common.architectures import resolve
+from excerpts import Library
+from explored import COLUMNS, PER_PHI, STEPS, Shown, at_phi, released
+from lines_of_code import Place, Programs, Step
+from opened import Block, Operation, blocks
+from sources import source_link
 
-STEPS, PER_PHI = 240, 20  # phi from 0 to 12 by 0.05
-BASE = PRESETS["b0"]
-Card = tuple[str, str, str]  # heading, value, remark
-COLUMNS = ("Stage", "Operator", "Resolution", "Channels", "Layers", "Params", "MACs")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A stage: the columns of Table 1, and what the stage costs.
-
-    `resolution` is the stage's input, as in the paper.
-    """
-
-    stage: int
-    operator: str
-    resolution: str
-    channels: int
-    layers: int
-    params: int
-    macs: int
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The row as it is written."""
-        numbers = (str(self.channels), str(self.layers), short(self.params), short(self.macs))
-        return (str(self.stage), self.operator, self.resolution, *numbers)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A network as the explorer shows it.
-
-    `phi` is where its cost is on the slider, which has no place for what no rule scales.
-    """
-
-    key: str
-    name: str
-    family: str
-    phi: float | None
-    note: str
-    cards: tuple[Card, ...]
-    rows: tuple[Row, ...]
-
-
-def short(value: float) -> str:
-    """Three digits and a letter: 5288548 -> "5.29M"."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if value >= size * 0.9995:
-            digits = 2 - math.floor(math.log10(value / size) + 1e-4)
-            return f"{value / size:.{max(digits, 0)}f}{letter}"
-    return f"{value:.0f}"
-
-
-def stage_rows(network: Network) -> dict[int, StageRow]:
-    """The rows that `rosetta table` prints, by the number of the stage."""
-    return {stage: stage_row(sections) for stage, sections in network.stages.items()}
-
-
-def rows(network: Network) -> tuple[Row, ...]:
-    """Table 1 of a network."""
-    costs = count_stages(network)
-    return tuple(
-        Row(
-            stage,
-            row.operator,
-            "×".join(map(str, row.input_size)),
-            row.channels,
-            row.layers,
-            costs[stage].trainable,
-            costs[stage].macs,
-        )
-        for stage, row in stage_rows(network).items()
-    )
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = "explore/models"
+LINES = ("Class", "Step", "Specification", "PyTorch", "Keras")
 
 
 @cache
-def released() -> tuple[Shown, ...]:
-    """The networks that there are weights of, each under a button of its own."""
-    later = (_later(family, name) for family in LATER for name in family.presets)
-    return (*(_released(name) for name in PRESETS), *later, _xception())
+def opened() -> dict[str, dict[int, tuple[Block, ...]]]:
+    """The blocks of each stage of each released network."""
+    programs = Programs(Library(ROOT))
+    return {shown.key: blocks(resolve(shown.key), programs) for shown in released()}
 
 
-def _released(name: str) -> Shown:
-    network = resolve(name)
-    cost = predicted(network)
-    note = f"EfficientNet-{name.upper()} as released. "
-    if name == BASE.name:
-        note += "The baseline, which the others are scaled from."
-    else:
-        note += (
-            "The φ of a card is what this coefficient alone would need. They differ: the released "
-            "coefficients were rounded, and are not on the curve of equation 3."
-        )
-    return Shown(
-        name,
-        name.upper(),
-        "EfficientNet",
-        math.log(cost, COST),
-        note,
-        _cards(
-            network, cost, {way: f" · alone φ {phi:.2f}" for way, phi in alone(network).items()}
-        ),
-        rows(network),
-    )
+def steps() -> tuple[Step, ...]:
+    """Every step in which there is an operation of a released network, in the order of a pass."""
+    found = {
+        step_key(group.step): group.step
+        for stages in opened().values()
+        for stage in stages.values()
+        for block in stage
+        for group in block.groups
+    }
+    order = list(dict.fromkeys(step.program for step in found.values()))
+
+    def place(step: Step) -> tuple[int, int]:
+        _, torch, _ = step.places
+        return order.index(step.program), torch[-1].first
+
+    return tuple(sorted(found.values(), key=place))
 
 
-# What is said of the networks that came after the first EfficientNets.
-LATER = {
-    LITE: (
-        "EfficientNet-Lite",
-        "as its builder has it: B0's table without squeeze-and-excitation, and with ReLU6.",
-    ),
-    V2: ("EfficientNetV2", "as its own paper and code have it. Its first stages are fused."),
-    V2_RW: ("EfficientNetV2 of timm", "as timm has it, which drew and scaled it."),
-    EDGETPU: (
-        "EfficientNet-EdgeTPU",
-        "as its builder has it: fused first stages, ReLU, and no squeeze-and-excitation.",
-    ),
-}
+def step_name(step: Step) -> str:
+    """How a step is cited."""
+    return f"{step.program}, {step.name}"
 
 
-def _later(architecture: Architecture, name: str) -> Shown:
-    network = architecture.resolve(name)
-    family, note = LATER[architecture]
-    side = network.resolution[0] / BASE.resolution
-    return Shown(
-        name,
-        network.title.removeprefix("Efficient").removeprefix("Net-").removeprefix("Net"),
-        # The networks of a family have the same stages, of which M, L and XL of V2 have one more.
-        f"{family}, {len(network.stages)} stages",
-        None,
-        f"{network.title} {note}",
-        (
-            ("Width", f"×{network.width:.2f}", f"stem {network.stem.out_channels}"),
-            ("Depth", f"×{network.depth:.2f}", f"{len(network.blocks)} blocks"),
-            ("Resolution", f"{network.resolution[0]} px", f"×{side:.2f} of B0"),
-            *_costs(network),
-        ),
-        rows(network),
-    )
+def step_key(step: Step) -> str:
+    """The id of the row of a step in the table of lines."""
+    return f"lines-{step.program}-{step.name}".lower()
 
 
-def _xception() -> Shown:
-    network = xception.resolve()
-    stem = " and ".join(str(part.out_channels) for part in network.stem)
-    side = network.resolution[0] / BASE.resolution
-    return Shown(
-        network.name,
-        network.title,
-        network.title,
-        None,
-        "Xception as figure 5 of its own paper draws it, stage by stage. No φ scales it.",
-        (
-            ("Width", f"×{network.width:.2f}", f"stem {stem}"),
-            ("Middle blocks", str(network.middle_blocks), f"{len(network.blocks)} blocks in all"),
-            ("Resolution", f"{network.resolution[0]} px", f"×{side:.2f} of B0"),
-            *_costs(network),
-        ),
-        rows(network),
-    )
+# ------------------------------------------------------------------ what the script reads
 
 
-def at_phi(phi: float) -> Shown:
-    """What equation 3 builds."""
-    scaling = compound_scaling(phi)
-    network = resolve("b0", width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
-    macs = count(network).macs
-    nearest = min(PRESETS.values(), key=lambda p: abs(math.log(count(resolve(p.name)).macs / macs)))
-    note = (
-        f"Not a released network: equation 3 at φ = {phi:.2f}. The released one of nearest cost is "
-        f"{nearest.name.upper()}, with depth ×{nearest.depth:g}, width ×{nearest.width:g} and "
-        f"{nearest.resolution} pixels."
-    )
-    return Shown(
-        f"phi={phi:g}",
-        f"φ = {phi:.2f}",
-        "EfficientNet",
-        phi,
-        note,
-        _cards(network, COST**phi, {}),
-        rows(network),
-    )
+@dataclass
+class Packed:
+    """Plain values in which what is said several times stands once, and its number otherwise."""
+
+    texts: dict[str, int] = field(default_factory=lambda: {"": 0})
+    alike: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+
+    def text(self, text: str) -> int:
+        """The number of a text; that of none is 0."""
+        return self.texts.setdefault(text, len(self.texts))
+
+    @staticmethod
+    def number(values: object, known: dict[str, int]) -> int:
+        """The number of what can be written as JSON."""
+        return known.setdefault(json.dumps(values), len(known))
+
+    def stages(self, shown: Shown) -> list[list[Any]]:
+        """Number, operator and stride of each stage."""
+        return [[row.stage, self.text(row.operator), row.stride] for row in shown.rows]
+
+    def shown(self, shown: Shown) -> dict[str, Any]:
+        """A network, and what the columns of its stages hold beside that."""
+        return {
+            "phi": None if shown.phi is None else round(shown.phi, 2),
+            "note": self.text(shown.note),
+            "cards": [[self.text(part) for part in card] for card in shown.cards],
+            "rows": [
+                [self.text(row.resolution), row.channels, row.layers, row.params, row.macs]
+                for row in shown.rows
+            ],
+        }
+
+    def block(self, block: Block) -> list[Any]:
+        """Its name, the number of what is the same in others, and what is its own.
+
+        That is how often it is dropped, and the receptive fields of its operations.
+        """
+        operations = [line for group in block.groups for line in group.operations]
+        fields = list(dict.fromkeys([*(line.field for line in operations), block.field]))
+        alike = [
+            self.text(block.operator),
+            self.text(block.channels),
+            self.text(block.size),
+            block.cost.trainable,
+            block.cost.macs,
+            fields.index(block.field),
+            [
+                [
+                    self.number([step_key(group.step), step_name(group.step)], self.steps),
+                    *(self.operation(line, fields) for line in group.operations),
+                ]
+                for group in block.groups
+            ],
+        ]
+        dropped = None if block.dropped is None else round(block.dropped, 4)
+        return [self.text(block.role), self.number(alike, self.alike), dropped, fields]
+
+    def operation(self, line: Operation, fields: list[int | None]) -> list[int]:
+        """Its cells; of what changes neither channels nor map only the name and the parameters."""
+        cells = [self.text(line.label), line.cost.trainable]
+        if line.channels:
+            cells += [self.text(line.channels), self.text(line.size)]
+            cells += [line.cost.macs, fields.index(line.field)]
+        return cells
 
 
-def _cards(network: EfficientNetSpec, cost: float, needed: dict[str, str]) -> tuple[Card, ...]:
-    ratio = counted(network)
-    return (
-        (
-            "Depth d",
-            f"×{network.depth:.2f}",
-            f"{len(network.blocks)} blocks{needed.get('depth', '')}",
-        ),
-        (
-            "Width w",
-            f"×{network.width:.2f}",
-            f"stem {network.stem.out_channels}{needed.get('width', '')}",
-        ),
-        (
-            "Resolution r",
-            f"{network.resolution[0]} px",
-            f"×{side(network):.2f}{needed.get('resolution', '')}",
-        ),
-        *_costs(network),
-        ("Predicted cost", f"×{cost:.1f}", f"d·w²·r²; really ×{ratio:.1f}"),
-    )  # fmt: skip
-
-
-def _costs(network: Network) -> tuple[Card, Card]:
-    total, base = count(network), count(resolve())
-    return (
-        (
-            "Parameters",
-            short(total.trainable),
-            f"×{total.trainable / base.trainable:.2f} of B0",
-        ),
-        ("MACs", short(total.macs), f"×{total.macs / base.macs:.1f} of B0"),
-    )
-
-
-def data() -> dict[str, object]:
+def data() -> dict[str, Any]:
     """Everything that the page needs, as plain values.
 
-    Stages and operators are those of the family; the remaining cells are in the rows, followed by
-    the two numbers that the bars show.
+    The stages of a network that the slider builds are not opened: 241 networks more would make the
+    page three times as large.
     """
-    families: dict[str, list[tuple[str, ...]]] = {}
-
-    def plain(shown: Shown) -> dict[str, object]:
-        families.setdefault(shown.family, [row.cells[:2] for row in shown.rows])
-        rows = [[*row.cells[2:], row.params, row.macs] for row in shown.rows]
-        phi = None if shown.phi is None else round(shown.phi, 2)
-        return asdict(shown) | {"phi": phi, "rows": rows}
-
+    packed = Packed()
+    networks = [
+        {"key": shown.key, "name": shown.name, "family": shown.family}
+        | packed.shown(shown)
+        | {
+            "stages": packed.stages(shown),
+            "blocks": [
+                [packed.block(block) for block in stage] for stage in opened()[shown.key].values()
+            ],
+        }
+        for shown in released()
+    ]
     return {
-        "released": [plain(shown) for shown in released()],
-        "curve": [plain(at_phi(step / PER_PHI)) for step in range(STEPS + 1)],
-        "families": families,
+        "released": networks,
+        # The rule scales the first of them, and leaves its stages as they are.
+        "curve": [packed.shown(at_phi(step / PER_PHI)) for step in range(STEPS + 1)],
+        "alike": [json.loads(text) for text in packed.alike],
+        "steps": [json.loads(text) for text in packed.steps],
+        "texts": list(packed.texts),
     }
 
 
@@ -288,17 +184,19 @@ def _skip(self: nodes.NodeVisitor, node: nodes.Node) -> None:
     raise nodes.SkipNode
 
 
-def table(shown: Shown) -> nodes.table:
-    """Table 1 of a network, as a table."""
-    group = nodes.tgroup("", cols=len(COLUMNS))
-    group += [nodes.colspec("", colwidth=1) for _ in COLUMNS]
-    group += nodes.thead("", _row(COLUMNS))
-    group += nodes.tbody("", *(_row(row.cells) for row in shown.rows))
-    return nodes.table("", group, classes=["explorer-table"])
+def table(head: tuple[str, ...], body: list[nodes.row], name: str) -> nodes.table:
+    """A table of a class that the style sheet and the script know."""
+    group = nodes.tgroup("", cols=len(head))
+    group += [nodes.colspec("", colwidth=1) for _ in head]
+    group += nodes.thead("", row(head))
+    group += nodes.tbody("", *body)
+    return nodes.table("", group, classes=[name])
 
 
-def _row(cells: tuple[str, ...]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in cells))
+def row(cells: tuple[str | list[nodes.Node], ...]) -> nodes.row:
+    """A row of texts, or of what else can stand in a paragraph."""
+    parts = ([nodes.Text(cell)] if isinstance(cell, str) else cell for cell in cells)
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *part)) for part in parts))
 
 
 class Explorer(SphinxDirective):
@@ -306,20 +204,52 @@ class Explorer(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table and the numbers."""
-        return list(self._nodes())
+        base = [row(line.cells) for line in released()[0].rows]
+        shown = nodes.container("", table(COLUMNS, base, "explorer-table"), classes=["explorer"])
+        return [shown, explorer_data()]
 
-    def _nodes(self) -> Iterator[nodes.Node]:
-        yield nodes.container("", table(released()[0]), classes=["explorer"])
-        yield explorer_data()
+
+class ExplorerLines(SphinxDirective):
+    """Where each step stands: in the specification, in PyTorch and in Keras."""
+
+    def run(self) -> list[nodes.Node]:
+        """The table."""
+        body = []
+        for step in steps():
+            cells = (list(self._links(places)) for places in step.places)
+            body.append(row(([nodes.literal("", step.program)], step.name, *cells)))
+            body[-1]["ids"] = [step_key(step)]
+        return [table(LINES, body, "explorer-lines")]
+
+    def _links(self, places: tuple[Place, ...]) -> Iterator[nodes.Node]:
+        before = ""
+        for place in places:
+            self.env.note_dependency(str(ROOT / place.path))
+            if before:
+                yield nodes.Text(", ")
+            file = "" if place.path == before else f"{Path(place.path).name} "
+            text = nodes.Text(file + place.lines)
+            yield source_link(self.env, self.env.docname, place.path, place.first, text)
+            before = place.path
+
+
+def _add_files(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Only the page of the explorer has its script and its style."""
+    if doctree is not None and any(doctree.findall(explorer_data)):
+        app.add_js_file("explorer.js", loading_method="defer")
+        app.add_css_file("explorer.css")
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_node(
         explorer_data,
         html=(_visit_data, None),
         **dict.fromkeys(("latex", "text", "man", "texinfo"), (_skip, None)),
     )
     app.add_directive("explorer", Explorer)
-    app.add_js_file("explorer.js", loading_method="defer")
+    app.add_directive("explorer-lines", ExplorerLines)
+    app.connect("html-page-context", _add_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

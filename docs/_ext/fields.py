@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from efficientnet_rosetta.common.network import Layer, MaxPool, Network
+from efficientnet_rosetta.common.network import Network
+from receptive import receptive_fields
 
 
 def fields(network: Network) -> Iterator[tuple[str, int, int, int]]:
     """Of each feature map: its name, stride, channels, and receptive field in pixels of the image.
 
-    A window of k cells that are a stride j apart adds (k - 1) j pixels (Araujo et al. 2019,
-    doi 10.23915/distill.00021).  Gates are left out: squeeze-and-excitation takes a mean of the
-    whole map, after which everything depends on everything a little.
+    The rule is in `receptive.py`.
     """
-    stride, field = 1, 1
+    found = receptive_fields(network)
     for section in network.maps:
-        channels = 0
-        for operation in section.path:
-            if isinstance(operation, Layer):
-                kernel, step = max(operation.kernel, 1), operation.stride
-                channels = operation.out_channels
-            elif isinstance(operation, MaxPool):
-                kernel, step = operation.kernel, operation.stride
-            else:
-                continue
-            field += (kernel - 1) * stride
-            stride *= step
         if section.reduction:
-            yield section.reduction, stride, channels, field
+            field = found[section.role]
+            yield section.reduction, field.stride, section.out_channels, field.size

@@ -11,7 +11,8 @@ from check_site import Page, Site, check
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
-from explorer import PER_PHI, STEPS, data, released, short
+from explored import PER_PHI, STEPS, at_phi, released, short
+from explorer import data
 from katex import TexError, render
 from parity_tests.site.conftest import ROOT, sphinx
 from triptych import linked_papers
@@ -364,11 +365,11 @@ def test_figure_5():
 
 
 def test_what_no_rule_scales_has_no_phi():
-    shown = data()["released"][-1]
-    assert (shown["name"], shown["phi"]) == ("Xception", None)
-    headings = [heading for heading, *_ in shown["cards"]]
+    shown = released()[-1]
+    assert (shown.name, shown.phi) == ("Xception", None)
+    headings = [heading for heading, *_ in shown.cards]
     assert headings == ["Width", "Middle blocks", "Resolution", "Parameters", "MACs"]
-    assert "φ" not in "".join(map("".join, shown["cards"]))
+    assert "φ" not in "".join(map("".join, shown.cards))
 
 
 def test_the_cards_say_which_phi_a_coefficient_would_need():
@@ -379,12 +380,12 @@ def test_the_cards_say_which_phi_a_coefficient_would_need():
 
 
 def test_the_predicted_cost_of_a_phi():
-    shown = data()["curve"][96]
+    shown = at_phi(4.8)
     scaling = compound_scaling(4.8)
     network = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
     ratio = count(network).macs / count(resolve()).macs
     predicted = (ALPHA * BETA**2 * GAMMA**2) ** 4.8
-    assert shown["cards"][5][1:] == (f"×{predicted:.1f}", f"d·w²·r²; really ×{ratio:.1f}")
+    assert shown.cards[5][1:] == (f"×{predicted:.1f}", f"d·w²·r²; really ×{ratio:.1f}")
 
 
 @pytest.mark.parametrize(
