@@ -34,6 +34,7 @@ extensions = [
     "triptych",
     "facts_ext",
     "drawing_ext",
+    "live_ext",
     "explorer",
     "finding",
 ]
