@@ -34,7 +34,7 @@ from parity_tests.real.published import SHA256, photographs, weights  # noqa: E4
 
 RESULT = Path(__file__).parent / "results" / "seen.json"
 PICTURES = Path(__file__).parent / "_static" / "seen"
-SHOWN = ("chelsea.png", "coffee.png", "rocket.jpg")
+SHOWN = ("coffee.png", "chelsea.png", "rocket.jpg")
 PRESET = "lite0"
 TOP = 3  # classes of a photograph
 ACROSS = 12  # maps side by side in a picture of all of them
@@ -105,6 +105,7 @@ def gates() -> dict[str, Any]:
         keep(_grid(grey.round().astype(np.uint8)), f"{stem}-maps", quality=60)
     return {
         "role": block.role,
+        "strongest": int(maps[Path(SHOWN[0]).stem].std((1, 2)).argmax()),  # a channel to begin with
         "gates": strengths,
         "zero": round(-LOWEST / (highest - LOWEST), 3),  # how bright nothing is
     }

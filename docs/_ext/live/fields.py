@@ -16,8 +16,8 @@ from live.registry import Live, register, said, slider
 MIDDLE = 50  # of 100, from the first value of a row or column to the last
 TOP = 40  # units above the photograph
 SAID = (
-    "After {name} a value depends on {field} × {field} pixels. They cover {share} of the photograph. "
-    "The map has {size} × {size} values, and the next one looks {step} pixels further."
+    "After {name} a value depends on {field} × {field} pixels. They cover {share} of the "
+    "photograph. The map has {size} × {size} values, and the next one looks {step} pixels further."
 )
 
 
@@ -42,7 +42,7 @@ class Seen:
 
 @cache
 def sections() -> tuple[Seen, ...]:
-    """After the stem, every block and the head of B0.  Gates are left out, as they see everything."""
+    """After the stem, every block and the head of B0, without gates, which see everything."""
     return tuple(_sections(resolve("b0")))
 
 
@@ -76,9 +76,9 @@ def share(seen: Seen, row: int, column: int, side: int) -> str:
 
 
 def chosen() -> int:
-    """The section to begin with: the last whose field is inside the photograph."""
+    """The section to begin with: the first whose values see a quarter of the photograph."""
     side = resolve("b0").resolution[0]
-    return max(n for n, seen in enumerate(sections()) if seen.field <= side)
+    return next(number for number, seen in enumerate(sections()) if 2 * seen.field >= side)
 
 
 def words(seen: Seen) -> str:
@@ -93,10 +93,20 @@ def still(static: str) -> str:
     side, seen = resolve("b0").resolution[0], sections()[chosen()]
     left = (COLUMN - side) / 2
     canvas = Canvas(COLUMN, side + 2 * TOP, f"{FIRST}, and the part of it that a value depends on")
-    canvas.parts.append(picture(static, FIRST, side, (left, TOP)))
     start, end = seen.reach(MIDDLE)
-    canvas.rect(left + start, TOP + start, end - start, end - start, "field")
+    field = (left + start, TOP + start, end - start, end - start)
+    canvas.rect(*field, "zeros")  # of which the photograph leaves what is beyond its edges
+    canvas.parts.append(picture(static, FIRST, side, (left, TOP)))
+    canvas.parts.append(f'<path class="unseen" d="{_around(seen, side, left)}"/>')
+    canvas.rect(*field, "field")
     return f"{canvas.svg()}{said(words(seen))}"
+
+
+def _around(seen: Seen, side: int, left: float) -> str:
+    """The photograph without what is seen of it."""
+    start, end = (min(max(edge, 0), side) for edge in seen.reach(MIDDLE))
+    whole = f"M{left:g} {TOP}h{side}v{side}h-{side}z"
+    return f"{whole}M{left + start:g} {TOP + start}v{end - start}h{end - start}v-{end - start}z"
 
 
 def data() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from drawings.padding import Side
 from efficientnet_rosetta.common.network import Padding
 from live.registry import Live, register, said, slider
 
-SIZES, KERNELS, STRIDES = tuple(range(4, 13, 2)), (3, 5, 7), (1, 2, 3)
+SIZES, KERNELS, STRIDES = tuple(range(6, 13, 2)), (3, 5, 7), (1, 2, 3)
 DEFAULT = Side(8, 3, 2)
 CELL, LEFT = 18, 6  # units
 TOP, LANE = 28, 9  # of a strip: its title; between windows that would be over each other
@@ -91,8 +91,9 @@ def still(_: str) -> str:
 
 
 def _part(side: Side) -> str:
+    same = str(not side.shift).lower()
     return (
-        f'<div class="live-part" data-same="{str(not side.shift).lower()}"><p class="live-title">{side.size} pixels</p>'
+        f'<div class="live-part" data-same="{same}"><p class="live-title">{side.size} pixels</p>'
         f"{strips(side).svg()}{said(verdict(side))}</div>"
     )
 
@@ -103,7 +104,7 @@ def both(side: Side) -> tuple[Side, Side]:
 
 
 def data() -> dict[str, Any]:
-    """Zeros of each rule by "size kernel stride", for all that can be chosen; names and sentences."""
+    """Zeros of each rule by "size kernel stride", for all that can be chosen, and sentences."""
     sizes = sorted({size + more for size in SIZES for more in (0, 1)})
     sides = [Side(*given) for given in product(sizes, KERNELS, STRIDES)]
     return {
@@ -120,7 +121,9 @@ def data() -> dict[str, Any]:
 register(
     Live(
         "padding",
-        slider("n", "pixels n", SIZES, DEFAULT.size, " and ".join(str(s.size) for s in both(DEFAULT)))
+        slider(
+            "n", "pixels n", SIZES, DEFAULT.size, " and ".join(str(s.size) for s in both(DEFAULT))
+        )
         + slider("k", "kernel k", KERNELS, DEFAULT.kernel)
         + slider("s", "stride s", STRIDES, DEFAULT.stride),
         still,

@@ -48,7 +48,7 @@ def bounds(centres: list[float]) -> list[float]:
 
 
 def shade(cells: list[list[float]]) -> list[list[float]]:
-    """How dark each cell is painted: not at all where its evidence is most, and where it is none."""
+    """How dark each cell is painted, from none where its evidence is most to `DARKEST`."""
     most = max(map(max, cells))
     return [[DARKEST * (1 - max(cell, 0) / most) for cell in row] for row in cells]
 
@@ -93,7 +93,9 @@ register(
     Live(
         "evidence",
         choice("photograph", "Photograph", NAMES.items())
-        + choice("rank", "Class", [(str(n), f["word"]) for n, f in enumerate(seen()["evidence"][FIRST])]),
+        + choice(
+            "rank", "Class", [(str(n), f["word"]) for n, f in enumerate(seen()["evidence"][FIRST])]
+        ),
         still_evidence,
         data_of_evidence,
     )
@@ -113,12 +115,6 @@ def gated() -> MBConvBlock:
     return found
 
 
-def most_varied() -> int:
-    """The channel to begin with: the one whose gate differs most between the photographs."""
-    each = list(zip(*(seen()["gates"][name] for name in NAMES), strict=True))
-    return max(range(len(each)), key=lambda channel: max(each[channel]) - min(each[channel]))
-
-
 def crop(channel: int) -> str:
     """The part of the picture of all maps that a channel has, as a `viewBox`."""
     height, width = gated().output_size
@@ -133,7 +129,7 @@ def strengths(channel: int) -> str:
 
 def still_gates(static: str) -> str:
     """A map before its gate and after it, and the gates of all channels."""
-    channel, gates = most_varied(), seen()["gates"][FIRST]
+    channel, gates = seen()["strongest"], seen()["gates"][FIRST]
     before, after = "before its gate", f"times {gates[channel]:.2f}"
     return (
         f'<div class="live-maps">{_map(static, channel, before)}'
@@ -145,10 +141,11 @@ def still_gates(static: str) -> str:
 def _map(static: str, channel: int, label: str, gate: float = 1) -> str:
     """A map of a channel.  Where less is let through, nothing shows through it."""
     height, width = gated().output_size
+    nothing = round(255 * seen()["zero"])
     size = f'width="{ACROSS * width}" height="{gated().expanded_channels // ACROSS * height}"'
     return (
         f'<div><svg viewBox="{crop(channel)}" role="img" aria-label="a map, {label}">'
-        f'<rect {size} fill-opacity="{seen()["zero"]}"/>'
+        f'<rect {size} fill="rgb({nothing} {nothing} {nothing})"/>'
         f'<image href="{static}/seen/{FIRST}-maps.webp" {size} opacity="{gate:g}"/></svg>'
         f"<span>{label}</span></div>"
     )
@@ -181,7 +178,7 @@ register(
     Live(
         "gates",
         choice("photograph", "Photograph", NAMES.items())
-        + slider("channel", "channel", range(gated().expanded_channels), most_varied()),
+        + slider("channel", "channel", range(gated().expanded_channels), seen()["strongest"]),
         still_gates,
         data_of_gates,
     )
