@@ -11,7 +11,7 @@ function live(name, draw) {
       const shown = draw(figure, data, Object.fromEntries(new FormData(form))) ?? {};
       for (const slider of form.querySelectorAll("input[type=range]")) {
         const text = shown[slider.name] ?? slider.value;
-        slider.closest("label").querySelector("output").textContent = text;
+        slider.parentElement.querySelector("b").textContent = text;
         slider.setAttribute("aria-valuetext", text);
       }
     };

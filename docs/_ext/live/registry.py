@@ -66,11 +66,11 @@ def slider(name: str, label: str, values: Sequence[int], chosen: int, shown: str
 
     `shown` is what is beside it at first, where that is not the number.
     """
-    step = values[1] - values[0]
+    step, called = values[1] - values[0], escape(label)
     return (
-        f"<label><span>{escape(label)} <output>{escape(shown or str(chosen))}</output></span>"
-        f'<input type="range" name="{name}" min="{values[0]}" max="{values[-1]}" step="{step}" '
-        f'value="{chosen}" autocomplete="off"></label>'
+        f'<div class="live-slider"><span>{called} <b>{escape(shown or str(chosen))}</b></span>'
+        f'<input type="range" name="{name}" aria-label="{called}" min="{values[0]}" '
+        f'max="{values[-1]}" step="{step}" value="{chosen}" autocomplete="off"></div>'
     )
 
 
