@@ -36,6 +36,7 @@ extensions = [
     "facts_ext",
     "breaking",
     "drawing_ext",
+    "live_ext",
     "explorer",
     "finding",
 ]
