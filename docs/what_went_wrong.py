@@ -231,7 +231,8 @@ the middle are hardly used: after the training their share is {end}, and with ba
 suffer.
 
 **Instead:** put `nn.BatchNorm2d`, or `BatchNormalization()`, after each separable convolution,
-and none between its depthwise and its pointwise part."""
+and none between its depthwise and its pointwise part.
+"""
 
 
 def page(results: dict) -> str:
@@ -246,7 +247,9 @@ def page(results: dict) -> str:
     highest = max(row["learning_rate"] for row in right["epochs"])
     small, large = ((right["gradient"] ** 2 + number) ** 0.5 for number in (1e-3, 1.0))
     stopped = [name for name in MISTAKES if stops(runs[name], _right_of(name, runs))]
-    verdicts = {name: "**stops**" if name in stopped else "**learns**" for name in MISTAKES}
+    verdicts = {
+        name: "**stops learning**" if name in stopped else "**learns**" for name in MISTAKES
+    }
     return PAGE.format(
         **verdicts,
         **{f"{name}_top1": f"{top1(run):.1%}" for name, run in runs.items()},
