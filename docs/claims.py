@@ -24,29 +24,31 @@ from efficientnet_rosetta.common.architectures import ARCHITECTURES
 HERE = Path(__file__).parent
 HEAD = """# Claims and mistakes
 
-Two programs can give the same outputs and still train differently. So more than outputs is checked
-here. A *claim* is a statement about both implementations, such as that their gradients are equal.
-This page shows how far apart the two were for each claim, which mistakes the claims catch, and how
-often the verdict of `rosetta port` is wrong.
+Two programs can give the same outputs and still train differently. That is why more than outputs is
+checked. A *claim* is a statement about both implementations, such as that their gradients are equal.
+Read here how far apart the two were for each claim, which mistakes the claims catch, and how often
+the verdict of `rosetta port` is wrong.
 
 `python docs/claims.py` writes this page from the files in [`results/`](./results); the commands
 that made these files are at the top of that program.
 
-## Claims
+## What is claimed
 
 """
 CONDITIONS = """
 Unless another backend is named, Keras runs on TensorFlow and values are compared in float64. The
 weights are calibrated: they are random, but every layer passes on values of order one. The images
 are structured, with 96 x 97 pixels for the forward pass and 64 x 64 in batches of 4 for training.
-What is random is counted, and its unit is the standard deviation that chance alone would cause.
+For claims about chance, the unit is the standard deviation that chance alone would cause.
 
 L2, V2-L and V2-XL are missing: training them in float64 in two frameworks takes more memory than
 the 24 GiB of the machine that this ran on. The slow tests compare their forward passes.
 
-### Each network
+## How far apart the two are
 
-Open an architecture to see the deviations of all its networks:
+"""
+FOLDED = """
+Open an architecture to see all its networks:
 """
 # What a claim compares, and the unit of its deviation.
 STANDARD, GRADIENT, TENSOR, CHANCE = (
@@ -165,26 +167,32 @@ def _claims(runs: list[dict]) -> str:
     )
     said = (
         f"{number - broken} of {number} claims about {len(found)} networks hold, with {versions}.\n"
-        "The table has the largest deviation of each claim, and the network that it was found in."
+        "The table has the largest deviation of each, and the network that it was found in."
     )
+    first = next(iter(found.values()))
+    compared = dict.fromkeys((claim["name"], *COMPARED[claim["name"]]) for claim in first)
+    meaning = [["claim", "what is compared", "unit of the deviation"], *map(list, compared)]
     folded = []
     for architecture in ARCHITECTURES.values():
         of = {preset: found[preset] for preset in architecture.presets if preset in found}
         if of:
             summary = f"<summary>{architecture.model}: {', '.join(of)}</summary>"
-            folded.append(f"<details>\n{summary}\n\n{_table(_columns(of))}\n</details>\n")
-    return f"{said}\n\n{_table(_largest(found))}{CONDITIONS}\n" + "\n".join(folded)
+            table = _table(_columns(of))
+            folded.append(f'<details class="numbers">\n{summary}\n\n{table}\n</details>\n')
+    largest = f'<div class="numbers">\n\n{_table(_largest(found))}\n</div>\n'
+    parts = (_table(meaning) + CONDITIONS + said, largest.rstrip(), FOLDED.strip(), *folded)
+    return "\n\n".join(parts)
 
 
 def _largest(presets: dict[str, list[dict]]) -> list[list[str]]:
-    """Each claim with what it compares, and where it was off by most."""
-    rows = [["claim", "what is compared", "unit", "limit", "largest deviation", "found in"]]
+    """Each claim, and where it was off by most."""
+    rows = [["claim", "limit", "largest deviation", "found in"]]
     for number, first in enumerate(next(iter(presets.values()))):
         each = {preset: claims[number] for preset, claims in presets.items()}
         worst = max(each, key=lambda preset: _size(each[preset]))
         limit = _number(max(claim["limit"] for claim in each.values()))
         cells = [limit, _number(each[worst]["size"]), worst]
-        rows.append([_name(first), *COMPARED[first["name"]], *cells])
+        rows.append([_name(first), *cells])
     return rows
 
 
