@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 HEAD = """# Claims and mistakes
 
 Two programs can give the same outputs and still train differently. That is why more than outputs is
-checked. A *claim* is a statement about both implementations, such as that their gradients are equal.
+checked. A *claim* is a statement about both implementations: their gradients are equal, for example.
 Read here how far apart the two were for each claim, which mistakes the claims catch, and how often
 the verdict of `rosetta port` is wrong.
 
@@ -107,7 +107,6 @@ OF_ALL = {
     "both": "Both simpler tests would have noticed all of these.",
 }
 
-COUNTS = ("cases", "wrong")
 VERDICTS = """
 ## False alarms and misses
 
@@ -281,14 +280,11 @@ def _mistakes(found: list[dict], simpler: bool) -> list[list[str]]:
 def _verdicts(found: dict) -> str:
     sizes = " and ".join(" x ".join(map(str, size)) for size in found["sizes"])
     sides = found["networks"]["by weights"], found["mistakes in programs"]["by weights"]
-    rows = [["weights", "what they are", "networks", "false alarms", "mistakes", "missed"]]
+    rows = [["weights", "false alarms", "missed"]]
     for kind in sides[0]:
-        cells = [
-            str(side[kind][count]) if kind in side else "-" for side in sides for count in COUNTS
-        ]
-        rows.append([kind, WEIGHTS[kind], *cells])
-    totals = [str(found[p][c]) for p in ("networks", "mistakes in programs") for c in COUNTS]
-    rows.append(["all", "", *totals])
+        cells = [_share(side[kind]) if kind in side else "-" for side in sides]
+        rows.append([f"**{kind}**: {WEIGHTS[kind]}", *cells])
+    rows.append(["all", _share(found["networks"]), _share(found["mistakes in programs"])])
     *others, last = dict.fromkeys(row["network"] for row in found["networks"]["rows"])
     text = VERDICTS.format(
         sizes=sizes,
@@ -300,6 +296,10 @@ def _verdicts(found: dict) -> str:
         missed=found["mistakes in files"]["wrong"],
     )
     return text + _table(rows)
+
+
+def _share(counts: dict) -> str:
+    return f"{counts['wrong']} of {counts['cases']}"
 
 
 def _table(rows: list[list[str]]) -> str:
