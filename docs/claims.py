@@ -24,10 +24,10 @@ from efficientnet_rosetta.common.architectures import ARCHITECTURES
 HERE = Path(__file__).parent
 HEAD = """# Claims and mistakes
 
-Two programs can give the same outputs and still train differently. That is why more than outputs is
-checked. A *claim* is a statement about both implementations: their gradients are equal, for example.
-Read here how far apart the two were for each claim, which mistakes the claims catch, and how often
-the verdict of `rosetta port` is wrong.
+Two programs can give the same outputs and still train differently, so more than outputs has to be
+checked. A *claim* is a statement about both implementations, such as that their gradients are
+equal. Read here how far apart the two were for each claim, which mistakes the claims catch, and how
+often the verdict of `rosetta port` is wrong.
 
 `python docs/claims.py` writes this page from the files in [`results/`](./results); the commands
 that made these files are at the top of that program.
