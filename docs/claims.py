@@ -29,7 +29,7 @@ checked. A *claim* is a statement about both implementations, such as that their
 equal. Read here how far apart the two were for each claim, which mistakes the claims catch, and how
 often the verdict of `rosetta port` is wrong.
 
-`python docs/claims.py` writes this page from the files in [`results/`](./results); the commands
+`python docs/claims.py` writes all of this from the files in [`results/`](./results); the commands
 that made these files are at the top of that program.
 
 ## What is claimed

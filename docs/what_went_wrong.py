@@ -330,10 +330,10 @@ def _table(runs: dict[str, dict], epochs: int) -> str:
     places = [max(1, epochs * part // 3) for part in (1, 2, 3)]
     head = [
         "run",
+        "verdict",
         *(f"top-1 after {epoch} epochs" for epoch in places),
         f"loss after {places[0]}",
         "loss at the end",
-        "verdict",
     ]
     rows = []
     names = {**EFFICIENTNETS, **{name: f"Xception {text}" for name, text in XCEPTIONS.items()}}
@@ -341,7 +341,8 @@ def _table(runs: dict[str, dict], epochs: int) -> str:
         run = runs[name]
         losses = [f"{loss(run, epoch):.2f}" for epoch in (places[0], epochs)]
         verdict = "**stops**" if stops(run, _right_of(name, runs)) else "learns"
-        rows.append([text, *(f"{top1(run, epoch):.1%}" for epoch in places), *losses, verdict])
+        shares = [f"{top1(run, epoch):.1%}" for epoch in places]
+        rows.append([text, verdict, *shares, *losses])
     lines = (f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
     return "\n".join(lines)
 
