@@ -92,90 +92,97 @@ def first_at(run: dict, share: float) -> int | None:
 
 PAGE = """# Experiment: five wrong settings, trained
 
-Public notes on these networks tend to have some of five settings that are not the recipe's.
-Here each is tried alone, on the same images, in the same batches, from the same initial weights.
-On this data {stopped} stop learning;
-{learned} do not,
-which is no proof that they are right.
+Tutorials and public programs for these networks often contain one of five settings that the
+recipe does not have. This experiment shows what each of them does to a training. Each is tried
+alone, on the same images, in the same batches, from the same initial weights.
+
+On this data {stopped} stop learning. {learned} do not. That is no proof that they are right,
+since ten digits are easily told apart.
 
 ![Validation top-1 and learning rate by epoch](pictures/what_went_wrong.png)
 
 {table}
 
-The loss is that of training, a mean over the last {window} epochs. A run *stops* if its loss
-falls by less than {stopped_loss} in the second half, with the top-1 more than {stopped_top1}
-below that of the run that is right.
+The loss is the training loss, averaged over the last {window} epochs. A run *stops* if its loss
+falls by less than {stopped_loss} in the second half of the training, and its top-1 is then more
+than {stopped_top1} below that of the right run.
 
-The images are scikit-learn's handwritten digits, {train:,} to train on and {val} to validate
-on. The network is B0 at half its width and depth and {resolution} pixels, the recipe `official`
-at a batch of {batch} for {epochs} epochs, with crops of half an image or more and no mirror
-images, which are no digits. It was one run each, so that a difference of two or three images (a
-point is {point:.1f} images) may be chance. Validation is of the moving average, and batch norms
-keep 99 % of their statistics at a step: with {steps} steps an epoch both are behind the weights
-at first, and the curves of the first ten epochs unsteady.
+## How the networks were trained
 
-This page is written by `python docs/what_went_wrong.py` from
-[`results/what_went_wrong.json`](results/what_went_wrong.json), with PyTorch {torch}.
-The program is [`examples/what_went_wrong.py`](../examples/what_went_wrong.py).
+- **Images:** scikit-learn's handwritten digits, {train:,} to train on and {val} to validate on.
+- **Network:** B0 at half its width and depth, for images of {resolution} pixels.
+- **Recipe:** `official`, with batches of {batch}, for {epochs} epochs. A crop has at least half of
+  the image, and none is mirrored, because a mirrored digit is no digit.
+- **Once each:** a point of top-1 is {point:.1f} images, so a difference of two or three images may
+  be chance.
+- **Validation** uses the moving average of the weights, and batch norms keep 99 % of their
+  statistics in each step. With {steps} steps in an epoch, both lag behind the weights at first, so
+  the first ten epochs of the curves are unsteady.
+
+`python docs/what_went_wrong.py` writes this page from
+[`results/what_went_wrong.json`](results/what_went_wrong.json), which
+[`examples/what_went_wrong.py`](../examples/what_went_wrong.py) made with PyTorch {torch}.
 
 ## epsilon=1.0
 
 **The setting:** `RMSprop(..., epsilon=1.0)`, or `eps`.
 
-**The code says** 0.001 (`utils.py` of the released code; the paper does not say). 1.0 is
-Inception's (arXiv 1512.00567, section 8), where it goes with a rate of 0.045.
+**What is right:** 0.001, says the released code (`utils.py`); the paper does not say. The value
+1.0 belongs to Inception (arXiv 1512.00567, section 8), together with a learning rate of 0.045.
 
-**What happens.** It {epsilon}: {epsilon_top1} at the end, where the recipe has {recipe_top1}.
-The loss is slower to fall: it is {epsilon_loss:.2f} at the end, where the recipe's was by epoch
-{epsilon_epoch}.
+**What happens.** The network {epsilon}: it has a top-1 of {epsilon_top1} at the end, where the
+recipe has {recipe_top1}. But its loss falls more slowly: at the end it is {epsilon_loss:.2f},
+which the recipe had reached by epoch {epsilon_epoch}.
 
-**Why.** RMSProp divides by the root of the mean squared gradient plus epsilon. Half of all
-weights have gradients whose root mean square is below {gradient:.0e} at the end of the recipe's
-run, so that it is epsilon that divides: by {small:.3f} in the recipe, by 1 here. The steps of
-most weights are {ratio:.0f} times smaller. What is left is plain gradient descent with momentum
-at a rate of 0.002, which is enough for ten digits. The first epochs are even steadier. But the
-rate of the recipe was chosen for the other epsilon; whether ImageNet leaves as much to spare,
-we have not tried.
+**Why.** RMSProp divides each gradient by the root of its mean square plus epsilon. At the end of
+the recipe's run, half of all weights have gradients whose root mean square is below
+{gradient:.0e}, so epsilon alone decides what they are divided by: {small:.3f} in the recipe, 1
+here. Most weights therefore take steps that are {ratio:.0f} times smaller. What is left is plain
+gradient descent with momentum at a rate of 0.002. That is enough for ten digits, and even
+steadier in the first epochs. But the recipe's rate was chosen for the other epsilon, and we have
+not tried whether ImageNet can be learned with this one.
 
-**Instead:** `epsilon=1e-3`, in an optimizer that has it inside the root as TensorFlow 1 has
-(`torch_impl/optimizer.py`, `keras_impl/optimizer.py`); PyTorch's own has it outside.
+**Instead:** `epsilon=1e-3`, in an optimizer that adds it inside the root, as TensorFlow 1 does
+(`torch_impl/optimizer.py`, `keras_impl/optimizer.py`). PyTorch's own adds it outside.
 
 ## decay=0.9
 
-**The setting:** `RMSprop(..., decay=0.9)` in Keras 2, for the paper's "decay 0.9".
+**The setting:** `RMSprop(..., decay=0.9)` in Keras 2, for the "decay 0.9" of the paper.
 
-**The code says** that 0.9 is the decay of the mean squared gradient, which Keras calls `rho`.
-In the optimizers of Keras 2 up to 2.10, `legacy` since, `decay` divides the learning rate by
-1 + 0.9 x step: by 91 after 100 steps.
+**What is right:** in the released code, 0.9 is the decay of the mean squared gradient, which
+Keras calls `rho`. In the optimizers of Keras 2 up to 2.10, which are called `legacy` since,
+`decay` is something else: it divides the learning rate by 1 + 0.9 x step. After 100 steps this
+is 91.
 
-**What happens.** It {decay}, or nearly: {decay_top1}, and a loss of {decay_loss:.2f}. Ten equal
-shares have 2.30.
+**What happens.** The network {decay}, or nearly: it ends at a top-1 of {decay_top1} and a loss
+of {decay_loss:.2f}. Giving all ten classes equal shares has a loss of 2.30.
 
-**Why.** The rates of all {all_steps:,} steps add up to {decay_rates:.4f}. The recipe's come to
-{recipe_rates:.2f}, {decay_less:.0f} times as much. It is less than {decay_steps:.0f} steps of
-the recipe at its highest.
+**Why.** The learning rates of all {all_steps:,} steps add up to {decay_rates:.4f}. Those of the
+recipe add up to {recipe_rates:.2f}, which is {decay_less:.0f} times as much. The whole training
+comes to less than {decay_steps:.0f} steps of the recipe at its highest rate.
 
-**Instead:** `rho=0.9`. Newer versions are safe in their own ways: the new optimizers of Keras 2
-refuse `decay`, and those of Keras 3 ignore it with a warning.
+**Instead:** `rho=0.9`. Newer versions protect you: the new optimizers of Keras 2 refuse `decay`,
+and those of Keras 3 ignore it with a warning.
 
 ## gamma=0.03
 
 **The setting:** `StepLR(optimizer, step_size, gamma=0.03)`, for a rate that falls by 3 %.
 
-**The code says** 0.97 every 2.4 epochs: what is left, not what is taken.
+**What is right:** the released code multiplies the rate by 0.97 every 2.4 epochs. The factor
+says what is left of the rate, not what is taken away.
 
-**What happens.** It {gamma}. Once the warm-up is over the rate is {gamma_rate:.1e}, and 2.4
-epochs later 3 % of that. The loss falls no more: it was {gamma_before:.2f} in epoch
+**What happens.** The network {gamma}. When the warm-up is over, the rate is {gamma_rate:.1e};
+2.4 epochs later it is 3 % of that. The training loss was {gamma_before:.2f} in epoch
 {gamma_epoch}, the last of the warm-up, and is {gamma_loss:.2f} at the end.
 
-**Why** top-1 rises all the same, from {gamma_low} to {gamma_top1}: the weights stand still, and
-the running statistics of the batch norms and the moving average come up to them. The validation
-loss falls from {gamma_val:.1f} to {gamma_end:.1f} without any learning. A curve of validation
-alone would have looked like progress.
+**Why does top-1 rise all the same,** from {gamma_low} to {gamma_top1}? The weights stand still,
+but the running statistics of the batch norms and the moving average catch up with them. So the
+validation loss falls from {gamma_val:.1f} to {gamma_end:.1f} without any learning. If you had
+only looked at validation, you would have seen progress.
 
-**Instead:** `gamma=0.97`, by step and not by epoch: with `step_size=2.4`, StepLR waits for an
-epoch that 2.4 divides, and in floating point none of the first thirty is one. `LambdaLR` does
-it, stepped after every batch:
+**Instead:** `gamma=0.97`, counted in steps and not in epochs. With `step_size=2.4`, StepLR waits
+for an epoch that 2.4 divides, and in floating point none of the first thirty is one. `LambdaLR`
+does it if you step it after every batch:
 
 ```python
 LambdaLR(optimizer, lambda step: 0.97 ** (step // (2.4 * steps_per_epoch)))
@@ -183,46 +190,48 @@ LambdaLR(optimizer, lambda step: 0.97 ** (step // (2.4 * steps_per_epoch)))
 
 ## Squeeze-and-excitation after the projection
 
-**The setting:** the gate comes after `project_bn`, and has the block's output channels.
+**The setting:** the gate comes after `project_bn`, and so acts on the output channels of the
+block.
 
-**The code says** between the depthwise convolution and the projection, with the expanded
-channels.
+**What is right:** in the released code the gate is between the depthwise convolution and the
+projection, and acts on the expanded channels.
 
-**What happens.** It {excitation}: {excitation_top1}, where the recipe has {recipe_top1}. On
-this data we see no harm in it.
+**What happens.** The network {excitation}: it ends at {excitation_top1}, where the recipe has
+{recipe_top1}. On this data we see no harm in it.
 
-**Why.** It is still a gate on each channel, and batch norms follow it wherever it is. But it is
-another network: its gates are of fewer channels, with {fewer:,} fewer weights of {weights:,}.
-Published weights do not fit it, and what the paper reports is not of it. No curve shows this
-mistake; comparing the shapes of the weights does.
+**Why.** There is still a gate for each channel, and batch norms follow it in either place. But
+it is another network. Its gates act on fewer channels, so it has {fewer:,} fewer weights of
+{weights:,}. Published weights do not fit it, and the results in the paper are not its results.
+No curve shows this mistake; comparing the shapes of the weights does.
 
-**Instead:** gate first, then project; `MBConv.forward` in
-[`torch_impl/efficientnet.py`](../torch_impl/efficientnet.py).
+**Instead:** gate first, then project, as `MBConv.forward` in
+[`torch_impl/efficientnet.py`](../torch_impl/efficientnet.py) does.
 
 ## Xception without batch norm in its separable convolutions
 
-**The setting:** `SeparableConv2D` and the activation after it, with nothing between. Figure 5
-of the paper looks like that.
+**The setting:** a `SeparableConv2D` is followed by the activation, with nothing between. That is
+how figure 5 of the paper looks.
 
-**The paper says**, below the figure, that batch norm follows every convolution and every
-separable convolution and is left out of the diagram (arXiv 1610.02357).
+**What is right:** below the figure, the paper says that batch norm follows every convolution and
+every separable convolution, and is left out of the diagram (arXiv 1610.02357).
 
-**What happens.** It {without}, late: {behind} top-1 after epoch {without_epoch}, where the
-other has it after epoch {xception_epoch}. At the end it is {without_top1} and {xception_top1}.
-Both have the recipe `xception`, which is the paper's: gradient descent from a rate of 0.045.
-They are small, with four modules in the middle for eight, and batch norm in all their other
-convolutions.
+**What happens.** The network {without}, but late: it reaches {behind} top-1 after epoch
+{without_epoch}, and with batch norm after epoch {xception_epoch}. At the end it has
+{without_top1}, and with batch norm {xception_top1}. Both are trained by the recipe `xception`,
+which is the paper's: gradient descent from a rate of 0.045. They are small, with four modules in
+the middle instead of eight, and have batch norm after all their other convolutions.
 
-**Why.** PyTorch draws kernels that divide the mean square by three, each time; a separable
-convolution is two of them. So the branch beside every shortcut begins as {start} of what its
-module gives, where batch norm makes it {start_normalised}. The first gradients of the separable
-kernels, against the size of the kernels, are {gradients:,.0f} times smaller. The network learns
-through its shortcuts and the modules at its ends. Those in the middle are hardly used: their
-share is {end} after the training ({end_normalised} with batch norm). Ten digits do not need
-them. In a task that needs the depth we expect it to be missed.
+**Why.** A kernel as PyTorch initialises it divides the mean square of its input by three, and a
+separable convolution consists of two of them. So at first the branch beside each shortcut makes
+up only {start} of what its module gives; with batch norm it is {start_normalised}. Relative to
+the kernels, the first gradients of the separable kernels are {gradients:,.0f} times smaller. The
+network therefore learns through its shortcuts, and through the modules at its two ends. Those in
+the middle are hardly used: after the training their share is {end}, and with batch norm
+{end_normalised}. Ten digits do not need them. We expect that a task that needs the depth would
+suffer.
 
-**Instead:** `nn.BatchNorm2d` after each separable convolution, or `BatchNormalization()` after
-each `SeparableConv2D`; none between depthwise and pointwise.
+**Instead:** put `nn.BatchNorm2d`, or `BatchNormalization()`, after each separable convolution,
+and none between its depthwise and its pointwise part.
 """
 
 
@@ -238,7 +247,9 @@ def page(results: dict) -> str:
     highest = max(row["learning_rate"] for row in right["epochs"])
     small, large = ((right["gradient"] ** 2 + number) ** 0.5 for number in (1e-3, 1.0))
     stopped = [name for name in MISTAKES if stops(runs[name], _right_of(name, runs))]
-    verdicts = {name: "**stops**" if name in stopped else "**learns**" for name in MISTAKES}
+    verdicts = {
+        name: "**stops learning**" if name in stopped else "**learns**" for name in MISTAKES
+    }
     return PAGE.format(
         **verdicts,
         **{f"{name}_top1": f"{top1(run):.1%}" for name, run in runs.items()},
@@ -246,7 +257,7 @@ def page(results: dict) -> str:
         **images,
         torch=results["environment"]["torch"],
         stopped=_listed(stopped),
-        learned=_listed([name for name in MISTAKES if name not in stopped]),
+        learned=_capital(_listed([name for name in MISTAKES if name not in stopped])),
         table=_table(runs, epochs),
         window=WINDOW,
         stopped_loss=f"{STOPPED_LOSS:.0%}",
@@ -291,6 +302,10 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _right_of(name: str, runs: dict[str, dict]) -> dict:
     return runs["xception" if name in XCEPTIONS else "recipe"]
 
@@ -315,10 +330,10 @@ def _table(runs: dict[str, dict], epochs: int) -> str:
     places = [max(1, epochs * part // 3) for part in (1, 2, 3)]
     head = [
         "run",
-        *(f"top-1 after {epoch}" for epoch in places),
-        f"loss after {places[0]}",
-        "at the end",
         "verdict",
+        *(f"top-1 after {epoch} epochs" for epoch in places),
+        f"loss after {places[0]}",
+        "loss at the end",
     ]
     rows = []
     names = {**EFFICIENTNETS, **{name: f"Xception {text}" for name, text in XCEPTIONS.items()}}
@@ -326,7 +341,8 @@ def _table(runs: dict[str, dict], epochs: int) -> str:
         run = runs[name]
         losses = [f"{loss(run, epoch):.2f}" for epoch in (places[0], epochs)]
         verdict = "**stops**" if stops(run, _right_of(name, runs)) else "learns"
-        rows.append([text, *(f"{top1(run, epoch):.1%}" for epoch in places), *losses, verdict])
+        shares = [f"{top1(run, epoch):.1%}" for epoch in places]
+        rows.append([text, verdict, *shares, *losses])
     lines = (f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
     return "\n".join(lines)
 
