@@ -187,7 +187,7 @@ MAP = (
     Element(
         "Section 5.3",
         "Fine-tuning weights of ImageNet",
-        "training",
+        "train/finetuning",
         spec=("training/recipes.py@RECIPES",),
         programs=("layers.py@Classifier",),
     ),

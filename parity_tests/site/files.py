@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ operators.declare()
 import timm  # noqa: E402
 import torchvision  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[[Path], None]
 MINE = "def run(images):\n    return images.mean((2, 3))\n"
 
@@ -179,6 +181,18 @@ def flowers(path: Path) -> None:
     images(path, 5, ("daisy", "rose"))
 
 
+def digits(path: Path) -> None:
+    """The scans that the pages on training begin with."""
+    runpy.run_path(str(ROOT / "examples" / "digits.py"))["write"](path)
+
+
+def trained_on_digits(path: Path) -> None:
+    """A small network of ten classes, as a run leaves one."""
+    path.parent.mkdir(parents=True)
+    network = resolve("b0", width=0.25, depth=0.5, resolution=32, num_classes=10)
+    save(path, network, weights_of(network))
+
+
 def lite0(path: Path) -> None:
     """What was published of EfficientNet-Lite0."""
     shutil.copyfile(weights("lite0"), path)
@@ -278,7 +292,13 @@ FILES: dict[str, dict[str, Make]] = {
         "efficientnet-lite0-57934424.pth": lite0,
         "emoji": split,
     },
-    "training.md": {
+    "train/recipes.md": {"flowers": images},
+    "train/evaluate.md": {"digits": digits, "runs/torch/best.safetensors": trained_on_digits},
+    "train/finetuning.md": {
+        "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
+        "flowers": images,
+    },
+    "train/devices.md": {
         "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
         "flowers": images,
         "imagenet": images,
