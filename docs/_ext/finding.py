@@ -42,6 +42,7 @@ WORDS = {
     "read/xception": "xception, separable convolution",
     "use/install": "install, pip, requirements, cuda",
     "use/convert": "convert, conversion, port, checkpoint, keras to pytorch, pytorch to keras",
+    "use/port_unusual": "state dict, onnx to pytorch, tflite, safetensors index, optimizer state",
     "use/weights": "noisy student, adv prop, pretrained, imagenet 21k, download",
     "use/identify": "identify, unknown checkpoint, fingerprint, which weights, inspect",
     "use/finetune": "fine tune, fine tuning, transfer learning, custom dataset, own images",

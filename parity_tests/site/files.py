@@ -232,18 +232,20 @@ FILES: dict[str, dict[str, Make]] = {
         "zeromodels_b0.weights.h5": checkpoint("zeromodels"),
         "smp_encoder.pth": segmentation,
         "best.safetensors": canonical,
-        "exported.onnx": whole_graph,
-        "tf_efficientnet_b0.pt2": exported_program,
         "efficientnet_b0.ra_in1k.pth": checkpoint("timm", dialect="pytorch"),
         "efficientnet_b0_rwightman.pth": checkpoint("torchvision", dialect="pytorch"),
         "keras_hub_b0.weights.h5": checkpoint("keras-hub", dialect="pytorch"),
-        "torchvision_b0.onnx": foreign_graph,
         "tf_efficientnet_b4_ns.pth": checkpoint("timm-tf", "b4"),
         "efficientnet_b5_lukemelas.pth": checkpoint(
             "torchvision", "b5", dialect="torchvision-large"
         ),
         "xception.weights.h5": checkpoint("keras-applications", "xception"),
         "legacy_xception.pth": checkpoint("timm", "xception", dialect="pytorch"),
+    },
+    "use/port_unusual.md": {
+        "exported.onnx": whole_graph,
+        "tf_efficientnet_b0.pt2": exported_program,
+        "torchvision_b0.onnx": foreign_graph,
         "finetuned.ckpt": lightning,
         "saved_model": saved_model,
         "rgbn.pth": situation(from_timm.four_channels, 4),
