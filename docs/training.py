@@ -53,9 +53,9 @@ def _digits() -> str:
     # The same scans, held out the same way, as those of the other page.
     images = json.loads((HERE / "results" / "what_went_wrong.json").read_text())["images"]
     return (
-        f"{images['train']:,} scans of 8 x 8 pixels to train on, {images['val']} held out, "
-        "a network of half the width and half the depth of B0, on a CPU in some minutes.\n\n"
-        + "\n".join(rows)
+        "The network has half the width and half the depth of B0. "
+        f"It was trained on {images['train']:,} scans of 8 x 8 pixels, and {images['val']} were "
+        "held out. A run takes some minutes on a CPU.\n\n" + "\n".join(rows)
     )
 
 
