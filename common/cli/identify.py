@@ -42,8 +42,9 @@ def identify(
             say(f"note: its weights were not compared: {found.unread}")
         if not found.published:
             say(
-                f"{file}: no published checkpoint is known to be this; compared with the hashes "
-                f"of {found.hashes} and the weights of {found.fingerprints} of {found.records}"
+                f"{file}: no published checkpoint is known to be this file; of "
+                f"{found.records} checkpoints, the hashes of {found.hashes} and the weights of "
+                f"{found.fingerprints} are known and were compared"
             )
     if not found.published:
         raise typer.Exit(1)

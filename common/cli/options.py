@@ -186,5 +186,6 @@ def pixels(size: tuple[int, int]) -> str:
 def skipped_lines(skipped: Mapping[str, str]) -> Iterator[str]:
     """How many images were left out, and why the first of them were."""
     if skipped:
-        yield f"left out: {len(skipped):,} images that cannot be read"
+        images = "image" if len(skipped) == 1 else "images"
+        yield f"left out: {len(skipped):,} {images} that cannot be read"
         yield from (f"  {reason}" for reason in list(skipped.values())[:SKIPPED_SHOWN])

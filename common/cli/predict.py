@@ -143,8 +143,8 @@ def predict(
         _print_table(rows)
     if called.assumed:
         say(
-            f"note: nothing names the {len(called.labels):,} classes of {weights}; that they are "
-            f"those of {called.source} is an assumption (--names {NUMBERS} leaves it)",
+            f"note: nothing names the {len(called.labels):,} classes of {weights}; they are "
+            f"assumed to be those of {called.source} (--names {NUMBERS} prints numbers instead)",
             err=True,
         )
     _report(unreadable.values())
