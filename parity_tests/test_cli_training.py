@@ -264,7 +264,7 @@ def test_both_frameworks_score_alike(weights, folder):
     assert [score["images"] for score in found[0]["classes"]] == [5, 6, 0, 0, 6]
     printed = run(*common, "--backend", "torch")
     assert re.match(r"17 images: top-1 [\d.]+%, top-5 100.00%, cross-entropy [\d.]+\n", printed)
-    assert f"left out: 1 images that cannot be read\n  {broken}: " in printed
+    assert f"left out: 1 image that cannot be read\n  {broken}: " in printed
 
 
 def test_what_cannot_be_evaluated_is_one_line(weights, folder):

@@ -55,7 +55,7 @@ RawOption = Annotated[
 def inspect(
     file: FileArgument,
     keys: Annotated[
-        bool, typer.Option("--keys", help="List every tensor and what it is in the network.")
+        bool, typer.Option("--keys", help="Also list every tensor, and what it is in the network.")
     ] = False,
     dialect: GivenDialect = None,
     raw: RawOption = False,
@@ -150,7 +150,7 @@ def port(
     ] = False,
     classes: Annotated[
         int | None,
-        typer.Option(help="Replace the classifier by a new, untrained one with so many classes."),
+        typer.Option(help="Replace the classifier by a new, untrained one with this many classes."),
     ] = None,
     raw: RawOption = False,
     network: NetworkOption = None,
@@ -174,8 +174,8 @@ def port(
     """Move weights from any layout to any other, and prove that nothing changed.
 
     A conversion that would change the outputs is refused.  The last line says what is proved.  Exit
-    status: 0 if the weights and the outputs are, 1 if anything differs, 3 if the weights are proved
-    but the outputs were not run, 2 if nothing was written.
+    status: 0 if weights and outputs are proved to be the same, 1 if anything differs, 3 if the
+    weights are the same but the outputs were not run, 2 if nothing was written.
     """
     with Steps() as steps:
         done = rosetta.port(
@@ -263,7 +263,7 @@ def verify(
     first: Annotated[
         str, typer.Argument(help=f"A checkpoint of any layout and format, {REFERENCES}.")
     ],
-    second: Annotated[str, typer.Argument(help="Another one.")],
+    second: Annotated[str, typer.Argument(help="The checkpoint to compare it with.")],
     dialect: GivenDialect = None,
     network: NetworkOption = None,
     run: RunFlag = True,
@@ -324,7 +324,7 @@ def export(
 ) -> None:
     """Write a network to an ONNX file, for batches of any size.
 
-    For weights whose width or depth is no preset's, the preset is "custom".
+    If the weights are of a width or depth that no preset has, give "custom" as the preset.
     """
     given = {} if opset is None else {"opset": opset}
     done = rosetta.export(

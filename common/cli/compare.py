@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # What stands below the options.
 FUNCTIONS = (
-    f"Functions: {CONTRACT}. Without --input, and beside a program that says nothing of its inputs "
-    "either, it is given the built-in photograph, (1, 3, 224, 224), from 0 to 1. What module:name "
-    "names may also be a model of PyTorch or Keras."
+    f"Functions: {CONTRACT}. Without --input, and if the other program does not state its inputs "
+    "either, it is given the built-in photograph, (1, 3, 224, 224), from 0 to 1. module:name may "
+    "also be a model of PyTorch or Keras."
 )
 
 
@@ -37,22 +37,25 @@ def compare(
             f"Python function or model (module:name), a checkpoint, {REFERENCES}."
         ),
     ],
-    second: Annotated[str, typer.Argument(help="Another one; it need not be of the same kind.")],
+    second: Annotated[
+        str,
+        typer.Argument(help="The program to compare it with, which may be of another kind."),
+    ],
     input_file: Annotated[
         Path | None,
         typer.Option(
             "--input",
             metavar="PATH",
-            help="An image, a folder of images, an array as .npy, or several by name as .npz. "
-            "Default: made from what the programs say that they take; the built-in photograph "
-            "where they say nothing.",
+            help="What to run the programs on: an image, a folder of images, an array as .npy, or "
+            "several arrays by name as .npz. Default: inputs of the shapes that the programs "
+            "state, or the built-in photograph if they state none.",
         ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
             help="Order of the axes of the images that the programs take: NCHW or NHWC, or one "
-            "for each: NCHW,NHWC. Default: what the programs tell."
+            "for each program: NCHW,NHWC. Default: as the programs state."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the inputs that are made.")] = 0,
@@ -61,23 +64,27 @@ def compare(
         float | None,
         typer.Option(
             help="Largest difference of an output that is allowed, in standard deviations of the "
-            "first program's output. Default: what rounding is seen to explain for these programs "
-            "on these inputs, and at least 1e-11 in float64 and 1e-4 in float32."
+            "first program's output. Default: as much as rounding changes these programs on these "
+            "inputs, which is measured, and at least 1e-11 in float64 and 1e-4 in float32."
         ),
     ] = None,
     atol: Annotated[
         float | None,
-        typer.Option(help="The same in the output's own units, in place of --tolerance."),
+        typer.Option(
+            help="Largest difference that is allowed, in the output's own units, instead of "
+            "--tolerance."
+        ),
     ] = None,
     after: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            help="Start both programs behind these values, one of each, from the first's value."
+            help="Start both programs right after these two values, one of each program, and give "
+            "both the value that the first one has there."
         ),
     ] = None,
     report_file: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE", help="Write a page of it to this file, as HTML."),
+        typer.Option("--report", metavar="FILE", help="Write a report to this file as HTML."),
     ] = None,
     json_file: JsonFile = None,
     from_folder: FromOption = None,
@@ -85,8 +92,8 @@ def compare(
     """Run two programs on the same inputs, and find the first operation in which they differ.
 
     Operations are matched by what they compute, not by their names.  The last line says what is
-    proved.  Exit status: 0 if the outputs agree, 1 if they differ, 3 if nothing can be said, as
-    where rounding may be all that they differ by, 2 if a program cannot be run.
+    proved.  Exit status: 0 if the outputs agree, 1 if they differ, 3 if neither can be said (for
+    example because rounding may explain the whole difference), 2 if a program cannot be run.
     """
     from .._util.atomic import replacing
     from .._util.json_text import as_json

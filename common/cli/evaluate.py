@@ -49,12 +49,12 @@ def evaluate(
     keras_backend: KerasBackendOption = None,
     dialect: GivenDialect = None,
     image_size: SizeOption = None,
-    batch: Annotated[int, typer.Option(help="Images at a time.")] = BATCH,
+    batch: Annotated[int, typer.Option(help="Number of images to run at a time.")] = BATCH,
     held_out: Annotated[
         float,
         typer.Option(
-            help="Use only the share of DIR that a training run with this --held-out did not "
-            "train on. Default: all images."
+            help="Use only the images that a training run with the same --held-out did not train "
+            "on. Default: all images."
         ),
     ] = 0.0,
     seed: Annotated[
@@ -81,7 +81,7 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of weights on a folder of images, overall and for each class.
 
-    Where the folder has train and val, the images of val are used.
+    If the folder has train and val, the images of val are used.
     """
     from .._util.atomic import replacing
     from ..training.judging import writer

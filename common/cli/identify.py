@@ -24,11 +24,11 @@ def identify(
     network: NetworkOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say which published checkpoint a file is, if it is any.
+    """Say which published checkpoint a file is, if it is one.
 
-    By the hash of the file, where its library states one, and by its weights,
-    in whatever layout, precision or wrapper they are.  Exit status: 0 if it is
-    a published one, 1 if none is known that it could be.
+    The file is recognised by its hash, where its library states one, or by its weights, in
+    whatever layout, precision or wrapper these are.  Exit status: 0 if it is a published
+    checkpoint, 1 if it is none of those that are known.
     """
     found = rosetta.identify(file, network=network)
     if as_json:
@@ -42,8 +42,9 @@ def identify(
             say(f"note: its weights were not compared: {found.unread}")
         if not found.published:
             say(
-                f"{file}: no published checkpoint is known to be this; compared with the hashes "
-                f"of {found.hashes} and the weights of {found.fingerprints} of {found.records}"
+                f"{file}: no published checkpoint is known to be this file; of "
+                f"{found.records} checkpoints, the hashes of {found.hashes} and the weights of "
+                f"{found.fingerprints} are known and were compared"
             )
     if not found.published:
         raise typer.Exit(1)

@@ -107,7 +107,7 @@ NetworkOption = Annotated[
     typer.Option(
         "--network",
         metavar="PREFIX",
-        help="Of several networks in a file, the one whose keys begin so.",
+        help="Where a file holds several networks, use the one whose keys begin with this.",
     ),
 ]
 
@@ -128,8 +128,9 @@ FromOption = Annotated[
         "--from",
         metavar="DIR",
         callback=_offer,
-        help="Folder of published files that were fetched elsewhere, by file name or as a hub's "
-        f"tools leave them; the network is not asked. Default: ${FOLDER}, if that is set.",
+        help="Folder with published files that you fetched elsewhere, under their file names or "
+        "as a hub's tools leave them; then nothing is downloaded. "
+        f"Default: ${FOLDER}, if that is set.",
     ),
 ]
 
@@ -185,5 +186,6 @@ def pixels(size: tuple[int, int]) -> str:
 def skipped_lines(skipped: Mapping[str, str]) -> Iterator[str]:
     """How many images were left out, and why the first of them were."""
     if skipped:
-        yield f"left out: {len(skipped):,} images that cannot be read"
+        images = "image" if len(skipped) == 1 else "images"
+        yield f"left out: {len(skipped):,} {images} that cannot be read"
         yield from (f"  {reason}" for reason in list(skipped.values())[:SKIPPED_SHOWN])

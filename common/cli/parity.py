@@ -47,7 +47,7 @@ DtypeOption = Annotated[
 ]
 BatchOption = Annotated[
     int,
-    typer.Option(help="Number of variants of the photograph, and of images of noise."),
+    typer.Option(help="Number of variants of the photograph, and of noise images, to run."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random weights and of the noise.")]
 
@@ -73,7 +73,7 @@ def parity(
     seed: SeedOption = 0,
     keras_backend: Annotated[
         list[str] | None,
-        typer.Option(help="Also run Keras on jax, or torch. The option can be repeated."),
+        typer.Option(help="Also run Keras on this: jax or torch. The option can be repeated."),
     ] = None,
     full: Annotated[
         bool,
@@ -92,7 +92,7 @@ def parity(
         typer.Option("--junit", metavar="FILE", help="Write a report to this file as JUnit XML."),
     ] = None,
 ) -> None:
-    """Run the same weights in PyTorch, in Keras and in onnxruntime on both exports, and compare.
+    """Run the same weights in PyTorch, in Keras, and both exports in onnxruntime, and compare.
 
     Errors are differences from PyTorch in float64, divided by the standard deviation of the values.
     The last line says what is proved.  Exit status: 0 if all agree, 1 if any differs, 2 if the
@@ -299,8 +299,8 @@ def trace(
 ) -> None:
     """Run one part of a network alone in two frameworks, and compare every operation.
 
-    Both start from PyTorch's value before that part.  Exit status: 0 if every operation agrees, 1
-    if not, 2 if the input cannot be used.
+    Both start from the value that PyTorch has before that part.  Exit status: 0 if every operation
+    agrees, 1 if not, 2 if the input cannot be used.
     """
     said = {} if dialect is None else {"dialect": dialect}
     network = scaled(preset, width, depth, middle_blocks, resolution=size, **said)
@@ -331,9 +331,8 @@ def mutants(
 ) -> None:
     """Make every known mistake in turn, and print which check catches it.
 
-    A mistake is caught if the check that must catch it does, in the order of its known size.
-
-    Exit status: 0 if all are caught, 1 if any is not.
+    A mistake counts as caught if the check that is meant to catch it does, and if its effect has
+    the size that is known.  Exit status: 0 if all are caught, 1 if any is not.
     """
     from .._util.atomic import replacing
     from .._util.json_text import as_json

@@ -65,24 +65,24 @@ def predict(
         str | None,
         typer.Option(
             metavar="FILE|imagenet|numbers",
-            help="What the classes are called: a JSON table such as class_indices.json, a text "
-            "with a name in each line, ImageNet's names, or numbers. Default: what the weights, or "
-            "files beside them, say.",
+            help="Where the names of the classes come from: a JSON table such as "
+            "class_indices.json, a text file with a name in each line, ImageNet's names, or "
+            "numbers only. Default: as the weights, or files beside them, say.",
         ),
     ] = None,
     cam: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write pictures there that show which parts of the image speak for each class "
-            "(class activation maps).",
+            help="Write pictures to this folder that show which parts of the image speak for each "
+            "class (class activation maps).",
         ),
     ] = None,
     to_json: JsonFlag = False,
     to_csv: Annotated[
         bool, typer.Option("--csv", help="Print the result as CSV, a row for each class.")
     ] = False,
-    batch: Annotated[int, typer.Option(help="Images at a time.")] = BATCH,
+    batch: Annotated[int, typer.Option(help="Number of images to run at a time.")] = BATCH,
     backend: BackendOption = None,
     dialect: GivenDialect = None,
     image_size: SizeOption = None,
@@ -91,8 +91,8 @@ def predict(
 ) -> None:
     """Print the most likely classes of images.
 
-    An image that cannot be read is a line on stderr, and makes the exit status 2; the others are
-    looked at all the same.
+    An image that cannot be read is reported on stderr and makes the exit status 2.  The other
+    images are predicted nevertheless.
     """
     from ..images.sources import sources
     from ..training.activation import cell_centres, make_folder
@@ -143,8 +143,8 @@ def predict(
         _print_table(rows)
     if called.assumed:
         say(
-            f"note: nothing names the {len(called.labels):,} classes of {weights}; that they are "
-            f"those of {called.source} is an assumption (--names {NUMBERS} leaves it)",
+            f"note: nothing names the {len(called.labels):,} classes of {weights}; they are "
+            f"assumed to be those of {called.source} (--names {NUMBERS} prints numbers instead)",
             err=True,
         )
     _report(unreadable.values())

@@ -58,8 +58,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A recipe that `rosetta recipe` lists, or v2 or v2-paper, which "
-            "--preset chooses the size of. Default: official."
+            help="A recipe that `rosetta recipe` lists, or v2 or v2-paper, whose size --preset "
+            "chooses. Default: official."
         ),
     ] = None,
     weights: Annotated[
@@ -72,7 +72,8 @@ def train(
         str | None,
         typer.Option(
             metavar="backbone|N",
-            help="Leave weights as they are: all but the classifier, or the first N stages.",
+            help="Part that is not trained: everything except the classifier (backbone), or the "
+            "first N stages.",
         ),
     ] = None,
     classes: Annotated[
@@ -107,8 +108,8 @@ def train(
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate, as it is, not scaled to the batch. Default: the recipe's, which "
-            "is scaled where the recipe says so."
+            help="Learning rate, which is not scaled to the batch. Default: the recipe's, which is "
+            "scaled if the recipe says so."
         ),
     ] = None,
     patience: Annotated[
@@ -159,7 +160,7 @@ def train(
     family: FamilyOption = None,
     workers: WorkersOption = 2,
     devices: Annotated[
-        int, typer.Option(help="Number of GPUs to use; with PyTorch, of processes.")
+        int, typer.Option(help="Number of GPUs to use (with PyTorch: of processes).")
     ] = 1,
     compile: Annotated[
         bool,
@@ -177,7 +178,7 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for the run. Default: a name below runs/."),
+        typer.Option(metavar="DIR", help="Folder for the run. Default: a new one in runs/."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Continue the run in this folder.")
@@ -186,9 +187,9 @@ def train(
 ) -> None:
     """Train a network by a published recipe; both frameworks see the same batches.
 
-    Writes best.safetensors and last.safetensors (the moving average of the weights where the
-    recipe has one), class_indices.json, epochs.csv, steps.csv, and TensorBoard's logs unless
-    --logger says otherwise.
+    The folder of the run then holds best.safetensors and last.safetensors (the moving average of
+    the weights, if the recipe has one), class_indices.json, epochs.csv, steps.csv, and
+    TensorBoard's logs unless --logger says otherwise.
     """
     from ..training.options import assigned
     from ..training.processes import process

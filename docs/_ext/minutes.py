@@ -23,7 +23,8 @@ def minutes() -> Iterator[tuple[str, str]]:
 
 
 def _pages() -> list[str]:
-    paths = sorted((*DOCS.glob("*.md"), *DOCS.glob("read/*.md"), *DOCS.glob("use/*.md")))
+    folders = (DOCS, DOCS / READ, DOCS / "train", DOCS / "use")
+    paths = sorted(path for folder in folders for path in folder.glob("*.md"))
     return [path.relative_to(DOCS).with_suffix("").as_posix() for path in paths]
 
 

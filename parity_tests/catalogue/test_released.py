@@ -238,7 +238,7 @@ def test_the_command(server, folder, capsys):
 
     status, printed = run(made)
     assert status == 1
-    assert printed.startswith(f"{made}: no published checkpoint is known to be this; compared with")
+    assert printed.startswith(f"{made}: no published checkpoint is known to be this file; of ")
     inspect(LITE)
     assert run(made) == (0, f"{LITE}: its weights\n")
     status, printed = run(made, "--json")

@@ -96,8 +96,8 @@ def test_words_of_imagenet_with_identifiers_and_a_note_that_they_are_assumed(tho
         out, err = predict(thousand, *arguments, *form)
         assert "note" not in out
         assert err == (
-            f"note: nothing names the 1,000 classes of {thousand}; that they are those of "
-            "ImageNet-1k is an assumption (--names numbers leaves it)\n"
+            f"note: nothing names the 1,000 classes of {thousand}; they are assumed to be those of "
+            "ImageNet-1k (--names numbers prints numbers instead)\n"
         )
         assert image["labels"][0] in out
     rows = csv.DictReader(io.StringIO(predict(thousand, *arguments, "--csv")[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ operators.declare()
 import timm  # noqa: E402
 import torchvision  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[[Path], None]
 MINE = "def run(images):\n    return images.mean((2, 3))\n"
 
@@ -179,6 +181,18 @@ def flowers(path: Path) -> None:
     images(path, 5, ("daisy", "rose"))
 
 
+def digits(path: Path) -> None:
+    """The scans that the pages on training begin with."""
+    runpy.run_path(str(ROOT / "examples" / "digits.py"))["write"](path)
+
+
+def trained_on_digits(path: Path) -> None:
+    """A small network of ten classes, as a run leaves one."""
+    path.parent.mkdir(parents=True)
+    network = resolve("b0", width=0.25, depth=0.5, resolution=32, num_classes=10)
+    save(path, network, weights_of(network))
+
+
 def lite0(path: Path) -> None:
     """What was published of EfficientNet-Lite0."""
     shutil.copyfile(weights("lite0"), path)
@@ -218,18 +232,20 @@ FILES: dict[str, dict[str, Make]] = {
         "zeromodels_b0.weights.h5": checkpoint("zeromodels"),
         "smp_encoder.pth": segmentation,
         "best.safetensors": canonical,
-        "exported.onnx": whole_graph,
-        "tf_efficientnet_b0.pt2": exported_program,
         "efficientnet_b0.ra_in1k.pth": checkpoint("timm", dialect="pytorch"),
         "efficientnet_b0_rwightman.pth": checkpoint("torchvision", dialect="pytorch"),
         "keras_hub_b0.weights.h5": checkpoint("keras-hub", dialect="pytorch"),
-        "torchvision_b0.onnx": foreign_graph,
         "tf_efficientnet_b4_ns.pth": checkpoint("timm-tf", "b4"),
         "efficientnet_b5_lukemelas.pth": checkpoint(
             "torchvision", "b5", dialect="torchvision-large"
         ),
         "xception.weights.h5": checkpoint("keras-applications", "xception"),
         "legacy_xception.pth": checkpoint("timm", "xception", dialect="pytorch"),
+    },
+    "use/port_unusual.md": {
+        "exported.onnx": whole_graph,
+        "tf_efficientnet_b0.pt2": exported_program,
+        "torchvision_b0.onnx": foreign_graph,
         "finetuned.ckpt": lightning,
         "saved_model": saved_model,
         "rgbn.pth": situation(from_timm.four_channels, 4),
@@ -278,7 +294,13 @@ FILES: dict[str, dict[str, Make]] = {
         "efficientnet-lite0-57934424.pth": lite0,
         "emoji": split,
     },
-    "training.md": {
+    "train/recipes.md": {"flowers": images},
+    "train/evaluate.md": {"digits": digits, "runs/torch/best.safetensors": trained_on_digits},
+    "train/finetuning.md": {
+        "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
+        "flowers": images,
+    },
+    "train/devices.md": {
         "tf_efficientnet_b0.safetensors": checkpoint("timm-tf"),
         "flowers": images,
         "imagenet": images,

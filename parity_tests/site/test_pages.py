@@ -50,7 +50,10 @@ RUN = ("sh", "console", "python", "pycon")
 FRAGMENTS = {"what_went_wrong.md": "LambdaLR(optimizer"}
 SHOWING = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
 # Those that run for long, and show what others begin with: use/convert.md and use/finetune.md.
-LONG = ("use/port.md", "training.md")
+LONG = (
+    *("use/port.md", "use/port_unusual.md", "training.md"),
+    *("train/recipes.md", "train/finetuning.md", "train/devices.md"),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

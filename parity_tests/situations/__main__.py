@@ -1,4 +1,4 @@
-"""Runs situations with their proof, and keeps what became of each for docs/use/port.md.
+"""Runs situations with their proof, and keeps what became of each for docs/reference/files.md.
 
 `python -m parity_tests.situations` runs all of them, in a quarter of an hour;
 `python -m parity_tests.situations NAME...` only those whose names begin so, and keeps the others.

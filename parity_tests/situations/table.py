@@ -1,6 +1,6 @@
 """The situations: what people have, by the threads in which they ask, and how each must end.
 
-docs/use/port.md shows this table with what was found, and test_situations.py holds both to it.
+docs/reference/files.md shows this table with what was found; test_situations.py holds both to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every situation of the table, made by the libraries themselves; docs/use/port.md shows them."""
+"""Every situation of the table, made by the libraries; docs/reference/files.md shows them."""
 
 import json
 from pathlib import Path
