@@ -36,6 +36,8 @@ extensions = [
     "drawing_ext",
     "explorer",
     "finding",
+    "notebooks",
+    "installing",
 ]
 # claims.md is a part of explore/parity.md.
 exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]
