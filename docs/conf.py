@@ -38,6 +38,7 @@ extensions = [
     "finding",
     "notebooks",
     "installing",
+    "first_met",
 ]
 # claims.md is a part of explore/parity.md.
 exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]

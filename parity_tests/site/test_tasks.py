@@ -1,4 +1,4 @@
-"""One page a task: it begins with what is needed, ends with what one sees, and runs as it stands."""
+"""One page a task: it begins with what is needed, and ends with what one sees."""
 
 import re
 
