@@ -25,7 +25,7 @@ RESULT = HERE / "results" / "installed.json"
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
 
-WAYS = ("core", "all", "dev")  # without an extra, with what networks need, and with everything
+WAYS = ("core", "all")  # without an extra, and with what networks need
 
 
 def main() -> None:
