@@ -67,12 +67,12 @@ def notebooks() -> str:
         (
             title(name),
             str(max(1, round(seconds[name] / 60))),
-            f"{{source}}`examples/{name}.ipynb`",
-            f"[Open in Colab]({address(name)})",
+            f"[Colab]({address(name)})",
+            f"{{source}}`file <examples/{name}.ipynb>`",
         )
         for name in NAMES
     ]
-    return table(("Notebook", "Minutes", "File", ""), rows)
+    return table(("Notebook", "Minutes", "Open in", "Read the"), rows)
 
 
 class NotebookRole(SphinxRole):
