@@ -39,6 +39,9 @@ extensions = [
     "live_ext",
     "explorer",
     "finding",
+    "notebooks",
+    "installing",
+    "first_met",
 ]
 # claims.md is a part of explore/parity.md.
 exclude_patterns = ["_ext", "_static", "_templates", "results", "pictures", "claims.md"]

@@ -1,11 +1,18 @@
 """Writes docs/results/installed.json: what each extra has on disk, with all that it requires.
 
+For the ways to install that docs/use/install.md names it also writes how long pip works: this
+installs them once more, in the same versions, into a folder that is then removed.
+
 python docs/installed.py
 """
 
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
+import tempfile
 import tomllib
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -18,13 +25,22 @@ RESULT = HERE / "results" / "installed.json"
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 
 
+WAYS = ("core", "all")  # without an extra, and with what networks need
+
+
 def main() -> None:
     """Measure the environment that this runs in, which has all extras."""
-    core = required(PROJECT["dependencies"], set())
-    sizes = {"core": megabytes(core)}
+    packages = {"core": required(PROJECT["dependencies"], set())}
     for extra, requirements in PROJECT["optional-dependencies"].items():
-        sizes[extra] = megabytes(required(requirements, set()) - core)
-    found = {"command": "python docs/installed.py", "torch": version("torch"), "megabytes": sizes}
+        packages[extra] = required(requirements, set()) - packages["core"]
+    sizes = {name: megabytes(names) for name, names in packages.items()}
+    seconds = {way: seconds_of(packages["core"] | packages[way]) for way in WAYS}
+    found = {
+        "command": "python docs/installed.py",
+        "torch": version("torch"),
+        "megabytes": sizes,
+        "seconds": seconds,
+    }
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -62,6 +78,17 @@ def megabytes(names: Iterable[str]) -> int:
     """What the files of these have together, in millions of bytes."""
     files = [file.locate() for name in names for file in distribution(name).files or ()]
     return round(sum(Path(str(file)).stat().st_size for file in files if file.exists()) / 1e6)
+
+
+def seconds_of(names: Iterable[str]) -> int:
+    """Processor time that pip takes to install these, however fast they arrive."""
+    wanted = [f"{name}=={version(name)}" for name in sorted(names)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+        subprocess.run([*pip, *wanted], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ WORDS = {
     "use/jump": "jump, drift, likely kind",
     "use/divergence": "divergence, first divergence, debug, different outputs, mismatch",
     "use/verdict": "verdict, exit status, proved, tolerance",
+    "use/notebooks": "notebook, notebooks, jupyter, colab, tutorials, run in the browser",
     "use/add_network": "add a network, new architecture, own network",
     "reference/glossary": "glossary, vocabulary, terms, symbols, notation",
 }
