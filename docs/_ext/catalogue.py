@@ -14,7 +14,7 @@ from html import escape
 from itertools import groupby
 
 from efficientnet_rosetta.common.architectures import ARCHITECTURES, PRESETS, resolve
-from efficientnet_rosetta.common.catalogue.records import Record, libraries, records
+from efficientnet_rosetta.common.catalogue.records import Record, records
 from efficientnet_rosetta.common.catalogue.search import (
     EMPTY_WORDS,
     SHORTEST_PREFIX,
@@ -48,14 +48,6 @@ def by_kind() -> dict[str, list[Record]]:
     for record in records():
         found[kind_of(record)].append(record)
     return found
-
-
-def library_rows() -> list[tuple[str, ...]]:
-    """What each library is, the version that was read, and how much it has published."""
-    return [
-        (f"`{name}`", library.title, library.version, str(len(library.records)), library.about)
-        for name, library in libraries().items()
-    ]
 
 
 # ------------------------------------------------------------------ a table of checkpoints

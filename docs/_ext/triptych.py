@@ -30,23 +30,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from excerpts import Excerpt, ExcerptError
+from generating import FRAMEWORKS, table
 from painted import painted_lines
 from sources import excerpt_link, library_of, source_link
 from symbols import Concept, ConceptRole, all_concepts, check_concepts, parse_concepts
 
-FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
 SPEC = "common/spec.py"
 PAPERS = {"MobileNetV2": "arXiv 1801.04381", "SENet": "arXiv 1709.01507"}  # by their names
 logger = logging.getLogger(__name__)
@@ -330,61 +330,28 @@ def _is_bites(node: nodes.Node) -> bool:
 # ------------------------------------------------------------------ the list of all symbols
 
 
-class tri_glossary(nodes.General, nodes.Element):  # noqa: N801
-    """Where the list of all symbols goes, once every page is read."""
+STATED = re.compile(r"(?m)^:?concepts: (?:\|\n((?:  .+\n)+)|(.+))")
 
 
 class Symbols(SphinxDirective):
     """A table of every symbol of every triptych: `{triptych-symbols}`."""
 
     def run(self) -> list[nodes.Node]:
-        """The place of the table."""
-        return [tri_glossary()]
-
-
-class FillGlossary(SphinxPostTransform):
-    """Puts the table where it goes, before the theme wraps tables so that they can scroll."""
-
-    default_priority = 100
-
-    def run(self, **options: object) -> None:
-        """Every place of a page."""
-        for place in list(self.document.findall(tri_glossary)):
-            place.replace_self(self._table())
-
-    def _table(self) -> nodes.table:
-        pages: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-        for page, concepts in sorted(all_concepts(self.env).items()):
-            for concept in concepts.values():
-                symbol = (concept.tex, concept.meaning, concept.identifiers)
-                pages.setdefault(symbol, []).append(page)
-        group = nodes.tgroup("", cols=4)
-        group += [nodes.colspec("", colwidth=width) for width in (10, 30, 30, 30)]
+        """The table, with the pages that have each symbol."""
+        pages: dict[tuple[str, ...], list[str]] = {}
+        for page in sorted(self.env.found_docs):
+            path = Path(self.env.doc2path(page))
+            for found in STATED.finditer(path.read_text(encoding="utf-8")):
+                self.env.note_dependency(str(path))
+                for symbol in parse_concepts(found[1] or found[2]).values():
+                    names = ", ".join(f"`{name}`" for name in symbol.identifiers)
+                    pages.setdefault((f"${symbol.tex}$", symbol.meaning, names), []).append(page)
+        rows = [
+            (*symbol, ", ".join(f"{{doc}}`/{page}`" for page in pages[symbol]))
+            for symbol in sorted(pages, key=lambda row: (row[0].lower(), row))
+        ]
         head = ("Symbol", "Meaning", "In the programs", "Page")
-        group += nodes.thead("", _cells(*(nodes.Text(text) for text in head)))
-        body = nodes.tbody("")
-        for tex, meaning, identifiers in sorted(pages, key=lambda row: (row[0].lower(), row)):
-            names = _enumerated(nodes.literal("", name) for name in identifiers)
-            links = _enumerated(map(self._link, pages[tex, meaning, identifiers]))
-            body += _cells(nodes.math("", tex), nodes.Text(meaning), names, links)
-        group += body
-        return nodes.table("", group, classes=["symbols"])
-
-    def _link(self, page: str) -> nodes.reference:
-        title = nodes.Text(self.env.titles[page].astext())
-        address = self.app.builder.get_relative_uri(self.env.docname, page)
-        return nodes.reference("", "", title, internal=True, refuri=address)
-
-
-def _cells(*contents: nodes.Node) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", part)) for part in contents))
-
-
-def _enumerated(items: Iterable[nodes.Node]) -> nodes.inline:
-    found = nodes.inline()
-    for item in items:
-        found += [nodes.Text(", "), item] if found.children else [item]
-    return found
+        return self.parse_text_to_nodes(table(head, rows, "symbols"))
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -400,14 +367,12 @@ def setup(app: Sphinx) -> dict[str, object]:
     )
     literal = (_as_literal("visit"), _as_literal("depart"))
     app.add_node(tri_code, html=(_visit_code, None), **dict.fromkeys(others, literal))
-    app.add_node(tri_glossary)
     app.add_directive("triptych", Triptych)
     app.add_directive("triptych-row", Row)
     app.add_directive("triptych-bites", Bites)
     app.add_directive("triptych-symbols", Symbols)
     app.add_role("con", ConceptRole())
     app.connect("doctree-read", check_concepts)
-    app.add_post_transform(FillGlossary)
     app.connect("env-purge-doc", forget)
     app.add_css_file("site.css")
     app.add_js_file("site.js", loading_method="defer")
