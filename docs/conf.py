@@ -10,6 +10,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.writers.html5 import HTML5Translator
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -25,7 +26,6 @@ release = rosetta.__version__
 
 extensions = [
     "myst_parser",
-    "sphinx_design",
     "sphinx_copybutton",
     "sphinx.ext.napoleon",  # sections such as "Raises:" in docstrings
     "autoapi.extension",
@@ -90,9 +90,22 @@ html_search_scorer = str(HERE / "_ext" / "scorer.js")
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
+html_use_index = False  # the search finds all of it; as a page it was heavier than any other
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+class Plain(HTML5Translator):
+    """Code in a text is one element, and not another one for each of its words."""
+
+    def visit_literal(self, node: nodes.literal) -> None:
+        """It begins."""
+        self.body.append(self.starttag(node, "code", "", CLASS="literal"))
+
+    def depart_literal(self, node: nodes.literal) -> None:
+        """It ends."""
+        self.body.append("</code>")
 
 
 def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:
@@ -147,6 +160,7 @@ def _short_menu(
 
 def setup(app: object) -> None:
     """Have docstrings read as they are written, and the menu be what it says."""
+    app.set_translator("html", Plain)
     app.connect("autodoc-process-docstring", _as_rest, priority=400)  # before napoleon
     app.connect("doctree-read", _plain_aliases)
     app.connect("html-page-context", _short_menu, priority=400)  # before the theme

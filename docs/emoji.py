@@ -23,9 +23,12 @@ import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efficientnet_rosetta.common.training.run import read_table
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -119,18 +122,29 @@ def confusion(weights: Path, folder: Path) -> list[list[int]]:
 
 def draw_vendors(data: Path) -> None:
     """The same emoji of one class, a row for each vendor."""
-    from PIL import Image
+    from PIL import Image as images
 
     (held_out,) = {vendor(path) for path in (data / "val" / SHOWN_CLASS).iterdir()}
     chosen = sorted((data / "val" / SHOWN_CLASS).iterdir())[:SHOWN_EMOJI]
-    sheet = Image.new("RGB", (PIXELS * len(chosen), PIXELS * len(SHOWN_VENDORS)), "white")
+    sheet = images.new("RGBA", (PIXELS * len(chosen), PIXELS * len(SHOWN_VENDORS)))
     for row, name in enumerate(SHOWN_VENDORS):
         part = data / ("val" if name == held_out else "train") / SHOWN_CLASS
         for column, path in enumerate(chosen):
             drawing = part / path.name.replace(held_out, name, 1)
-            with Image.open(drawing) as image:
-                sheet.paste(image, (column * PIXELS, row * PIXELS))
+            with images.open(drawing) as image:
+                sheet.paste(without_ground(image), (column * PIXELS, row * PIXELS))
     sheet.save(PICTURES / "emoji.png", optimize=True)
+
+
+def without_ground(image: Image) -> Image:
+    """A drawing whose white ground is clear, so that it is not a white picture in the dark."""
+    from PIL import ImageDraw
+
+    found = image.convert("RGBA")
+    last = found.width - 1
+    for corner in ((0, 0), (last, 0), (0, last), (last, last)):
+        ImageDraw.floodfill(found, corner, (0, 0, 0, 0), thresh=24)
+    return found
 
 
 # ------------------------------------------------------------------ the page

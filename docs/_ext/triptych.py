@@ -92,12 +92,8 @@ def _visit_code(self: HTML5Translator, node: tri_code) -> None:
 
 def _breakable(html: str) -> str:
     """A line of a program that may go on below after a parenthesis, and not within an f-string."""
-    whole = re.sub(
-        r'<span class="sa">f</span><span class="s2">".*?"</span>',
-        lambda string: f'<span class="whole">{string[0]}</span>',
-        html,
-    )
-    return whole.replace("(</span>", "(</span><wbr>")
+    whole = re.sub(r'<span class="s2">f".*?"</span>', r'<span class="whole">\g<0></span>', html)
+    return whole.replace("(", "(<wbr>")
 
 
 def _nothing(self: nodes.NodeVisitor, node: nodes.Node) -> None:
@@ -153,12 +149,13 @@ class Triptych(SphinxDirective):
                     location=self.get_location(), type="triptych",
                 )  # fmt: skip
         sections = [row for row in rows.children if isinstance(row, nodes.section)]
-        return [
-            *self._flow(sections),
-            *self._symbols(concepts),
-            self._heads(files),
-            *rows.children,
-        ]
+        bar = box(self._heads(files, sections), *self._symbols(concepts), name="tri-bar")
+        # The bar stays in view as far as its rows go, which stay sections of the page nevertheless.
+        around = (
+            nodes.raw("", f"<{tag}>", format="html") for tag in ('div class="tri-rows"', "/div")
+        )
+        begin, end = around
+        return [*self._flow(sections), begin, bar, *rows.children, end]
 
     def _flow(self, sections: list[nodes.section]) -> Iterable[nodes.Node]:
         items = []
@@ -173,8 +170,19 @@ class Triptych(SphinxDirective):
                     )
                 items.append(nodes.list_item("", nodes.paragraph("", "", link)))
         if items:
+            yield box(nodes.enumerated_list("", *items), name="tri-flow")
+
+    def _steps(self, sections: list[nodes.section]) -> Iterable[nodes.Node]:
+        """The rows by number, of which the bar shows the one that is read."""
+        if len(sections) > 1:
+            items = []
+            for number, row in enumerate(sections, 1):
+                title = row.next_node(nodes.title).astext()
+                link = nodes.reference("", str(number), internal=True, refid=row["ids"][0])
+                link["reftitle"] = title
+                items.append(nodes.list_item("", nodes.paragraph("", "", link)))
             yield box(
-                nodes.enumerated_list("", *items), name="tri-flow", tag="nav", aria_label="Steps"
+                nodes.enumerated_list("", *items), name="tri-steps", tag="nav", aria_label="Steps"
             )
 
     def _symbols(self, concepts: dict[str, Concept]) -> Iterable[nodes.Node]:
@@ -188,8 +196,9 @@ class Triptych(SphinxDirective):
             label = nodes.paragraph("", "Symbols", classes=["tri-symbols-label"])
             yield box(label, nodes.bullet_list("", *items), name="tri-symbols")
 
-    def _heads(self, files: dict[str, str]) -> nodes.Node:
-        heads = [box(nodes.paragraph("", "Paper"), name="tri-head-paper")]
+    def _heads(self, files: dict[str, str], sections: list[nodes.section]) -> nodes.Node:
+        paper = nodes.paragraph("", "Paper")
+        heads = [box(paper, *self._steps(sections), name="tri-head-paper")]
         for name, path in files.items():
             text = nodes.paragraph("", "", nodes.strong("", FRAMEWORKS[name]))
             if path:
@@ -261,40 +270,65 @@ class Row(SphinxDirective):
         prose = [node for node in text.children if not _is_bites(node)]
         row += box(where, *prose, name="tri-paper")
         symbols = {name: c.key for c in concepts.values() for name in c.identifiers}
+        place = (name, heading.astext())
         if "spec" in self.options:
-            row += self._column("spec", SPEC, self.options["spec"], symbols, seen)
+            row += self._column("spec", SPEC, self.options["spec"], symbols, seen, place)
         for framework, path in files.items():
             wanted = self.options.get(framework, self.options.get("code", ""))
             if wanted:
-                row += self._column(framework, path, wanted, symbols, seen)
+                row += self._column(framework, path, wanted, symbols, seen, place)
         row += bites
         return [row]
 
     def _column(
-        self, name: str, path: str, wanted: str, symbols: dict[str, str], seen: set[str]
+        self,
+        name: str,
+        path: str,
+        wanted: str,
+        symbols: dict[str, str],
+        seen: set[str],
+        place: tuple[str, str],
     ) -> nodes.Node:
-        words = FRAMEWORKS.get(name, "Specification, read by both")
-        label = nodes.paragraph("", words, classes=["tri-label"])
-        column = box(label, name="tri-column")
-        column["classes"].append(f"tri-{name}")
+        excerpts: list[Excerpt] = []
         for item in _listed(wanted):
             try:
-                excerpts = library_of(self.env).find(item, path)
+                excerpts += library_of(self.env).find(item, path)
             except ExcerptError as error:
                 logger.warning("%s", error, location=self.get_location(), type="triptych")
-                continue
-            for excerpt in excerpts:
-                seen.update(re.findall(r"\w+", excerpt.code))
-                column += self._excerpt(excerpt, path, symbols)
+        words = FRAMEWORKS.get(name, "Specification, read by both: ")
+        label = nodes.paragraph("", words, classes=["tri-label"])
+        if name == "spec":  # which has no head above its column
+            path = excerpts[0].path if excerpts else path
+            label += source_link(self.env, self.env.docname, path, 0, nodes.literal("", path))
+        column = box(label, name="tri-column")
+        column["classes"].append(f"tri-{name}")
+        for excerpt in excerpts:
+            seen.update(re.findall(r"\w+", excerpt.code))
+            column += self._excerpt(excerpt, path, symbols, place)
         return column
 
-    def _excerpt(self, excerpt: Excerpt, path: str, symbols: dict[str, str]) -> nodes.Node:
+    def _excerpt(
+        self, excerpt: Excerpt, path: str, symbols: dict[str, str], place: tuple[str, str]
+    ) -> nodes.Node:
         scope = nodes.inline("", excerpt.scope, classes=["tri-scope"])
         cited = excerpt.lines if excerpt.path == path else f"{excerpt.path} {excerpt.lines}"
         caption = nodes.paragraph("", "", scope, nodes.Text(" "), classes=["tri-caption"])
-        caption += excerpt_link(self.env, self.env.docname, excerpt, cited)
+        caption += excerpt_link(self.env, self.env.docname, excerpt, cited, place)
         code = tri_code(excerpt.code, excerpt.code, language="python", symbols=symbols)
         return box(caption, code, name="tri-excerpt")
+
+
+class Div(SphinxDirective):
+    """A box of the page with a class of its own."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The box."""
+        found = box(name=self.arguments[0])
+        self.state.nested_parse(self.content, self.content_offset, found)
+        return [found]
 
 
 class Bites(SphinxDirective):
@@ -367,6 +401,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     )
     literal = (_as_literal("visit"), _as_literal("depart"))
     app.add_node(tri_code, html=(_visit_code, None), **dict.fromkeys(others, literal))
+    app.add_directive("div", Div)
     app.add_directive("triptych", Triptych)
     app.add_directive("triptych-row", Row)
     app.add_directive("triptych-bites", Bites)
