@@ -91,21 +91,43 @@ html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_use_index = False  # the search finds all of it; as a page it was heavier than any other
-pygments_style = "a11y-high-contrast-light"
-pygments_dark_style = "a11y-high-contrast-dark"
+pygments_style = "painted.Light"
+pygments_dark_style = "painted.Dark"
 copybutton_exclude = ".linenos, .gp, .go"
 
 
 class Plain(HTML5Translator):
-    """Code in a text is one element, and not another one for each of its words."""
+    """As Sphinx writes pages, with less around a word of code and around a cell of a table.
+
+    A page of tables would be half as heavy again.
+    """
 
     def visit_literal(self, node: nodes.literal) -> None:
-        """It begins."""
-        self.body.append(self.starttag(node, "code", "", CLASS="literal"))
+        """Code within a text: one element, and not another one for each of its words."""
+        is_cell = isinstance(node.parent.parent, nodes.entry)
+        self.body.append("<code>" if is_cell else self.starttag(node, "code", "", CLASS="literal"))
 
     def depart_literal(self, node: nodes.literal) -> None:
-        """It ends."""
+        """Its end."""
         self.body.append("</code>")
+
+    def visit_paragraph(self, node: nodes.paragraph) -> None:
+        """Text that is all of a cell is no paragraph in it."""
+        if not self._is_cell(node):
+            super().visit_paragraph(node)
+
+    def depart_paragraph(self, node: nodes.paragraph) -> None:
+        """Its end."""
+        if not self._is_cell(node):
+            super().depart_paragraph(node)
+
+    def _is_cell(self, node: nodes.paragraph) -> bool:
+        return isinstance(node.parent, nodes.entry) and len(node.parent) == 1
+
+    def visit_row(self, node: nodes.row) -> None:
+        """A row, which has no colour of its own here."""
+        node.column = 0  # type: ignore[attr-defined]
+        self.body.append("<tr>")
 
 
 def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from efficientnet_rosetta.common.training.run import read_table
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    import PIL.Image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -122,21 +122,21 @@ def confusion(weights: Path, folder: Path) -> list[list[int]]:
 
 def draw_vendors(data: Path) -> None:
     """The same emoji of one class, a row for each vendor."""
-    from PIL import Image as images
+    from PIL import Image
 
     (held_out,) = {vendor(path) for path in (data / "val" / SHOWN_CLASS).iterdir()}
     chosen = sorted((data / "val" / SHOWN_CLASS).iterdir())[:SHOWN_EMOJI]
-    sheet = images.new("RGBA", (PIXELS * len(chosen), PIXELS * len(SHOWN_VENDORS)))
+    sheet = Image.new("RGBA", (PIXELS * len(chosen), PIXELS * len(SHOWN_VENDORS)))
     for row, name in enumerate(SHOWN_VENDORS):
         part = data / ("val" if name == held_out else "train") / SHOWN_CLASS
         for column, path in enumerate(chosen):
             drawing = part / path.name.replace(held_out, name, 1)
-            with images.open(drawing) as image:
+            with Image.open(drawing) as image:
                 sheet.paste(without_ground(image), (column * PIXELS, row * PIXELS))
     sheet.save(PICTURES / "emoji.png", optimize=True)
 
 
-def without_ground(image: Image) -> Image:
+def without_ground(image: PIL.Image.Image) -> PIL.Image.Image:
     """A drawing whose white ground is clear, so that it is not a white picture in the dark."""
     from PIL import ImageDraw
 

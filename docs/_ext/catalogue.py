@@ -89,18 +89,14 @@ def _row(record: Record) -> str:
     (values,) = weights_rows([record])
     cells = dict(zip(WEIGHTS_HEADINGS, values, strict=True))
     shown = "".join(
-        f"<td>{_name(record) if heading == 'Name' else escape(cells[heading])}</td>"
+        f"<td><code>{escape(record.reference)}</code></td>"
+        if heading == "Name"
+        else f"<td>{escape(cells[heading])}</td>"
         for heading in SHOWN
     )
     words = " ".join(sorted(vocabulary()[record.reference]))
     dialect = f' data-dialect="{record.dialect}"' if record.unported is None else ""
     return f'<tr data-words="{escape(words)}"{dialect}>{shown}</tr>'
-
-
-def _name(record: Record) -> str:
-    """The reference, which may break after its signs."""
-    broken = re.sub(r"([:/._-])", r"\1<wbr>", escape(record.reference))
-    return f"<code>{broken}</code>"
 
 
 # ------------------------------------------------------------------ a command for each target

@@ -17,11 +17,12 @@ from urllib.parse import unquote, urlsplit
 CSS_URL = re.compile(r"url\(\s*(['\"]?)(.*?)\1\s*\)|@import\s+(['\"])(.*?)\3")
 # Most of a highlighted source, and nothing that refers to anything or can be referred to.
 PAINT = re.compile(r'<span class="[\w -]*">|</span>')
-# A page with its style sheets and scripts, in bytes; pictures and fonts are not counted, nor is the
-# index that only the page of the search asks for.
+# A page with its style sheets and scripts, in bytes; pictures and fonts are not counted, drawings
+# within the page included, nor is the index that only the page of the search asks for.
 HEAVIEST = 350_000
 WEIGHED = (".css", ".js")
 NOT_WEIGHED = "searchindex.js"
+DRAWING = re.compile(r"<svg.*?</svg>", re.DOTALL)
 # Attributes with which a page loads something; of a link, the kinds that are loaded.
 LOADS = {"src", "srcset", "poster", "data"}
 LOADED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest"}
@@ -119,7 +120,8 @@ class Site:
         targets = (urlsplit(target) for target in self.pages[name].assets)
         paths = {_path(name, parts.path) for parts in targets if not parts.netloc}
         loaded = (path for path in paths if path.endswith(WEIGHED) and NOT_WEIGHED not in path)
-        return self.files[name] + sum(self.files.get(path, 0) for path in loaded)
+        own = len(DRAWING.sub("", self.pages[name].text).encode())
+        return own + sum(self.files.get(path, 0) for path in loaded)
 
     def _in_style(self, origin: str, text: str) -> list[str]:
         return [

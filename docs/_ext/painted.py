@@ -1,7 +1,8 @@
 """Programs as HTML: coloured, by the line, with the symbols of a page marked.
 
-Keywords, strings, comments and numbers have colours of their own; the rest is text as it is, so
-that a page does not become several times as heavy as what it shows.
+Keywords, strings and comments have colours of their own; the rest is text as it is, so that a page
+does not become several times as heavy as what it shows.  Programs that Sphinx paints have the same
+two styles.
 """
 
 from __future__ import annotations
@@ -12,18 +13,41 @@ from html import escape
 from pygments import lex
 from pygments.lexer import Lexer
 from pygments.lexers import PythonLexer
-from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
+from pygments.style import Style
+from pygments.token import Comment, Generic, Keyword, Name, Operator, String, Token, _TokenType
 
 # Classes of the style sheet that Pygments writes.
-COLOURED = {
-    Comment: "c1",
-    Keyword: "k",
-    Number: "mi",
-    Operator.Word: "ow",
-    String: "s2",
-    Name.Tag: "nt",
-    Name.Attribute: "na",
-}
+COLOURED = {Comment: "c", Keyword: "k", Operator.Word: "ow", String: "s", Name.Tag: "nt"}
+
+
+def _styles(text: str, keyword: str, string: str, comment: str) -> dict[_TokenType, str]:
+    """The second half is for what commands print, and for what a commit changes."""
+    return {
+        Token: text,
+        Keyword: keyword,
+        Operator.Word: keyword,
+        Name.Tag: keyword,
+        String: string,
+        Comment: comment,
+        Generic.Prompt: keyword,
+        Generic.Inserted: string,
+        Generic.Deleted: comment,
+        Generic.Heading: keyword,
+    }
+
+
+class Light(Style):
+    """By day."""
+
+    background_color = "#ffffff"
+    styles = _styles("#1d2129", "#6d3fb0", "#0b6b3a", "#5f6975")
+
+
+class Dark(Style):
+    """By night."""
+
+    background_color = "#171b21"
+    styles = _styles("#e4e7ec", "#c5a6ff", "#85d6a4", "#98a3b1")
 
 
 def painted_lines(

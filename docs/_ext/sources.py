@@ -30,7 +30,7 @@ from painted import painted_lines
 
 FOLDER = "source"
 LONG = 120_000  # bytes of a file of which only the first lines are shown, with a copy of the whole
-SHOWN = 300  # lines of it
+SHOWN = 20_000  # characters of it
 logger = logging.getLogger(__name__)
 
 
@@ -188,11 +188,11 @@ def _file(app: Sphinx, path: str, root: Path, back: list[tuple[int, str, str]]) 
         copy = Path(app.outdir) / page_of(path)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
-        lines = code.split("\n")
-        code = "\n".join(lines[:SHOWN])
+        lines = code.count("\n") + 1
+        code = code[:SHOWN].rpartition("\n")[0]
         said = (
-            f"<p>The first {SHOWN} of {len(lines):,} lines; "
-            f'<a href="{escape(copy.name)}" download>the whole file</a>.</p>'
+            f'<p>The beginning of <a href="{escape(copy.name)}" download>the whole file</a>, '
+            f"which has {lines:,} lines and {len(content):,} bytes.</p>"
         )
     try:
         lexer = get_lexer_for_filename(path, stripnl=False, ensurenl=False)

@@ -7,8 +7,10 @@ that tests use it too.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer.main
@@ -22,7 +24,6 @@ import workflows
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.catalogue.records import libraries
-from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
 from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, Form, Layout
 from efficientnet_rosetta.common.checkpoints.layouts.schema import BY_NAME
 from efficientnet_rosetta.common.cli import app
@@ -42,42 +43,9 @@ from facts import layout_names, project
 from generating import GENERATED, generated, rows_of, stated, table
 from tables_of_results import rows_by_name
 
-EXTRAS = {
-    "torch": "running networks in PyTorch",
-    "keras": "running networks in Keras",
-    "onnx": "exported graphs, parity runs and their reports",
-    "train": "training in PyTorch, curves, TFRecord files",
-    "hub": "fetching published weights by name",
-    "guard": "the fixture `parity` of pytest, and its reports",
-    "all": "all of these",
-    "dev": "the tests: everything, and the libraries that they compare with",
-    "docs": "these pages",
-}
-ITEMS = {
-    "rule": "optimizer",
-    "decay": "decay of RMSProp",
-    "epsilon": "epsilon of RMSProp",
-    "momentum": "momentum of RMSProp",
-    "rate": "learning rate",
-    "rate images": "batch size the learning rate refers to",
-    "batch": "batch size",
-    "factor": "decay factor of the learning rate",
-    "every": "decay the learning rate every",
-    "warmup epochs": "warm-up epochs",
-    "average": "moving average of the weights: decay",
-}
+WORDS = tomllib.loads((Path(__file__).parents[1] / "words.toml").read_text(encoding="utf-8"))
+EXTRAS, ITEMS, FORMATS = WORDS["extras"], WORDS["items"], WORDS["formats"]
 ABSENT = ("none", "-")  # value and source of what a recipe does not have
-FORMATS = {
-    "safetensors": ("`.safetensors`", "names, shapes and raw arrays; metadata as text"),
-    "torch": ("`.pth`, `.pt`, `.bin`, `.ckpt`, `.tar`", "a zip of arrays and a pickle"),
-    "h5": ("`.h5`", "HDF5 with groups by the names of layers, as of Keras 2"),
-    "weights.h5": ("`.weights.h5`", "HDF5 with groups by class and counter, as of Keras 3"),
-    "keras": ("`.keras`", "a zip of the graph in JSON and a `.weights.h5`"),
-    CHECKPOINT: ("a prefix, `.index` and `.data-*`", "TensorFlow's checkpoint"),
-    "saved-model": ("a folder with `saved_model.pb`", "TensorFlow's export; its variables"),
-    "npz": ("`.npz`", "NumPy arrays in a zip"),
-    "onnx": ("`.onnx`", "the initializers of a graph of `rosetta export`"),
-}
 
 # ------------------------------------------------------------------ networks and conventions
 

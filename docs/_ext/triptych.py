@@ -92,7 +92,7 @@ def _visit_code(self: HTML5Translator, node: tri_code) -> None:
 
 def _breakable(html: str) -> str:
     """A line of a program that may go on below after a parenthesis, and not within an f-string."""
-    whole = re.sub(r'<span class="s2">f".*?"</span>', r'<span class="whole">\g<0></span>', html)
+    whole = re.sub(r'<span class="s">f".*?"</span>', r'<span class="whole">\g<0></span>', html)
     return whole.replace("(", "(<wbr>")
 
 
@@ -197,7 +197,9 @@ class Triptych(SphinxDirective):
             yield box(label, nodes.bullet_list("", *items), name="tri-symbols")
 
     def _heads(self, files: dict[str, str], sections: list[nodes.section]) -> nodes.Node:
-        paper = nodes.paragraph("", "Paper")
+        paper = nodes.paragraph("", "Paper ")
+        if number := self.options.get("paper"):
+            paper += nodes.reference("", number, internal=False, refuri=_address(number))
         heads = [box(paper, *self._steps(sections), name="tri-head-paper")]
         for name, path in files.items():
             text = nodes.paragraph("", "", nodes.strong("", FRAMEWORKS[name]))
