@@ -124,6 +124,10 @@ class Plain(HTML5Translator):
     def _is_cell(self, node: nodes.paragraph) -> bool:
         return isinstance(node.parent, nodes.entry) and len(node.parent) == 1
 
+    def depart_entry(self, node: nodes.entry) -> None:
+        """The end of a cell, which HTML need not say."""
+        self.body.append(self.context.pop().replace("</td>", ""))
+
     def visit_row(self, node: nodes.row) -> None:
         """A row, which has no colour of its own here."""
         node.column = 0  # type: ignore[attr-defined]

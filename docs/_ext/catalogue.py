@@ -89,9 +89,9 @@ def _row(record: Record) -> str:
     (values,) = weights_rows([record])
     cells = dict(zip(WEIGHTS_HEADINGS, values, strict=True))
     shown = "".join(
-        f"<td><code>{escape(record.reference)}</code></td>"
+        f"<td><code>{escape(record.reference)}</code>"  # HTML need not say where a cell ends
         if heading == "Name"
-        else f"<td>{escape(cells[heading])}</td>"
+        else f"<td>{escape(cells[heading])}"
         for heading in SHOWN
     )
     words = " ".join(sorted(vocabulary()[record.reference]))

@@ -29,7 +29,7 @@ from excerpts import Excerpt, ExcerptError, Library
 from painted import painted_lines
 
 FOLDER = "source"
-LONG = 120_000  # bytes of a file of which only the first lines are shown, with a copy of the whole
+LONG = 50_000  # bytes of a file of which only the first lines are shown, with a copy of the whole
 SHOWN = 20_000  # characters of it
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -204,55 +205,9 @@ def _curve(framework: str, points: list[tuple[float, float]], what: str = "") ->
     return Curve(name, points, framework, DASHES[framework])
 
 
-def _epochs(
-    title: str, curves: list[Curve], y: Axis, level: tuple[float, str] | None = None
-) -> str:
-    last = int(max(curve.points[-1][0] for curve in curves))
-    return lines(title, curves, Axis("epoch", 0, last, range(0, last + 1, EVERY)), y, level)
-
-
 def _column(file: str, column: str, factor: float = 1) -> list[tuple[float, float]]:
     """Points of a column of the table that a training has left."""
     return [(row["epoch"], factor * row[column]) for row in read_table(RESULTS / f"{file}.csv")]
-
-
-@generated("digits accuracy")
-def digits_accuracy() -> str:
-    """Validation top-1 of both frameworks on the digits."""
-    curves = [_curve(name, _column(f"digits-{name}", "val_top1", 100)) for name in TRAINED_IN]
-    level = (100 * REACHED, f"{REACHED:.0%}")
-    return _epochs("Validation top-1 on the digits, %", curves, Axis("", 0, 100, SHARES), level)
-
-
-@generated("digits loss")
-def digits_loss() -> str:
-    """Training loss of both frameworks on the digits."""
-    curves = [_curve(name, _column(f"digits-{name}", "loss")) for name in TRAINED_IN]
-    title = "Loss of training on the digits, with label smoothing"
-    return _epochs(title, curves, Axis("", 0, 5, range(6)))
-
-
-def _emoji(column: str, factor: float) -> list[Curve]:
-    return [
-        _curve(name, _column(f"emoji-{run}-{name}", column, factor), f"{what}, ")
-        for run, what in (("finetuned", "tuned"), ("scratch", "scratch"))
-        for name in TRAINED_IN
-    ]
-
-
-@generated("emoji accuracy")
-def emoji_accuracy() -> str:
-    """Top-1 of four runs on drawings of a vendor that none has seen."""
-    title = "Top-1 on the vendor held out, %"
-    return _epochs(title, _emoji("val_top1", 100), Axis("", 0, 100, SHARES))
-
-
-@generated("emoji loss")
-def emoji_loss() -> str:
-    """Training loss of the four runs."""
-    return _epochs(
-        "Training loss, with label smoothing", _emoji("loss", 1), Axis("", 0, 7, range(8))
-    )
 
 
 def _apart() -> Iterator[tuple[str, list[float]]]:
@@ -277,6 +232,8 @@ def drift() -> str:
     return lines(title, curves, Axis("step", 0, len(points), range(0, len(points) + 1, 50)), axis)
 
 
+# ------------------------------------------------------------------ curves over epochs
+
 # The settings that were tried, by the name of their run: how curves call them, and their dashes.
 TRIED = {
     "recipe": ("recipe", "paper", ""),
@@ -289,40 +246,85 @@ XCEPTIONS = {
     "xception": ("batch norm", "paper", ""),
     "xception without": ("without", "torch", "5 3"),
 }
+OF_RATES = {name: TRIED[name] for name in ("recipe", "decay", "gamma")}
+PERCENT, RATES = Axis("", 0, 100, SHARES), decades("", -9, -2)
 
 
-def _tried(
-    runs: Mapping[str, tuple[str, str, str]], column: str, factor: float = 1, least: float = 0
-) -> list[Curve]:
-    found = result("what_went_wrong")["runs"]
+def _digits(column: str, factor: float = 1) -> list[Curve]:
+    return [_curve(name, _column(f"digits-{name}", column, factor)) for name in TRAINED_IN]
+
+
+def _emoji(column: str, factor: float = 1) -> list[Curve]:
     return [
-        Curve(
-            text,
-            [(r["epoch"], factor * r[column]) for r in found[name]["epochs"] if r[column] >= least],
-            colour,
-            dashes,
-        )
-        for name, (text, colour, dashes) in runs.items()
+        _curve(name, _column(f"emoji-{run}-{name}", column, factor), f"{what}, ")
+        for run, what in (("finetuned", "tuned"), ("scratch", "scratch"))
+        for name in TRAINED_IN
     ]
 
 
-@generated("wrong accuracy")
-def wrong_accuracy() -> str:
-    """Validation top-1 of every setting of EfficientNet that was tried."""
-    title = "EfficientNet: validation top-1, %"
-    return _epochs(title, _tried(TRIED, "val_top1", 100), Axis("", 0, 100, SHARES))
+def _tried(
+    tried: Mapping[str, tuple[str, str, str]], column: str, factor: float = 1, least: float = 0
+) -> list[Curve]:
+    runs = result("what_went_wrong")["runs"]
+    return [
+        Curve(
+            text,
+            [(r["epoch"], factor * r[column]) for r in runs[name]["epochs"] if r[column] >= least],
+            colour,
+            dashes,
+        )
+        for name, (text, colour, dashes) in tried.items()
+    ]
 
 
-@generated("wrong rates")
-def wrong_rates() -> str:
-    """The learning rates that explain some of it."""
-    axis = decades("", -9, -2)
-    own = {name: TRIED[name] for name in ("recipe", "decay", "gamma")}
-    return _epochs("Learning rate", _tried(own, "learning_rate", least=axis.low), axis)
+def _over_epochs(
+    title: str,
+    curves: Callable[[], list[Curve]],
+    y: Axis,
+    level: tuple[float, str] | None = None,
+) -> str:
+    found = curves()
+    last = int(max(curve.points[-1][0] for curve in found))
+    return lines(title, found, Axis("epoch", 0, last, range(0, last + 1, EVERY)), y, level)
 
 
-@generated("wrong accuracy of xception")
-def wrong_accuracy_of_xception() -> str:
-    """Validation top-1 of Xception with batch norm and without."""
-    title = "Xception: validation top-1, %"
-    return _epochs(title, _tried(XCEPTIONS, "val_top1", 100), Axis("", 0, 100, SHARES))
+OVER_EPOCHS: dict[str, tuple[Any, ...]] = {  # title, curves, the axis upwards, a level
+    "digits accuracy": (
+        "Validation top-1 on the digits, %",
+        partial(_digits, "val_top1", 100),
+        PERCENT,
+        (100 * REACHED, f"{REACHED:.0%}"),
+    ),
+    "digits loss": (
+        "Loss of training on the digits, with label smoothing",
+        partial(_digits, "loss"),
+        Axis("", 0, 5, range(6)),
+    ),
+    "emoji accuracy": (
+        "Top-1 on the vendor held out, %",
+        partial(_emoji, "val_top1", 100),
+        PERCENT,
+    ),
+    "emoji loss": (
+        "Training loss, with label smoothing",
+        partial(_emoji, "loss"),
+        Axis("", 0, 7, range(8)),
+    ),
+    "wrong accuracy": (
+        "EfficientNet: validation top-1, %",
+        partial(_tried, TRIED, "val_top1", 100),
+        PERCENT,
+    ),
+    "wrong rates": (
+        "Learning rate",
+        partial(_tried, OF_RATES, "learning_rate", least=RATES.low),
+        RATES,
+    ),
+    "wrong accuracy of xception": (
+        "Xception: validation top-1, %",
+        partial(_tried, XCEPTIONS, "val_top1", 100),
+        PERCENT,
+    ),
+}
+for _name, _drawn in OVER_EPOCHS.items():
+    generated(_name)(partial(_over_epochs, *_drawn))

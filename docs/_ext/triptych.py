@@ -29,7 +29,7 @@ the TeX and the meaning that the list of symbols has for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,17 +94,6 @@ def _breakable(html: str) -> str:
     """A line of a program that may go on below after a parenthesis, and not within an f-string."""
     whole = re.sub(r'<span class="s">f".*?"</span>', r'<span class="whole">\g<0></span>', html)
     return whole.replace("(", "(<wbr>")
-
-
-def _nothing(self: nodes.NodeVisitor, node: nodes.Node) -> None:
-    """Other writers have the contents without the box."""
-
-
-def _as_literal(what: str) -> Callable[[nodes.NodeVisitor, nodes.Node], None]:
-    def go(self: nodes.NodeVisitor, node: nodes.Node) -> None:
-        getattr(self, f"{what}_literal_block")(node)
-
-    return go
 
 
 # ------------------------------------------------------------------ directives
@@ -396,13 +385,9 @@ def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    """Register directives, the role and the nodes, for every writer."""
-    others = ("latex", "text", "man", "texinfo")
-    app.add_node(
-        tri_box, html=(_visit_box, _depart_box), **dict.fromkeys(others, (_nothing, _nothing))
-    )
-    literal = (_as_literal("visit"), _as_literal("depart"))
-    app.add_node(tri_code, html=(_visit_code, None), **dict.fromkeys(others, literal))
+    """Register directives, the role and the nodes."""
+    app.add_node(tri_box, html=(_visit_box, _depart_box))
+    app.add_node(tri_code, html=(_visit_code, None))
     app.add_directive("div", Div)
     app.add_directive("triptych", Triptych)
     app.add_directive("triptych-row", Row)
