@@ -29,8 +29,9 @@ from excerpts import Excerpt, ExcerptError, Library
 from painted import painted_lines
 
 FOLDER = "source"
-LONG = 50_000  # bytes of a file of which only the first lines are shown, with a copy of the whole
-SHOWN = 20_000  # characters of it
+# Of a file with more bytes or lines only the beginning is shown, with a copy of the whole.
+LONG, LINES = 50_000, 1_000
+SHOWN = 20_000  # characters
 logger = logging.getLogger(__name__)
 
 
@@ -141,7 +142,8 @@ def collect_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, object], str]]:
     root = root_of(app.env)
     readers: dict[str, list[tuple[int, str, str]]] = {}
     for docname, places in sorted(places_of(app.env).items()):
-        page = app.env.titles[docname].astext()
+        is_home = docname == app.config.root_doc  # whose title is long
+        page = "Home" if is_home else app.env.titles[docname].astext()
         for path, rows in places.items():
             back = readers.setdefault(path, [])
             for line, anchor, title in rows:
@@ -183,12 +185,11 @@ def _file(app: Sphinx, path: str, root: Path, back: list[tuple[int, str, str]]) 
         code = content.decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:
         return f"<p>This file is no text. It has {len(content):,} bytes.</p>"
-    said = ""
-    if len(content) > LONG:
+    said, lines = "", code.count("\n") + 1
+    if len(content) > LONG or lines > LINES:
         copy = Path(app.outdir) / page_of(path)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
-        lines = code.count("\n") + 1
         code = code[:SHOWN].rpartition("\n")[0]
         said = (
             f'<p>The beginning of <a href="{escape(copy.name)}" download>the whole file</a>, '
