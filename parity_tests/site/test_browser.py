@@ -48,8 +48,13 @@ def test_every_page_can_be_read(reader, address, site, width, scheme):
     [
         ("document.querySelector('article').style.minWidth = '2000px'", "wider than the screen"),
         ("document.querySelector('article p').style.fontSize = '12px'", "12.0 pixels"),
-        ("document.querySelector('article svg text').style.fontSize = '9px'", "9.0 pixels"),
-        ("document.querySelector('.tri-excerpt .line').style.whiteSpace = 'pre'", "cut off"),
+        ("document.querySelector('article svg text').style.fontSize = '9px'", " pixels: "),
+        (
+            "for (const line of document.querySelectorAll('.tri-excerpt .line')) {"
+            "  line.style.whiteSpace = 'pre';"
+            "}",
+            "cut off",
+        ),
         ("document.querySelector('article p').append(picture)", "white in the dark"),
     ],
 )
@@ -231,7 +236,7 @@ def test_a_button_that_copies_is_seen_when_it_has_the_focus_and_on_a_phone(reade
 def test_lines_of_a_source_are_no_stops_on_the_way(reader):
     page = reader(KINDS[-1])
     assert page.locator(".line > a").count() > 100
-    assert page.locator(".line > a:not([tabindex='-1'])").count() == 0
+    assert page.locator(".line > a:not(.back):not([tabindex='-1'])").count() == 0
 
 
 @pytest.mark.parametrize("name", ["Keras", "PyTorch"])
