@@ -172,7 +172,7 @@ def emoji_confusion() -> str:
         for label, counts in zip(labels, found["confusion"]["finetuned-torch"], strict=True)
         for cells in [list(zip(labels, counts, strict=True))]
     ]
-    return table(("", *labels), rows, "confusion")
+    return table(("Drawn", *labels), rows, "confusion")
 
 
 # ------------------------------------------------------------------ curves

@@ -119,7 +119,7 @@ function addPosition(steps) {
 // ---------------------------------------------------------------- keyboards and screen readers
 
 function reachScrollers() {
-  for (const box of document.querySelectorAll("pre, .table-wrapper, .math-block, .tri-flow ol, article svg")) {
+  for (const box of document.querySelectorAll("pre, .table-wrapper, .math-block, .tri-flow ol, p:has(> img), article svg")) {
     const scroller = box.matches("svg") ? box.parentElement : box;
     if (scroller.scrollWidth > scroller.clientWidth) scroller.tabIndex = 0;
     else scroller.removeAttribute("tabindex");
