@@ -29,6 +29,7 @@ RESULT = HERE / "results" / "augmentation.json"
 PICTURE = HERE / "pictures" / "augmentation.png"
 PIXELS = 224  # of the images that torchvision's translations are given for
 TILE, GAP, TEXT, COLUMNS = 120, 6, 20, 5  # of the picture, in pixels
+INK = "#7b7b7b"  # to be read on white and on black: the picture has no ground of its own
 # A level at which each operation is plainly seen; those that are milder above 5 are shown below.
 SEEN = {"Posterize": 4, "Solarize": 5, "Color": 0, "Contrast": 1, "Brightness": 1}
 USUAL = 8
@@ -108,11 +109,11 @@ def drawn(parts: list[tuple[str, np.ndarray]]) -> Image.Image:
     """All parts in rows, each below its name."""
     rows = -(-len(parts) // COLUMNS)
     across, down = TILE + GAP, TILE + GAP + TEXT
-    sheet = Image.new("RGB", (COLUMNS * across - GAP, rows * down - GAP), "white")
+    sheet = Image.new("RGBA", (COLUMNS * across - GAP, rows * down - GAP))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for number, (name, image) in enumerate(parts):
         top, left = (number // COLUMNS) * down, (number % COLUMNS) * across
-        pen.text((left + TILE // 2, top + TEXT // 2), name, "#222222", font, "mm")
+        pen.text((left + TILE // 2, top + TEXT // 2), name, INK, font, "mm")
         sheet.paste(Image.fromarray(image), (left, top + TEXT))
     return sheet
 

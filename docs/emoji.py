@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/explore/emoji.md and fills in its numbers, from the results beside it.
+"""Keeps the results of docs/explore/emoji.md, and fills in the numbers that it has of them.
 
 python examples/emoji.py emoji
 rosetta train --backend torch --data emoji --preset lite0 --image-size 64 --batch 32 --epochs 15 \\
@@ -23,9 +23,12 @@ import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efficientnet_rosetta.common.training.run import read_table
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -35,8 +38,6 @@ KINDS = {"finetuned": "fine-tuned", "scratch": "from scratch"}
 BACKENDS = {"torch": "PyTorch", "keras": "Keras"}
 RUNS = [f"{kind}-{backend}" for kind in KINDS for backend in BACKENDS]
 LONGER = "longer-torch"  # the run from scratch, resumed for more epochs
-# Told apart without colour as well, and readable on white for those who see red and green alike.
-COLOURS = {"torch": "#c2410c", "keras": "#1d4ed8"}
 # What the README of the packages says of the drawings.
 LICENCES = {
     "apple": ("macOS 15.5", "© Apple; not for commercial use"),
@@ -51,13 +52,11 @@ PIXELS = 64  # the side of a drawing
 
 
 def main() -> None:
-    """Keep what the three folders have, if they are given; then draw, and fill in the page."""
+    """Keep what the three folders have, if they are given; then fill in the page."""
     if len(sys.argv) not in (1, 4):
         sys.exit(__doc__)
     if len(sys.argv) == 4:
         keep(*map(Path, sys.argv[1:]))
-    draw_curves()
-    draw_confusion()
     path = HERE / "explore" / "emoji.md"
     path.write_text(filled(path.read_text()))
 
@@ -127,14 +126,25 @@ def draw_vendors(data: Path) -> None:
 
     (held_out,) = {vendor(path) for path in (data / "val" / SHOWN_CLASS).iterdir()}
     chosen = sorted((data / "val" / SHOWN_CLASS).iterdir())[:SHOWN_EMOJI]
-    sheet = Image.new("RGB", (PIXELS * len(chosen), PIXELS * len(SHOWN_VENDORS)), "white")
+    sheet = Image.new("RGBA", (PIXELS * len(chosen), PIXELS * len(SHOWN_VENDORS)))
     for row, name in enumerate(SHOWN_VENDORS):
         part = data / ("val" if name == held_out else "train") / SHOWN_CLASS
         for column, path in enumerate(chosen):
             drawing = part / path.name.replace(held_out, name, 1)
             with Image.open(drawing) as image:
-                sheet.paste(image, (column * PIXELS, row * PIXELS))
+                sheet.paste(without_ground(image), (column * PIXELS, row * PIXELS))
     sheet.save(PICTURES / "emoji.png", optimize=True)
+
+
+def without_ground(image: PIL.Image.Image) -> PIL.Image.Image:
+    """A drawing whose white ground is clear, so that it is not a white picture in the dark."""
+    from PIL import ImageDraw
+
+    found = image.convert("RGBA")
+    last = found.width - 1
+    for corner in ((0, 0), (last, 0), (0, last), (last, last)):
+        ImageDraw.floodfill(found, corner, (0, 0, 0, 0), thresh=24)
+    return found
 
 
 # ------------------------------------------------------------------ the page
@@ -259,69 +269,6 @@ def _classes() -> str:
         taken = f"{labels[others.index(most)]} ({most})" if most else "-"
         rows.append(f"| {label} | {sum(counts[0])} | {shares} | {taken} |")
     return "\n".join(rows)
-
-
-# ------------------------------------------------------------------ the pictures
-
-
-def draw_curves() -> None:
-    """Validation top-1 and training loss over the epochs, a curve for each run."""
-    figure, (accuracy, loss) = _figure(1, 2, (9, 3.8))
-    for name in RUNS:
-        kind, backend = name.split("-")
-        run = read_table(RESULTS / f"emoji-{name}.csv")
-        epochs = [row["epoch"] for row in run]
-        style = {
-            "color": COLOURS[backend],
-            "linestyle": "-" if backend == "torch" else "--",
-            "linewidth": 2 if kind == "finetuned" else 1,
-            "label": f"{KINDS[kind]}, {BACKENDS[backend]}",
-        }
-        accuracy.plot(epochs, [100 * row["val_top1"] for row in run], **style)
-        loss.plot(epochs, [row["loss"] for row in run], **style)
-    accuracy.set(title="Top-1 on the vendor held out, %", xlabel="epoch", ylim=(0, 100))
-    loss.set(title="Training loss, with label smoothing", xlabel="epoch")
-    loss.set_ylim(bottom=0)
-    loss.legend(frameon=False, fontsize=9)
-    _save(figure, "emoji_curves.png")
-
-
-def draw_confusion() -> None:
-    """What the classes are taken for: a row is what is drawn, a column what was said."""
-    found = kept()
-    labels = list(found["images"]["val"])
-    counts = found["confusion"][RUNS[0]]
-    shares = [[count / sum(row) for count in row] for row in counts]
-    figure, (axes,) = _figure(1, 1, (8, 7.2))
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, values in enumerate(counts):
-        for column, count in enumerate(values):
-            if count:
-                ink = "white" if shares[row][column] > 0.5 else "black"
-                axes.text(column, row, count, ha="center", va="center", color=ink, fontsize=7)
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set(xlabel="predicted class", ylabel="true class")
-    _save(figure, "emoji_confusion.png")
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
-    for one in axes[0]:
-        one.spines[["top", "right"]].set_visible(False)
-        one.title.set_fontsize(11)
-    return figure, axes[0]
-
-
-def _save(figure: Any, name: str) -> None:
-    PICTURES.mkdir(exist_ok=True)
-    figure.tight_layout()
-    figure.savefig(PICTURES / name, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes docs/what_went_wrong.md and its picture from the results that are kept beside it.
+"""Writes docs/what_went_wrong.md from the results that are kept beside it.
 
 python examples/digits.py DIGITS
 OMP_NUM_THREADS=1 python examples/what_went_wrong.py DIGITS docs/results/what_went_wrong.json
@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "what_went_wrong.json"
-PICTURE = HERE / "pictures" / "what_went_wrong.png"
 
 EFFICIENTNETS = {
     "recipe": "the recipe",
@@ -28,24 +22,12 @@ EFFICIENTNETS = {
     "excitation": "late excitation",
 }
 XCEPTIONS = {"xception": "with batch norm", "xception without": "without"}
-RATES = {"recipe": "the others", "decay": "decay=0.9", "gamma": "gamma=0.03"}
-RATE_FROM = 1e-9  # to be seen; what is lower changes nothing in float32
-APART = 0.065  # names beside curves, as a share of the height
 MISTAKES = {
     "epsilon": "epsilon 1.0",
     "decay": "`decay=0.9`",
     "gamma": "`gamma=0.03`",
     "excitation": "the late excitation",
     "xception without": "the Xception without batch norm",
-}
-COLOURS = {
-    "recipe": "black",
-    "epsilon": "tab:blue",
-    "decay": "tab:red",
-    "gamma": "tab:orange",
-    "excitation": "tab:green",
-    "xception": "black",
-    "xception without": "tab:purple",
 }
 # A run has stopped if its loss falls by less in the second half, this far below the right top-1.
 STOPPED_LOSS, STOPPED_TOP1 = 0.1, 0.05
@@ -56,10 +38,8 @@ MIDDLE = slice(2, 6)  # modules of the Xception whose shortcut is the identity
 
 
 def main() -> None:
-    """Write the page and the picture."""
-    results = json.loads(RESULTS.read_text())
-    (HERE / "what_went_wrong.md").write_text(page(results))
-    draw(results)
+    """Write the page."""
+    (HERE / "what_went_wrong.md").write_text(page(json.loads(RESULTS.read_text())))
 
 
 # ------------------------------------------------------------------ numbers
@@ -99,7 +79,14 @@ alone, on the same images, in the same batches, from the same initial weights.
 On this data {stopped} stop learning. {learned} do not. That is no proof that they are right,
 since ten digits are easily told apart.
 
-![Validation top-1 and learning rate by epoch](pictures/what_went_wrong.png)
+```{{generated}} wrong accuracy
+```
+
+```{{generated}} wrong rates
+```
+
+```{{generated}} wrong accuracy of xception
+```
 
 {table}
 
@@ -345,56 +332,6 @@ def _table(runs: dict[str, dict], epochs: int) -> str:
         rows.append([text, verdict, *shares, *losses])
     lines = (f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
     return "\n".join(lines)
-
-
-# ------------------------------------------------------------------ the picture
-
-
-def draw(results: dict) -> None:
-    """Top-1 by epoch, and the learning rates that explain some of it."""
-    from matplotlib import pyplot
-
-    runs = results["runs"]
-    figure, (left, middle, right) = pyplot.subplots(
-        1, 3, figsize=(13, 4.2), width_ratios=(1.2, 1, 1), layout="constrained"
-    )
-    for axes, names in ((left, EFFICIENTNETS), (right, XCEPTIONS)):
-        axes.set_ylim(0, 1.03)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        _curves(axes, runs, names, "val_top1")
-    middle.set_yscale("log")
-    middle.set_ylim(RATE_FROM, 5e-3)
-    _curves(middle, runs, RATES, "learning_rate")
-    left.set_title("EfficientNet: validation top-1")
-    middle.set_title("EfficientNet: learning rate")
-    right.set_title("Xception: validation top-1")
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
-    pyplot.close(figure)
-
-
-def _curves(axes: Axes, runs: dict[str, dict], names: Mapping[str, str], key: str) -> None:
-    """One curve each, with its name beside its end; names that would overlap are moved down."""
-    to_axes = axes.transScale + axes.transLimits
-    ends = []
-    for name, text in names.items():
-        rows = [row for row in runs[name]["epochs"] if row[key] >= axes.get_ylim()[0]]
-        epochs, values = [row["epoch"] for row in rows], [row[key] for row in rows]
-        axes.plot(epochs, values, color=COLOURS[name], linewidth=1.6)
-        ends.append((to_axes.transform((0, values[-1]))[1], epochs[-1], text, COLOURS[name]))
-    above = 2.0
-    for height, epoch, text, colour in sorted(ends, reverse=True):
-        above = min(height, above - APART)
-        axes.text(
-            epoch + 0.5,
-            above,
-            text,
-            color=colour,
-            va="center",
-            transform=axes.get_xaxis_transform(),
-        )
-    axes.set_xlabel("epoch")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from html import escape
 from itertools import groupby
 
 from efficientnet_rosetta.common.architectures import ARCHITECTURES, PRESETS, resolve
-from efficientnet_rosetta.common.catalogue.records import Record, libraries, records
+from efficientnet_rosetta.common.catalogue.records import Record, records
 from efficientnet_rosetta.common.catalogue.search import (
     EMPTY_WORDS,
     SHORTEST_PREFIX,
@@ -48,14 +48,6 @@ def by_kind() -> dict[str, list[Record]]:
     for record in records():
         found[kind_of(record)].append(record)
     return found
-
-
-def library_rows() -> list[tuple[str, ...]]:
-    """What each library is, the version that was read, and how much it has published."""
-    return [
-        (f"`{name}`", library.title, library.version, str(len(library.records)), library.about)
-        for name, library in libraries().items()
-    ]
 
 
 # ------------------------------------------------------------------ a table of checkpoints
@@ -97,18 +89,14 @@ def _row(record: Record) -> str:
     (values,) = weights_rows([record])
     cells = dict(zip(WEIGHTS_HEADINGS, values, strict=True))
     shown = "".join(
-        f"<td>{_name(record) if heading == 'Name' else escape(cells[heading])}</td>"
+        f"<td><code>{escape(record.reference)}</code>"  # HTML need not say where a cell ends
+        if heading == "Name"
+        else f"<td>{escape(cells[heading])}"
         for heading in SHOWN
     )
     words = " ".join(sorted(vocabulary()[record.reference]))
     dialect = f' data-dialect="{record.dialect}"' if record.unported is None else ""
     return f'<tr data-words="{escape(words)}"{dialect}>{shown}</tr>'
-
-
-def _name(record: Record) -> str:
-    """The reference, which may break after its signs."""
-    broken = re.sub(r"([:/._-])", r"\1<wbr>", escape(record.reference))
-    return f"<code>{broken}</code>"
 
 
 # ------------------------------------------------------------------ a command for each target

@@ -1,6 +1,7 @@
 """Curves as SVG, for pages: readable without scripts, in light and dark, on a phone.
 
-Colours are the site's variables (site.css), sizes are in pages.css.
+Colours are the site's variables (site.css).  No text is below 13 pixels on a phone, whose column is
+as wide as a drawing; a desk shows it larger (pages.css).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 480, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 86, 14, 38  # room for labels around the plot
-APART = 14  # between two names beside the ends of curves
+WIDTH, HEIGHT = 358, 240
+LEFT, TOP, BOTTOM = 42, 16, 40  # room for labels around the plot
+LETTER = 7.2  # of names to the right of it, on average
+APART = 15  # between two names beside the ends of curves
 COLOURS = {name: f"var(--{name})" for name in ("paper", "torch", "keras")}
 GREY, GRID = "var(--quiet)", "var(--line)"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -62,10 +64,11 @@ def lines(
     title: str, curves: Sequence[Curve], x: Axis, y: Axis, level: tuple[float, str] | None = None
 ) -> str:
     """A figure of curves, each named at its end; `level` is a dashed line across, and its name."""
+    right_end = WIDTH - 5 - LETTER * max(len(curve.name) for curve in curves)
 
     def place(across: float, up: float) -> tuple[float, float]:
         return (
-            LEFT + x.share(across) * (WIDTH - LEFT - RIGHT),
+            LEFT + x.share(across) * (right_end - LEFT),
             HEIGHT - BOTTOM - y.share(up) * (HEIGHT - TOP - BOTTOM),
         )
 
@@ -78,8 +81,8 @@ def lines(
         across, low = place(tick, y.low)
         parts.append(_line(across, low, across, low + 4, GREY))
         parts.append(_text(across, low + 17, x.text(tick), "middle"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x.name, "middle"))
-    parts.append(_text(2, 10, y.name, "start"))
+    parts.append(_text((LEFT + right_end) / 2, HEIGHT - 5, x.name, "middle"))
+    parts.append(_text(2, 11, y.name, "start"))
     if level:
         (left, height), (right, _) = place(x.low, level[0]), place(x.high, level[0])
         parts.append(_line(left, height, right, height, GREY, "6 4"))

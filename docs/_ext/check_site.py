@@ -1,4 +1,4 @@
-"""Checks built pages as files: links, anchors, assets, and that nothing is asked of another host.
+"""Checks built pages as files: links, anchors, assets, their weight, and that all is on one host.
 
 python docs/_ext/check_site.py build/docs
 """
@@ -17,6 +17,12 @@ from urllib.parse import unquote, urlsplit
 CSS_URL = re.compile(r"url\(\s*(['\"]?)(.*?)\1\s*\)|@import\s+(['\"])(.*?)\3")
 # Most of a highlighted source, and nothing that refers to anything or can be referred to.
 PAINT = re.compile(r'<span class="[\w -]*">|</span>')
+# A page with its style sheets and scripts, in bytes; pictures and fonts are not counted, drawings
+# within the page included, nor is the index that only the page of the search asks for.
+HEAVIEST = 350_000
+WEIGHED = (".css", ".js")
+NOT_WEIGHED = "searchindex.js"
+DRAWING = re.compile(r"<svg.*?</svg>", re.DOTALL)
 # Attributes with which a page loads something; of a link, the kinds that are loaded.
 LOADS = {"src", "srcset", "poster", "data"}
 LOADED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest"}
@@ -70,7 +76,7 @@ class Page(HTMLParser):
 class Site:
     """A site as it was read: its files, and what stands in its pages and style sheets."""
 
-    files: set[str]
+    files: dict[str, int]  # their sizes in bytes
     pages: dict[str, Page]
     sheets: dict[str, str]
 
@@ -88,7 +94,7 @@ class Site:
             if name.endswith((".html", ".css"))
         }
         return cls(
-            set(found),
+            {name: path.stat().st_size for name, path in found.items()},
             {name: Page(text) for name, text in texts.items() if name.endswith(".html")},
             {name: text for name, text in texts.items() if name.endswith(".css")},
         )
@@ -103,9 +109,19 @@ class Site:
             assets = [self._fault(name, target, loaded=True) for target in page.assets]
             styles = [fault for text in page.styles for fault in self._in_style(name, text)]
             lines += [f"{name}: {fault}" for fault in [*links, *assets, *styles] if fault]
+            if (weight := self.weight(name)) > HEAVIEST:
+                lines.append(f"{name}: weighs {weight:,} bytes, and may weigh {HEAVIEST:,}")
         for name, text in self.sheets.items():
             lines += [f"{name}: {fault}" for fault in self._in_style(name, text) if fault]
         return lines
+
+    def weight(self, name: str) -> int:
+        """Bytes of a page with its style sheets and scripts."""
+        targets = (urlsplit(target) for target in self.pages[name].assets)
+        paths = {_path(name, parts.path) for parts in targets if not parts.netloc}
+        loaded = (path for path in paths if path.endswith(WEIGHED) and NOT_WEIGHED not in path)
+        own = len(DRAWING.sub("", self.pages[name].text).encode())
+        return own + sum(self.files.get(path, 0) for path in loaded)
 
     def _in_style(self, origin: str, text: str) -> list[str]:
         return [
@@ -122,8 +138,7 @@ class Site:
             return f"loads {target} from another host" if loaded else ""
         path = origin
         if parts.path:
-            base = "" if parts.path.startswith("/") else posixpath.dirname(origin)
-            path = posixpath.normpath(posixpath.join(base, unquote(parts.path).lstrip("/")))
+            path = _path(origin, parts.path)
             if path not in self.files:  # a folder, perhaps
                 path = posixpath.normpath(posixpath.join(path, "index.html"))
         if path not in self.files:
@@ -133,6 +148,12 @@ class Site:
             if unquote(parts.fragment) not in anchors and parts.fragment not in anchors:
                 return f"{target} has no such anchor"
         return ""
+
+
+def _path(origin: str, target: str) -> str:
+    """What an address means that stands in a file."""
+    base = "" if target.startswith("/") else posixpath.dirname(origin)
+    return posixpath.normpath(posixpath.join(base, unquote(target).lstrip("/")))
 
 
 def check(folder: Path) -> list[str]:

@@ -112,6 +112,16 @@ class Source:
         ]
         return max(around)[1] if around else Path(self.path).name
 
+    def line_of(self, name: str) -> int:
+        """Where a name is defined, decorators included.
+
+        Raises:
+            ExcerptError: there is none.
+        """
+        if name not in self.symbols:
+            raise ExcerptError(f"{self.path} has no {name}")
+        return _first_line(self.symbols[name])
+
     # -------------------------------------------------------------- steps
 
     @cached_property

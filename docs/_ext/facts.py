@@ -6,7 +6,6 @@ Nothing here knows Sphinx, so that tests use it too.
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import operator
@@ -24,7 +23,7 @@ from unittest.mock import patch
 from efficientnet_rosetta.common import architectures, spec
 from efficientnet_rosetta.common.backends.comparison import ROUNDING_SHARE, TOLERANCES
 from efficientnet_rosetta.common.catalogue.records import libraries
-from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, Layout
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS
 from efficientnet_rosetta.common.counting import count, count_layer
 from efficientnet_rosetta.common.network import DIALECTS, IMAGENET_CLASSES, Size, conv_std
 from efficientnet_rosetta.common.parity import claims
@@ -36,26 +35,26 @@ from efficientnet_rosetta.common.spec import (
     GAMMA,
     PRESETS,
     SQUEEZE_RATIO,
-    TOTAL_STRIDE,
     EfficientNetSpec,
     compound_scaling,
     resolve,
 )
 from efficientnet_rosetta.common.training import memory, v2_recipes
-from efficientnet_rosetta.common.training import recipes as recipe
 from efficientnet_rosetta.common.training.recipes import RECIPES
 from efficientnet_rosetta.common.training.run import read_table
 from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
+from excerpts import Library
 from facts_of_lineage import misread_lineage, numbers_of_lineage
 from minutes import minutes
-from scaled import COST, alone, counted, predicted
+from scaled import BASE, COST, alone, counted, predicted
 from workflows import ACTION
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
+LIBRARY = Library(ROOT)
 TRAINED_IN = ("torch", "keras")
-REACHED = 0.97  # top-1, as in docs/training.py
+REACHED = 0.97  # top-1, to say when a run came there
 WINDOW = 5  # epochs, as in docs/what_went_wrong.py
 
 
@@ -73,12 +72,7 @@ def number(value: float, digits: int = 2) -> str:
 @cache
 def facts() -> dict[str, str]:
     """Every fact by its name."""
-    found: dict[str, str] = {}
-    for name, value in _all():
-        if name in found:
-            raise ValueError(f"two facts are called {name!r}")
-        found[name] = value
-    return found
+    return dict(_all())
 
 
 def fact(name: str) -> str:
@@ -128,14 +122,9 @@ def effects() -> frozenset[str]:
 # ------------------------------------------------------------------ from the code
 
 
-def layouts() -> tuple[Layout, ...]:
-    """All layouts, in the order in which a file is tried against them."""
-    return LAYOUTS
-
-
 def layout_names() -> tuple[str, ...]:
-    """Their names, each once."""
-    return tuple(dict.fromkeys(layout.name for layout in layouts()))
+    """Names of layouts, each once, in the order in which a file is tried against them."""
+    return tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
 
 def _networks() -> Iterator[tuple[str, str]]:
@@ -149,24 +138,19 @@ def _networks() -> Iterator[tuple[str, str]]:
         yield f"size.{name}", str(network.resolution[0])
         yield f"dropout.{name}", f"{network.dropout:g}"
         yield f"blocks.{name}", str(len(network.blocks))
-        yield (
-            f"share of the classifier.{name}",
-            f"{count_layer(last).trainable / total.trainable:.0%}",
-        )
+        share = count_layer(last).trainable / total.trainable
+        yield f"share of the classifier.{name}", f"{share:.0%}"
         for scale, value in network.scaling.items():
             yield f"{scale.replace('_', ' ')}.{name}", f"{value:g}"
         if isinstance(network, XceptionSpec):
             yield from _poolings(network)
         elif isinstance(network, EfficientNetSpec):
             yield from _scaled(network)
-    yield "largest map.b4", _pixels(resolve("b4").stem.output_size)
-    yield from _stages(resolve("b0"))
-    yield "presets", str(len(PRESETS))
+    yield from _stages(BASE)
     yield "layouts", str(len(layout_names()))
     yield "checkpoints", str(sum(len(library.records) for library in libraries().values()))
     yield "publishers", str(len(libraries()))
     yield "classes", number(IMAGENET_CLASSES)
-    yield "stride", str(TOTAL_STRIDE)
     yield "squeeze ratio", f"{SQUEEZE_RATIO:g}"
     yield "drop path rate", f"{DROP_PATH_RATE:g}"
     yield "survival", f"{1 - DROP_PATH_RATE:g}"
@@ -177,50 +161,43 @@ def _networks() -> Iterator[tuple[str, str]]:
 
 
 def _stages(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
-    """Of the blocks: the first two stages expand differently, and the second is halved."""
-    first, second = (
-        next(block for block in network.blocks if block.stage == stage) for stage in (2, 3)
-    )
-    yield "expansion.stage 2", str(first.expand_ratio)
-    yield "expansion.stage 3", str(second.expand_ratio)
-    yield "taken in.stage 3", _pixels(second.input_size, "×")
-    yield "handed on.stage 3", _pixels(second.output_size, "×")
-    yield "last map.b0", _pixels(network.head.output_size, "×")
+    """Of the first block of each stage: how it expands, and the maps that it takes and gives."""
+    for block in reversed(network.blocks):  # so that the first of a stage is the last to be said
+        yield f"expansion.stage {block.stage}", str(block.expand_ratio)
+        yield f"taken in.stage {block.stage}", _pixels(block.input_size, "×")
+        yield f"handed on.stage {block.stage}", _pixels(block.output_size, "×")
 
 
 def _misread() -> Iterator[tuple[str, str]]:
-    """What a rule that is read wrongly would build."""
-    with patch.object(spec, "scale_layers", lambda layers, depth: int(layers * depth)):
-        lower = {name: len(resolve(name).blocks) for name in ("b1", "b7")}
-    for name, blocks in lower.items():
-        yield f"blocks rounded down.{name}", str(blocks)
-    with patch.object(spec, "scale_channels", lambda channels, width: int(channels * width)):
-        wrong = [layer.out_channels for layer in resolve("b2").layers]
-    right = [layer.out_channels for layer in resolve("b2").layers]
-    yield "layers not rounded.b2", str(sum(map(operator.ne, wrong, right)))
-    yield "layers.b2", str(len(right))
-    b0 = resolve("b0")
-    gated = (replace(block, squeezed_channels=block.expanded_channels // 4) for block in b0.blocks)
-    squeezed = count(replace(b0, blocks=tuple(gated))).trainable
-    yield "parameters of a quarter of what is gated.b0", number(squeezed)
-    yield from _other_ramps(b0, resolve("b7"))
-    scaling = compound_scaling(7)
-    found = resolve(width=scaling.width, depth=scaling.depth, resolution=scaling.resolution)
-    yield "computed parameters.b7", number(count(found).trainable)
-    yield "computed blocks.b7", str(len(found.blocks))
+    """What each network would be if a rule were read wrongly."""
+    for phi, (name, preset) in enumerate(PRESETS.items()):
+        network = resolve(name)
+        with patch.object(spec, "scale_layers", lambda layers, depth: int(layers * depth)):
+            yield f"blocks rounded down.{name}", str(len(resolve(name).blocks))
+        with patch.object(spec, "scale_channels", lambda channels, width: int(channels * width)):
+            wrong = [layer.out_channels for layer in resolve(name).layers]
+        right = [layer.out_channels for layer in network.layers]
+        yield f"layers not rounded.{name}", str(sum(map(operator.ne, wrong, right)))
+        yield f"layers.{name}", str(len(right))
+        gated = (replace(b, squeezed_channels=b.expanded_channels // 4) for b in network.blocks)
+        squeezed = count(replace(network, blocks=tuple(gated))).trainable
+        yield f"parameters of a quarter of what is gated.{name}", number(squeezed)
+        yield from _other_ramps(network)
+        computed = resolve(**vars(compound_scaling(phi)))
+        yield f"computed parameters.{preset.name}", number(count(computed).trainable)
+        yield f"computed blocks.{preset.name}", str(len(computed.blocks))
 
 
-def _other_ramps(b0: EfficientNetSpec, b7: EfficientNetSpec) -> Iterator[tuple[str, str]]:
+def _other_ramps(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
     """Rates of the first and the last block that can be dropped: those with a shortcut."""
-    first, *_, last = (block for block in b0.blocks if block.has_skip)
-    *_, deepest = (block for block in b7.blocks if block.has_skip)
-    blocks = len(b0.blocks)
-    yield "first dropped.b0", f"{first.drop_path_rate:.3g}"
-    yield "last dropped.b0", f"{last.drop_path_rate:.3g}"
-    yield "last dropped.b7", f"{deepest.drop_path_rate:.3g}"
-    yield "full ramp.b0", f"{last.drop_path_rate * blocks / (blocks - 1):.3g}"
-    yield "survival taken for the rate.b0", f"{1 - first.drop_path_rate:.3g}"
-    yield "drop over the blocks of B0.b7", f"{DROP_PATH_RATE * deepest.index / blocks:.3g}"
+    first, *_, last = (block for block in network.blocks if block.has_skip)
+    name, blocks = network.name, len(network.blocks)
+    yield f"first dropped.{name}", f"{first.drop_path_rate:.3g}"
+    yield f"last dropped.{name}", f"{last.drop_path_rate:.3g}"
+    yield f"full ramp.{name}", f"{last.drop_path_rate * blocks / (blocks - 1):.3g}"
+    yield f"survival taken for the rate.{name}", f"{1 - first.drop_path_rate:.3g}"
+    rate = DROP_PATH_RATE * last.index / len(BASE.blocks)
+    yield f"drop over the blocks of {BASE.name.upper()}.{name}", f"{rate:.3g}"
 
 
 def _pixels(size: Size, by: str = " x ") -> str:
@@ -234,6 +211,8 @@ def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
     yield f"stem.{name}", number(network.stem.out_channels)
     yield f"last block.{name}", number(network.head.in_channels)
     yield f"head.{name}", number(network.head.out_channels)
+    yield f"largest map.{name}", _pixels(network.stem.output_size)
+    yield f"last map.{name}", _pixels(network.head.output_size, "×")
     yield f"predicted.{name}", f"{predicted(network):.2f}"
     yield f"counted.{name}", f"{counted(network):.2f}"
     for way, phi in alone(network).items():
@@ -261,10 +240,7 @@ def _conventions() -> Iterator[tuple[str, str]]:
     yield "rounding.share", f"{ROUNDING_SHARE:g}"
     for dtype, tolerance in TOLERANCES.items():
         yield f"tolerance.{dtype}", f"{tolerance.limit:.0e}"
-    yield "deviations", str(claims.DEVIATIONS)
     yield "jump", str(JUMP)
-    yield "claims.batch", str(claims.BATCH)
-    yield "claims.side", str(claims.SIDE)
     yield "claims.steps", str(claims.STEPS)
     yield "forward size", _pixels(claims.FORWARD_SIZE)
 
@@ -277,14 +253,12 @@ def _recipes() -> Iterator[tuple[str, str]]:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 written = f"{value:,}" if isinstance(value, int) else f"{value:g}"
                 yield f"{found.name}.{field.name}", written
-    yield "rate images", str(recipe.BATCH_PER_RATE)
 
 
 def _consequences() -> Iterator[tuple[str, str]]:
     """What follows from the numbers above by a formula."""
     official = RECIPES["official"]
     yield "average.first", f"{average_decay(0):g}"
-    yield "average.100", f"{average_decay(100):.2f}"
     yield "minival.share", f"{100 * v2_recipes.MINIVAL:.0f} %"
     yield "minival.shards", f"{v2_recipes.HELD_OUT} of {v2_recipes.SHARDS:,}"
     yield "memory.share", f"{100 * memory.ROOM:.0f} %"
@@ -295,12 +269,12 @@ def _consequences() -> Iterator[tuple[str, str]]:
     yield "softmax twice", f"{best:.4f}"
     yield "loss of softmax twice", f"{-math.log(best):.1f}"
     yield "loss of equal shares", f"{math.log(IMAGENET_CLASSES):.1f}"
-    first, last = resolve("b0").blocks[0], resolve("b0").blocks[-1]
+    first, *_, last = BASE.blocks
     for name, block in (("first", first), ("last", last)):
         yield f"depthwise std.{name}", f"{conv_std(block.kernel, 1):.3f}"
         channels = block.expanded_channels
         yield f"depthwise std without groups.{name}", f"{conv_std(block.kernel, channels):.3f}"
-    small = resolve("b0", resolution=claims.SIDE).blocks[-1].output_size
+    small = resolve(BASE.name, resolution=claims.SIDE).blocks[-1].output_size
     values = claims.BATCH * math.prod(small)
     yield "values of the last map", str(values)
     yield "unbiased over biased", f"{values / (values - 1):.3f}"
@@ -418,19 +392,19 @@ def _situations() -> Iterator[tuple[str, str]]:
 
 
 def _trainings() -> Iterator[tuple[str, str]]:
-    """The runs of docs/training.py and examples/what_went_wrong.py."""
+    """The runs of the digits, and of examples/what_went_wrong.py."""
     for name in TRAINED_IN:
         rows = read_table(RESULTS / f"digits-{name}.csv")
         best = max(rows, key=lambda row: row["val_top1"])
         reached = next(row for row in rows if row["val_top1"] >= REACHED)
         yield f"digits.{name}", f"{best['val_top1']:.1%}"
+        yield f"digits.{name}.best", f"{best['epoch']:.0f}"
         yield f"digits.{name}.reached", f"{reached['epoch']:.0f}"
-    yield "digits.epochs", str(len(rows))
     yield "digits.threshold", f"{REACHED:.0%}"
     kept = result("what_went_wrong")
+    yield from ((f"digits.{part}", number(images)) for part, images in kept["images"].items())
     for name, run in kept["runs"].items():
-        last = run["epochs"][-1]
-        yield f"wrong.{name}.top1", f"{last['val_top1']:.1%}"
+        yield f"wrong.{name}.top1", f"{run['epochs'][-1]['val_top1']:.1%}"
         yield f"wrong.{name}.loss", f"{mean_loss(run):.2f}"
         if "rates" in run:
             yield f"wrong.{name}.rates", f"{run['rates']:.2g}"
@@ -449,31 +423,17 @@ def mean_loss(run: dict[str, Any]) -> float:
 # ------------------------------------------------------------------ tests that pages name
 
 
-@cache
-def _tests(path: str) -> dict[str, int]:
-    file = ROOT / path
-    if not file.is_file():
-        raise ValueError(f"there is no {path}")
-    tree = ast.parse(file.read_text())
-    return {node.name: node.lineno for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-
-
 def pinned(name: str) -> tuple[str, int]:
     """The file and the line of a test, given as `parity_tests/test_forward.py::test_any_size`.
 
     Raises:
         ValueError: there is no such test.
     """
-    found = re.fullmatch(r"(parity_tests/[\w/]+\.py)(?:::(test_\w+))?", name)
-    if not found:
+    path, _, test = name.partition("::")
+    if not re.fullmatch(r"parity_tests/[\w/]+\.py", path):
         raise ValueError(f"{name!r} is not written as parity_tests/FILE.py::TEST")
-    path, test = found.groups()
-    tests = _tests(path)
-    if test is None:
-        return path, 1
-    if test not in tests:
-        raise ValueError(f"{path} has no {test}")
-    return path, tests[test]
+    source = LIBRARY[path]
+    return path, source.line_of(test) if test else 1
 
 
 if __name__ == "__main__":

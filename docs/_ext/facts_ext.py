@@ -116,6 +116,12 @@ def check_bites(app: Sphinx, doctree: nodes.document) -> None:
                 log.warning("what bites does not name %s", what[kind], location=box)
 
 
+def add_search(app: Sphinx, page: str, template: str, context: Any, tree: nodes.document) -> None:
+    """The script of the page of weights, on that page."""
+    if tree and any('id="weights-spellings"' in raw.astext() for raw in tree.findall(nodes.raw)):
+        app.add_js_file("weights.js", loading_method="defer")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register roles and directive."""
     app.add_role("fact", FactRole())
@@ -124,5 +130,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("generated", GeneratedDirective)
     app.connect("doctree-read", check_bites)
     app.add_css_file("pages.css")
-    app.add_js_file("weights.js", loading_method="defer")
+    app.connect("html-page-context", add_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -86,8 +86,17 @@ def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def add_style(app: Sphinx, page: str, template: str, context: object, tree: nodes.document) -> None:
+    """The style sheet, on pages with an equation, or a drawing with letters."""
+    if tree and any(
+        isinstance(node, nodes.math | nodes.math_block) or node.get("concepts")
+        for node in tree.findall(nodes.Element)
+    ):
+        app.add_css_file("katex/katex.min.css")
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the renderer; its script stays out of the pages."""
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_block, None))
-    app.add_css_file("katex/katex.min.css")
+    app.connect("html-page-context", add_style)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

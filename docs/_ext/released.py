@@ -6,6 +6,8 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
+from generating import plain, table
+
 HEAD = ("Checkpoint", "Network", "Outcome", "Layouts", "Largest error", "Top-1", "Sees")
 NOTHING_YET = (
     "No run of it is recorded in this copy of the repository yet: the machine that wrote these "
@@ -26,10 +28,7 @@ def text(found: dict[str, Any] | None) -> str:
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (*known, *rest))
     parts = [f"Of {len(rows)} checkpoints: {said}."]
     for library, group in groupby(rows, key=lambda row: row["reference"].partition(":")[0]):
-        lines = [cells(row) for row in group]
-        head = [" | ".join(HEAD), " | ".join(["---"] * len(HEAD))]
-        body = (" | ".join(line) for line in lines)
-        parts.append(f"### {library}\n\n" + "\n".join(f"| {line} |" for line in (*head, *body)))
+        parts.append(f"### {library}\n\n{table(HEAD, map(cells, group))}")
     return "\n\n".join(parts)
 
 
@@ -40,22 +39,15 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
     proved = sum(target["ending"] == "proved" for target in row["targets"])
     outcome = row["outcome"]
     if outcome not in ("proved", "too large"):
-        outcome = f"{outcome}: {_plain(row['why'])}"
+        outcome = f"{outcome}: {plain(row['why'])}"
     for beside in row["beside_record"]:
-        outcome += f"; {_plain(beside)}"
+        outcome += f"; {plain(beside)}"
     return (
-        f"`{name}`".replace("|", "\\|"),
+        f"`{name}`",
         row["preset"] or "-",
         outcome,
         f"{proved} of {len(row['targets'])}" if row["targets"] else "-",
         f"{max(errors):.0e}" if errors else "-",
         "-" if row["top1"] is None else f"{row['top1']:.2f}",
-        _plain(row["seen"][0]) if row["seen"] else "-",
+        plain(row["seen"][0]) if row["seen"] else "-",
     )
-
-
-def _plain(said: str) -> str:
-    """What a program said, as text of one cell: no emphasis, no link and no HTML."""
-    for mark in "\\`*_[]<>|":
-        said = said.replace(mark, f"\\{mark}")
-    return " ".join(said.split())

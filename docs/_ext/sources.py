@@ -4,7 +4,8 @@ A link in Markdown to a file of this repository leads to such a page, and so doe
 
     {source}`torch_impl/layers.py`   {source}`torch_impl/layers.py@Conv`   {source}`text <...>`
 
-whose second form leads to the line where the name is defined.
+whose second form leads to the line where the name is defined.  A line that a page begins to quote
+leads back to the place that quotes it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from excerpts import Excerpt, ExcerptError, Library
 from painted import painted_lines
 
 FOLDER = "source"
+# Of a file with more bytes or lines only the beginning is shown, with a copy of the whole.
+LONG, LINES = 50_000, 1_000
+SHOWN = 20_000  # characters
 logger = logging.getLogger(__name__)
 
 
@@ -48,20 +52,35 @@ def page_of(path: str) -> str:
     return f"{FOLDER}/{path}"
 
 
+Places = dict[
+    str, list[tuple[int, str, str]]
+]  # by file: the line, and what quotes it and is called
+
+
+def places_of(env: BuildEnvironment) -> dict[str, Places]:
+    """What each page links to, by file: the lines that it quotes, and where it does."""
+    if not hasattr(env, "rosetta_sources"):
+        env.rosetta_sources = {}
+    return env.rosetta_sources
+
+
 def source_link(
     env: BuildEnvironment, docname: str, path: str, line: int, *children: nodes.Node
 ) -> nodes.reference:
     """A link to a line of a file, or to its top where the line is 0."""
-    pages = env.rosetta_sources = getattr(env, "rosetta_sources", {})
-    pages.setdefault(docname, set()).add(path)
+    places_of(env).setdefault(docname, {}).setdefault(path, [])
     link = nodes.reference("", "", *children, internal=True, refuri="")
     link["source"] = (path, line)
     return link
 
 
-def excerpt_link(env: BuildEnvironment, docname: str, excerpt: Excerpt, text: str) -> nodes.Node:
-    """A link to the lines of an excerpt."""
-    return source_link(env, docname, excerpt.path, excerpt.first, nodes.Text(text))
+def excerpt_link(
+    env: BuildEnvironment, docname: str, excerpt: Excerpt, text: str, row: tuple[str, str]
+) -> nodes.Node:
+    """A link to the lines of an excerpt, which lead back to the row: its id and its title."""
+    link = source_link(env, docname, excerpt.path, excerpt.first, nodes.Text(text))
+    places_of(env)[docname][excerpt.path].append((excerpt.first, *row))
+    return link
 
 
 class SourceRole(SphinxRole):
@@ -121,23 +140,29 @@ def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def collect_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, object], str]]:
     """A page for every file and every folder that is linked to."""
     root = root_of(app.env)
-    wanted = set().union(*getattr(app.env, "rosetta_sources", {}).values(), set())
-    folders = {path for path in wanted if (root / path).is_dir()}
+    readers: dict[str, list[tuple[int, str, str]]] = {}
+    for docname, places in sorted(places_of(app.env).items()):
+        is_home = docname == app.config.root_doc  # whose title is long
+        page = "Home" if is_home else app.env.titles[docname].astext()
+        for path, rows in places.items():
+            back = readers.setdefault(path, [])
+            for line, anchor, title in rows:
+                address = app.builder.get_relative_uri(page_of(path), docname)
+                back.append((line, f"{address}#{anchor}", f"{page}: {title}"))
+    folders = {path for path in readers if (root / path).is_dir()}
     for folder in folders:
-        wanted |= {f"{folder}/{name}" for name in _names(root / folder)}
-    for path in sorted(wanted):
-        body = _folder(app, path, root) if path in folders else _file(path, root)
+        for name in _names(root / folder):
+            readers.setdefault(f"{folder}/{name}", [])
+    for path, back in sorted(readers.items()):
+        body = _folder(app, path, root) if path in folders else _file(app, path, root, back)
         title = f"<h1><code>{escape(path)}</code></h1>"
-        yield (
-            page_of(path),
-            {
-                "title": path,
-                "body": f'<section class="source-page">{title}{body}</section>',
-                "toc": "",
-                "display_toc": False,
-            },
-            "page.html",
-        )
+        context = {
+            "title": path,
+            "body": f'<section class="source-page">{title}{body}</section>',
+            "toc": "",
+            "display_toc": False,
+        }
+        yield page_of(path), context, "page.html"
 
 
 def _names(folder: Path) -> list[str]:
@@ -154,29 +179,39 @@ def _folder(app: Sphinx, path: str, root: Path) -> str:
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _file(path: str, root: Path) -> str:
+def _file(app: Sphinx, path: str, root: Path, back: list[tuple[int, str, str]]) -> str:
     content = (root / path).read_bytes()
     try:
-        code = content.decode("utf-8")
+        code = content.decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:
         return f"<p>This file is no text. It has {len(content):,} bytes.</p>"
+    said, lines = "", code.count("\n") + 1
+    if len(content) > LONG or lines > LINES:
+        copy = Path(app.outdir) / page_of(path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+        code = code[:SHOWN].rpartition("\n")[0]
+        said = (
+            f'<p>The beginning of <a href="{escape(copy.name)}" download>the whole file</a>, '
+            f"which has {lines:,} lines and {len(content):,} bytes.</p>"
+        )
     try:
         lexer = get_lexer_for_filename(path, stripnl=False, ensurenl=False)
     except ClassNotFound:
         lexer = TextLexer(stripnl=False, ensurenl=False)
-    lines = painted_lines(code.removesuffix("\n"), lexer=lexer)
-    rows = (
+    rows = []
+    for number, line in enumerate(painted_lines(code, lexer=lexer), 1):
+        links = dict.fromkeys((address, row) for first, address, row in back if first == number)
+        read = "".join(f'<a class="back" href="{a}">{escape(row)}</a>' for a, row in links)
         # Not by keyboard: a reader would pass a thousand of them on the way to the next page.
-        f'<span class="line" id="L{number}"><a href="#L{number}" tabindex="-1">{number}</a>'
-        f"{line}\n</span>"
-        for number, line in enumerate(lines, 1)
-    )
-    return f'<div class="highlight"><pre>{"".join(rows)}</pre></div>'
+        number_link = f'<a href="#L{number}" tabindex="-1">{number}</a>'
+        rows.append(f'<span class="line" id="L{number}">{number_link}{read}{line}\n</span>')
+    return f'{said}<div class="highlight"><pre>{"".join(rows)}</pre></div>'
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     """A page that is read anew says anew what it links to."""
-    getattr(env, "rosetta_sources", {}).pop(docname, None)
+    places_of(env).pop(docname, None)
     if hasattr(env, "rosetta_library"):
         del env.rosetta_library  # files may have changed as well
 
@@ -188,4 +223,4 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("doctree-resolved", resolve_links)
     app.connect("html-collect-pages", collect_pages)
     app.connect("env-purge-doc", forget)
-    return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": False, "parallel_write_safe": True, "env_version": 2}

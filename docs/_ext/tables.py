@@ -7,23 +7,25 @@ that tests use it too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer.main
 
+import augmenting  # noqa: F401 - which registers its own
 import catalogue
-import guarded_pair
+import guarded_pair  # noqa: F401
 import public_api
-import tables_of_lineage  # noqa: F401 - which registers its own
+import tables_of_lineage  # noqa: F401
 import tables_of_reading  # noqa: F401
-import tables_of_results  # noqa: F401
 import workflows
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.architectures import resolve
-from efficientnet_rosetta.common.checkpoints.formats import CHECKPOINT
-from efficientnet_rosetta.common.checkpoints.layouts import Form, Layout
+from efficientnet_rosetta.common.catalogue.records import libraries
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS, Form, Layout
 from efficientnet_rosetta.common.checkpoints.layouts.schema import BY_NAME
 from efficientnet_rosetta.common.cli import app
 from efficientnet_rosetta.common.cli.tables import (
@@ -38,45 +40,13 @@ from efficientnet_rosetta.common.images.families import FAMILIES
 from efficientnet_rosetta.common.network import DIALECTS, Dialect, Network
 from efficientnet_rosetta.common.training.recipes import RECIPES
 from efficientnet_rosetta.common.xception import XCEPTION
-from facts import layout_names, layouts, project
-from generating import GENERATED, generated, table
+from facts import layout_names, project
+from generating import GENERATED, generated, rows_of, stated, table
+from tables_of_results import rows_by_name
 
-EXTRAS = {
-    "torch": "running networks in PyTorch",
-    "keras": "running networks in Keras",
-    "onnx": "exported graphs, parity runs and their reports",
-    "train": "training in PyTorch, curves, TFRecord files",
-    "hub": "fetching published weights by name",
-    "guard": "the fixture `parity` of pytest, and its reports",
-    "all": "all of these",
-    "dev": "the tests: everything, and the libraries that they compare with",
-    "docs": "these pages",
-}
-ITEMS = {
-    "rule": "optimizer",
-    "decay": "decay of RMSProp",
-    "epsilon": "epsilon of RMSProp",
-    "momentum": "momentum of RMSProp",
-    "rate": "learning rate",
-    "rate images": "batch size the learning rate refers to",
-    "batch": "batch size",
-    "factor": "decay factor of the learning rate",
-    "every": "decay the learning rate every",
-    "warmup epochs": "warm-up epochs",
-    "average": "moving average of the weights: decay",
-}
+WORDS = tomllib.loads((Path(__file__).parents[1] / "words.toml").read_text(encoding="utf-8"))
+EXTRAS, ITEMS, FORMATS = WORDS["extras"], WORDS["items"], WORDS["formats"]
 ABSENT = ("none", "-")  # value and source of what a recipe does not have
-FORMATS = {
-    "safetensors": ("`.safetensors`", "names, shapes and raw arrays; metadata as text"),
-    "torch": ("`.pth`, `.pt`, `.bin`, `.ckpt`, `.tar`", "a zip of arrays and a pickle"),
-    "h5": ("`.h5`", "HDF5 with groups by the names of layers, as of Keras 2"),
-    "weights.h5": ("`.weights.h5`", "HDF5 with groups by class and counter, as of Keras 3"),
-    "keras": ("`.keras`", "a zip of the graph in JSON and a `.weights.h5`"),
-    CHECKPOINT: ("a prefix, `.index` and `.data-*`", "TensorFlow's checkpoint"),
-    "saved-model": ("a folder with `saved_model.pb`", "TensorFlow's export; its variables"),
-    "npz": ("`.npz`", "NumPy arrays in a zip"),
-    "onnx": ("`.onnx`", "the initializers of a graph of `rosetta export`"),
-}
 
 # ------------------------------------------------------------------ networks and conventions
 
@@ -91,24 +61,18 @@ def extras() -> str:
     return table(("Extra", "For", "Packages"), rows)
 
 
-@generated("dialects")
-def dialects() -> str:
+@rows_of("dialects")
+def dialects() -> Iterator[dict[str, Any]]:
     """Every dialect with its numbers, and who runs it."""
-    rows = []
-    for name, dialect in DIALECTS.items():
-        numbers = f"{dialect.epsilon:g}", f"{dialect.momentum:g}", f"{1 - dialect.momentum:.2g}"
-        rows.append((f"`{name}`", dialect.padding, *numbers, ", ".join(_speakers(dialect))))
-    return table(
-        ("Dialect", "Padding", "Epsilon", "Kept (Keras)", "Taken (PyTorch)", "Layouts"),
-        rows,
-        "tall",
-    )
+    for dialect in DIALECTS.values():
+        speakers = ", ".join(_speakers(dialect))
+        yield {"dialect": dialect, "taken": 1 - dialect.momentum, "layouts": speakers}
 
 
 def _speakers(dialect: Dialect) -> Iterator[str]:
     """Names of layouts, each with the networks that it has in this dialect if it has others."""
     for name in layout_names():
-        named = [layout for layout in layouts() if layout.name == name and not layout.any_network]
+        named = [layout for layout in LAYOUTS if layout.name == name and not layout.any_network]
         spoken = dict.fromkeys(preset for layout in named for preset in layout.presets)
         held = [p for p in spoken if any(dialect in one.dialects.get(p, ()) for one in named)]
         if held:
@@ -129,29 +93,31 @@ def recipes() -> str:
     return table(("Item", "Paper", "By", "Released code", "By"), rows, "tall")
 
 
-@generated("stages of v2")
-def stages_of_v2() -> str:
+@rows_of("recipes in stages")
+def recipes_in_stages() -> Iterator[dict[str, str]]:
     """Sizes of images by stage in every recipe that has stages, and what else the ends have."""
-    rows = []
     for recipe in RECIPES.values():
-        if recipe.stages:
-            pixels = ", ".join(str(stage.image_size) for stage in recipe.stages)
-            ends = recipe.stages[0], recipe.stages[-1]
-            words = [", ".join(stage_words(stage)) for stage in ends]
-            rows.append((f"`{recipe.name}`", pixels, *words))
-    return table(("Recipe", "Pixels by stage", "First stage", "Last stage"), rows, "tall")
+        if stages := recipe.stages:
+            first, last = (", ".join(stage_words(stage)) for stage in (stages[0], stages[-1]))
+            pixels = ", ".join(str(stage.image_size) for stage in stages)
+            yield {"name": recipe.name, "pixels": pixels, "first": first, "last": last}
 
 
-@generated("families")
-def families() -> str:
+@rows_of("families")
+def families() -> Iterator[dict[str, Any]]:
     """How the images of each family of weights are cut, resized and normalised."""
-    rows = []
     for family in FAMILIES.values():
         seen = "0 to 255; the graph normalises" if family.graph_normalises else str(family.fed)
         how = family.interpolation
         smooth = "" if how.antialias or how.rules == "pillow" else ", no antialiasing"
-        rows.append((f"`{family.name}`", f"{how.rules}, {how.kernel}{smooth}", seen, family.source))
-    return table(("Family", "Interpolation", "Fed with", "Source"), rows, "tall")
+        yield {"family": family, "how": f"{how.rules}, {how.kernel}{smooth}", "fed": seen}
+
+
+@rows_of("libraries")
+def libraries_by_name() -> Iterator[dict[str, Any]]:
+    """What each library is, the version that was read, and how much it has published."""
+    for name, library in libraries().items():
+        yield {"name": name, "library": library, "number": len(library.records)}
 
 
 # ------------------------------------------------------------------ published checkpoints
@@ -164,30 +130,20 @@ GENERATED["weights spellings"] = catalogue.spellings
 GENERATED["weights findings"] = catalogue.findings
 
 
-@generated("weights libraries")
-def weights_libraries() -> str:
-    """The libraries whose checkpoints are known by name."""
-    return table(
-        ("Name", "Library", "Version", "Checkpoints", "What it has"),
-        catalogue.library_rows(),
-        "tall",
-    )
-
-
 # ------------------------------------------------------------------ layouts and formats
 
 
 @generated("layouts")
 def all_layouts() -> str:
     """Every layout in a row."""
-    rows = [(f"`{name}`", *others) for name, *others in layout_rows(layouts())]
+    rows = [(f"`{name}`", *others) for name, *others in layout_rows(LAYOUTS)]
     return table(LAYOUT_HEADINGS, rows)
 
 
 @generated("layout keys")
 def layout_keys() -> str:
     """Under which key, and in which order of axes, each layout keeps some tensors."""
-    return "\n\n".join(_keys(layout) for layout in layouts())
+    return "\n\n".join(_keys(layout) for layout in LAYOUTS)
 
 
 def _examples(network: Network) -> list[str]:
@@ -222,7 +178,7 @@ def _examples(network: Network) -> list[str]:
 
 def _of(layout: Layout) -> str:
     """What a library's layouts after its first are of: an architecture, or sizes of one."""
-    named = [other for other in layouts() if other.name == layout.name]
+    named = [other for other in LAYOUTS if other.name == layout.name]
     models = [architectures.PRESETS[other.presets[0]].model for other in named]
     if layout is named[0]:
         return ""
@@ -285,8 +241,8 @@ def formats() -> str:
     """Every file format, who reads it and who writes it."""
     rows = []
     for kind, (suffix, what) in FORMATS.items():
-        reads = dict.fromkeys(layout.name for layout in layouts() if kind in layout.formats_read)
-        writes = dict.fromkeys(layout.name for layout in layouts() if kind in layout.forms)
+        reads = dict.fromkeys(layout.name for layout in LAYOUTS if kind in layout.formats_read)
+        writes = dict.fromkeys(layout.name for layout in LAYOUTS if kind in layout.forms)
         rows.append((f"`{kind}`", suffix, what, ", ".join(reads), ", ".join(writes) or "-"))
     return table(("Format", "File", "What it is", "Read as", "Written as"), rows, "tall")
 
@@ -351,10 +307,6 @@ def _default(option: Any) -> str:
 
 for _use in workflows.USES:
     GENERATED[f"workflow {_use}"] = partial(workflows.shown, _use)
-GENERATED["guarded files"] = guarded_pair.files
-GENERATED["guarded difference"] = guarded_pair.difference
-GENERATED["guarded message"] = guarded_pair.message
-GENERATED["guarded summary"] = guarded_pair.summary
 
 
 @generated("action inputs")
@@ -375,32 +327,8 @@ def kinds() -> str:
     return table(("Likely", "What to do"), [(f"`{kind}`", said) for kind, said in ADVICE.items()])
 
 
-def _measured(name: str, head: Sequence[str], rows: Callable[..., list[tuple[str, ...]]]) -> str:
-    found = guarded_pair.measured(name)
-    return guarded_pair.UNMEASURED if found is None else table(head, rows(found), "numbers")
-
-
-@generated("guard counts")
-def guard_counts() -> str:
-    """Of how many mistakes the kind is named."""
-    head = ("Mistakes in", "Played", "Named rightly", "Share")
-    return _measured("kinds", head, guarded_pair.counts_of_kinds)
-
-
-@generated("guard kinds")
-def guard_kinds() -> str:
-    """The kinds that are named, against those that were played."""
-    head = ("Played", "Mistakes", "Named so", "Named otherwise")
-    return _measured("kinds", head, guarded_pair.rows_of_kinds)
-
-
-@generated("guard cost")
-def guard_cost() -> str:
-    """What the fixture takes over making and running both programs."""
-    head = ("Programs", "What", "Ratio", "Goal", "Over running alone")
-    return _measured("guard", head, guarded_pair.rows_of_cost)
-
-
 # ------------------------------------------------------------------ from Python
 
 GENERATED.update({f"api {name}": make for name, make in public_api.documented().items()})
+
+stated(rows_by_name)

@@ -1,20 +1,20 @@
-"""What the pages beside the paper take from the specification, as tables and curves."""
+"""What the pages beside the paper take from the specification: rows, tables and curves."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Iterator
+from typing import Any
 
+import fields
 import paper_map  # noqa: F401 - which registers its own
-import printed
+import printed  # noqa: F401 - which registers its rows
 import scaled
 from charts import Axis, Curve, lines
 from efficientnet_rosetta.common.architectures import resolve
-from efficientnet_rosetta.common.cli.tables import (
-    stage_row,
-)
+from efficientnet_rosetta.common.cli.tables import stage_row
 from efficientnet_rosetta.common.counting import count, count_stages
-from efficientnet_rosetta.common.network import Network, Size
+from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.spec import (
     HEAD_CHANNELS,
     PRESETS,
@@ -23,7 +23,9 @@ from efficientnet_rosetta.common.spec import (
     compound_scaling,
     scale_channels,
 )
-from generating import generated, table
+from generating import generated, rows_of, table
+
+NARROW = 1.5  # width below which rounding can take more than a tenth
 
 
 @generated("activations")
@@ -44,141 +46,92 @@ def activations() -> str:
     return lines("Swish, hard swish and ReLU from -6 to 4", curves, across, up)
 
 
-@generated("drop rates")
-def drop_rates() -> str:
-    """How often each block of B0 is dropped."""
-    rows = [
-        (
-            f"{block.index}",
-            f"`{block.role}`",
-            f"{block.drop_path_rate:.4f}",
-            f"{1 / (1 - block.drop_path_rate):.4f}" if block.has_skip else "-",
-            "yes" if block.has_skip else "no shortcut",
-        )
-        for block in resolve("b0").blocks
-    ]
-    head = ("i", "Block", "Rate", "A kept branch, times", "Can be dropped")
-    return table(head, rows, "numbers")
+# ------------------------------------------------------------------ rows of tables.toml
 
 
-@generated("table 1")
-def table_1() -> str:
+@rows_of("stages")
+def stages() -> Iterator[dict[str, Any]]:
     """Table 1 with what the paper leaves out: what comes out of a stage, and what it costs."""
-    network = scaled.BASE
-    costs, total = count_stages(network), count(network)
-    last = {section.stage: section for section in network.maps}
-    rows = []
-    for number, sections in network.stages.items():
+    costs, total = count_stages(scaled.BASE), count(scaled.BASE)
+    last = {section.stage: section for section in scaled.BASE.maps}
+    for number, sections in scaled.BASE.stages.items():
         row = stage_row(sections)
-        rows.append(
-            (
-                str(number),
-                row.operator.replace("x", "×"),
-                _pixels(row.input_size),
-                _pixels(last[number].output_size),
-                str(row.channels),
-                str(row.layers),
-                str(row.stride),
-                f"{costs[number].trainable:,}",
-                f"{costs[number].trainable / total.trainable:.1%}",
-                f"{costs[number].macs:,}",
-                f"{costs[number].macs / total.macs:.1%}",
-            )
-        )
-    head = ("Stage", "Operator", "Input", "Output", "Channels", "Layers", "Stride")
-    return table((*head, "Parameters", "Share", "MACs", "Share"), rows, "numbers")
+        yield {
+            "stage": number,
+            "operator": row.operator.replace("x", "×"),
+            "input": row.input_size,
+            "output": last[number].output_size,
+            "channels": row.channels,
+            "layers": row.layers,
+            "stride": row.stride,
+            "parameters": costs[number].trainable,
+            "parameters_share": costs[number].trainable / total.trainable,
+            "macs": costs[number].macs,
+            "macs_share": costs[number].macs / total.macs,
+        }
 
 
-def _pixels(size: Size) -> str:
-    return "×".join(map(str, size))
+@rows_of("blocks")
+def blocks() -> Iterator[dict[str, Any]]:
+    """How often each block is dropped."""
+    for block in scaled.BASE.blocks:
+        kept = f"{1 / (1 - block.drop_path_rate):.4f}" if block.has_skip else "-"
+        dropped = "yes" if block.has_skip else "no shortcut"
+        yield {"block": block, "kept": kept, "dropped": dropped}
 
 
-def _printed(name: str) -> str:
-    return table(*printed.TABLES[name](), "numbers")
+@rows_of("maps")
+def maps() -> Iterator[dict[str, Any]]:
+    """Stride, channels and receptive field of the maps that features are read from."""
+    for name, stride, channels, field in fields.fields(scaled.BASE):
+        yield {"name": name, "stride": stride, "channels": channels, "field": field}
 
 
-for _name in printed.TABLES:
-    generated(_name)(partial(_printed, _name))
+def _cost(name: str, network: Network) -> dict[str, Any]:
+    """A network, what it costs, and what the rule predicts of that."""
+    total, blocks = count(network), len(network.blocks)
+    predicted, counted = scaled.predicted(network), scaled.counted(network)
+    return {
+        "name": name,
+        "network": network,
+        "blocks": blocks,
+        "deeper": blocks / len(scaled.BASE.blocks),
+        "parameters": total.trainable,
+        "giga": total.macs / 1e9,
+        "predicted": predicted,
+        "counted": counted,
+        "quotient": counted / predicted,
+        "phi": scaled.alone(network),
+    }
 
 
-@generated("scaling phi")
-def scaling_phi() -> str:
-    """Which phi each released coefficient alone would need."""
-    rows = []
-    for name, preset in PRESETS.items():
-        network = resolve(name)
-        phis = [f"{phi:.2f}" for phi in scaled.alone(network).values()]
-        given = (f"{preset.depth:g}", f"{preset.width:g}", str(preset.resolution))
-        rows.append(
-            (name.upper(), *(cell for pair in zip(given, phis, strict=True) for cell in pair))
-        )
-    head = ("Network", "Depth", "its φ", "Width", "its φ", "Pixels", "its φ")
-    return table(head, rows, "numbers")
+@rows_of("released")
+def released() -> Iterator[dict[str, Any]]:
+    """Every released network of the paper."""
+    return (_cost(name.upper(), resolve(name)) for name in PRESETS)
 
 
-@generated("scaling curve")
-def scaling_curve() -> str:
+@rows_of("by the rule")
+def by_the_rule() -> Iterator[dict[str, Any]]:
     """What equation 3 gives for whole phi."""
-    rows = []
     for phi in range(8):
-        scaling = compound_scaling(phi)
-        network = resolve(
-            "b0", width=scaling.width, depth=scaling.depth, resolution=scaling.resolution
-        )
-        numbers = (f"{scaling.depth:.2f}", f"{scaling.width:.2f}", str(scaling.resolution))
-        rows.append((str(phi), *numbers, f"{count(network).macs / 1e9:.3g} G", _ratio(network)))
-    return table(("φ", "Depth", "Width", "Pixels", "MACs", "of B0's"), rows, "numbers")
+        yield _cost(str(phi), resolve(scaled.BASE.name, **vars(compound_scaling(phi))))
 
 
-@generated("scaling cost")
-def scaling_cost() -> str:
-    """Predicted beside counted cost of every preset."""
-    rows = []
-    for name, preset in PRESETS.items():
-        network = resolve(name)
-        blocks = len(network.blocks)
-        rows.append(
-            (
-                name.upper(),
-                f"×{preset.depth:g}",
-                str(blocks),
-                f"×{blocks / len(scaled.BASE.blocks):.2f}",
-                f"{count(network).macs / 1e9:.3g} G",
-                _times(scaled.predicted(network)),
-                _ratio(network),
-                f"{scaled.counted(network) / scaled.predicted(network):.2f}",
-            )
-        )
-    head = ("Network", "Depth", "Blocks", "of B0's", "MACs", "Predicted", "Counted", "Quotient")
-    return table(head, rows, "numbers")
-
-
-def _ratio(network: Network) -> str:
-    return _times(scaled.counted(network))
-
-
-def _times(ratio: float) -> str:
-    return f"×{ratio:,.0f}" if ratio >= 100 else f"×{ratio:#.3g}"
-
-
-@generated("scaling alone")
-def scaling_alone() -> str:
+@rows_of("in one way")
+def in_one_way() -> Iterator[dict[str, Any]]:
     """The networks of the paper's Table 7: about the same cost, in four ways."""
-    rows = []
-    for name, scaling in scaled.ALONE.items():
-        network = resolve("b0", **scaling)
-        total = count(network)
-        predicted = _times(scaled.predicted(network))
-        macs = f"{total.macs / 1e9:.2f} G"
-        rows.append((name, f"{total.trainable:,}", macs, predicted, _ratio(network)))
-    return table(("B0 scaled by", "Parameters", "MACs", "Predicted", "Counted"), rows, "numbers")
+    return (_cost(name, resolve(scaled.BASE.name, **how)) for name, how in scaled.ALONE.items())
+
+
+# ------------------------------------------------------------------ tables
 
 
 @generated("rounded channels")
 def rounded_channels() -> str:
     """Channels of every stage, multiplied and then rounded, for the smallest networks."""
     stages = {1: STEM_CHANNELS} | {s.number: s.channels for s in TABLE_1} | {9: HEAD_CHANNELS}
-    shown = [preset for preset in PRESETS.values() if 1 < preset.width < 1.5]
+    shown = [preset for preset in PRESETS.values() if 1 < preset.width < NARROW]
     rows = []
     for number, channels in stages.items():
         cells = []

@@ -29,24 +29,24 @@ the TeX and the meaning that the list of symbols has for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from excerpts import Excerpt, ExcerptError
+from generating import FRAMEWORKS, table
 from painted import painted_lines
 from sources import excerpt_link, library_of, source_link
 from symbols import Concept, ConceptRole, all_concepts, check_concepts, parse_concepts
 
-FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
 SPEC = "common/spec.py"
 PAPERS = {"MobileNetV2": "arXiv 1801.04381", "SENet": "arXiv 1709.01507"}  # by their names
 logger = logging.getLogger(__name__)
@@ -92,23 +92,8 @@ def _visit_code(self: HTML5Translator, node: tri_code) -> None:
 
 def _breakable(html: str) -> str:
     """A line of a program that may go on below after a parenthesis, and not within an f-string."""
-    whole = re.sub(
-        r'<span class="sa">f</span><span class="s2">".*?"</span>',
-        lambda string: f'<span class="whole">{string[0]}</span>',
-        html,
-    )
-    return whole.replace("(</span>", "(</span><wbr>")
-
-
-def _nothing(self: nodes.NodeVisitor, node: nodes.Node) -> None:
-    """Other writers have the contents without the box."""
-
-
-def _as_literal(what: str) -> Callable[[nodes.NodeVisitor, nodes.Node], None]:
-    def go(self: nodes.NodeVisitor, node: nodes.Node) -> None:
-        getattr(self, f"{what}_literal_block")(node)
-
-    return go
+    whole = re.sub(r'<span class="s">f".*?"</span>', r'<span class="whole">\g<0></span>', html)
+    return whole.replace("(", "(<wbr>")
 
 
 # ------------------------------------------------------------------ directives
@@ -153,12 +138,13 @@ class Triptych(SphinxDirective):
                     location=self.get_location(), type="triptych",
                 )  # fmt: skip
         sections = [row for row in rows.children if isinstance(row, nodes.section)]
-        return [
-            *self._flow(sections),
-            *self._symbols(concepts),
-            self._heads(files),
-            *rows.children,
-        ]
+        bar = box(self._heads(files, sections), *self._symbols(concepts), name="tri-bar")
+        # The bar stays in view as far as its rows go, which stay sections of the page nevertheless.
+        around = (
+            nodes.raw("", f"<{tag}>", format="html") for tag in ('div class="tri-rows"', "/div")
+        )
+        begin, end = around
+        return [*self._flow(sections), begin, bar, *rows.children, end]
 
     def _flow(self, sections: list[nodes.section]) -> Iterable[nodes.Node]:
         items = []
@@ -173,8 +159,19 @@ class Triptych(SphinxDirective):
                     )
                 items.append(nodes.list_item("", nodes.paragraph("", "", link)))
         if items:
+            yield box(nodes.enumerated_list("", *items), name="tri-flow")
+
+    def _steps(self, sections: list[nodes.section]) -> Iterable[nodes.Node]:
+        """The rows by number, of which the bar shows the one that is read."""
+        if len(sections) > 1:
+            items = []
+            for number, row in enumerate(sections, 1):
+                title = row.next_node(nodes.title).astext()
+                link = nodes.reference("", str(number), internal=True, refid=row["ids"][0])
+                link["reftitle"] = title
+                items.append(nodes.list_item("", nodes.paragraph("", "", link)))
             yield box(
-                nodes.enumerated_list("", *items), name="tri-flow", tag="nav", aria_label="Steps"
+                nodes.enumerated_list("", *items), name="tri-steps", tag="nav", aria_label="Steps"
             )
 
     def _symbols(self, concepts: dict[str, Concept]) -> Iterable[nodes.Node]:
@@ -188,8 +185,11 @@ class Triptych(SphinxDirective):
             label = nodes.paragraph("", "Symbols", classes=["tri-symbols-label"])
             yield box(label, nodes.bullet_list("", *items), name="tri-symbols")
 
-    def _heads(self, files: dict[str, str]) -> nodes.Node:
-        heads = [box(nodes.paragraph("", "Paper"), name="tri-head-paper")]
+    def _heads(self, files: dict[str, str], sections: list[nodes.section]) -> nodes.Node:
+        paper = nodes.paragraph("", "Paper ")
+        if number := self.options.get("paper"):
+            paper += nodes.reference("", number, internal=False, refuri=_address(number))
+        heads = [box(paper, *self._steps(sections), name="tri-head-paper")]
         for name, path in files.items():
             text = nodes.paragraph("", "", nodes.strong("", FRAMEWORKS[name]))
             if path:
@@ -261,40 +261,65 @@ class Row(SphinxDirective):
         prose = [node for node in text.children if not _is_bites(node)]
         row += box(where, *prose, name="tri-paper")
         symbols = {name: c.key for c in concepts.values() for name in c.identifiers}
+        place = (name, heading.astext())
         if "spec" in self.options:
-            row += self._column("spec", SPEC, self.options["spec"], symbols, seen)
+            row += self._column("spec", SPEC, self.options["spec"], symbols, seen, place)
         for framework, path in files.items():
             wanted = self.options.get(framework, self.options.get("code", ""))
             if wanted:
-                row += self._column(framework, path, wanted, symbols, seen)
+                row += self._column(framework, path, wanted, symbols, seen, place)
         row += bites
         return [row]
 
     def _column(
-        self, name: str, path: str, wanted: str, symbols: dict[str, str], seen: set[str]
+        self,
+        name: str,
+        path: str,
+        wanted: str,
+        symbols: dict[str, str],
+        seen: set[str],
+        place: tuple[str, str],
     ) -> nodes.Node:
-        words = FRAMEWORKS.get(name, "Specification, read by both")
-        label = nodes.paragraph("", words, classes=["tri-label"])
-        column = box(label, name="tri-column")
-        column["classes"].append(f"tri-{name}")
+        excerpts: list[Excerpt] = []
         for item in _listed(wanted):
             try:
-                excerpts = library_of(self.env).find(item, path)
+                excerpts += library_of(self.env).find(item, path)
             except ExcerptError as error:
                 logger.warning("%s", error, location=self.get_location(), type="triptych")
-                continue
-            for excerpt in excerpts:
-                seen.update(re.findall(r"\w+", excerpt.code))
-                column += self._excerpt(excerpt, path, symbols)
+        words = FRAMEWORKS.get(name, "Specification, read by both: ")
+        label = nodes.paragraph("", words, classes=["tri-label"])
+        if name == "spec":  # which has no head above its column
+            path = excerpts[0].path if excerpts else path
+            label += source_link(self.env, self.env.docname, path, 0, nodes.literal("", path))
+        column = box(label, name="tri-column")
+        column["classes"].append(f"tri-{name}")
+        for excerpt in excerpts:
+            seen.update(re.findall(r"\w+", excerpt.code))
+            column += self._excerpt(excerpt, path, symbols, place)
         return column
 
-    def _excerpt(self, excerpt: Excerpt, path: str, symbols: dict[str, str]) -> nodes.Node:
+    def _excerpt(
+        self, excerpt: Excerpt, path: str, symbols: dict[str, str], place: tuple[str, str]
+    ) -> nodes.Node:
         scope = nodes.inline("", excerpt.scope, classes=["tri-scope"])
         cited = excerpt.lines if excerpt.path == path else f"{excerpt.path} {excerpt.lines}"
         caption = nodes.paragraph("", "", scope, nodes.Text(" "), classes=["tri-caption"])
-        caption += excerpt_link(self.env, self.env.docname, excerpt, cited)
+        caption += excerpt_link(self.env, self.env.docname, excerpt, cited, place)
         code = tri_code(excerpt.code, excerpt.code, language="python", symbols=symbols)
         return box(caption, code, name="tri-excerpt")
+
+
+class Div(SphinxDirective):
+    """A box of the page with a class of its own."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The box."""
+        found = box(name=self.arguments[0])
+        self.state.nested_parse(self.content, self.content_offset, found)
+        return [found]
 
 
 class Bites(SphinxDirective):
@@ -330,61 +355,28 @@ def _is_bites(node: nodes.Node) -> bool:
 # ------------------------------------------------------------------ the list of all symbols
 
 
-class tri_glossary(nodes.General, nodes.Element):  # noqa: N801
-    """Where the list of all symbols goes, once every page is read."""
+STATED = re.compile(r"(?m)^:?concepts: (?:\|\n((?:  .+\n)+)|(.+))")
 
 
 class Symbols(SphinxDirective):
     """A table of every symbol of every triptych: `{triptych-symbols}`."""
 
     def run(self) -> list[nodes.Node]:
-        """The place of the table."""
-        return [tri_glossary()]
-
-
-class FillGlossary(SphinxPostTransform):
-    """Puts the table where it goes, before the theme wraps tables so that they can scroll."""
-
-    default_priority = 100
-
-    def run(self, **options: object) -> None:
-        """Every place of a page."""
-        for place in list(self.document.findall(tri_glossary)):
-            place.replace_self(self._table())
-
-    def _table(self) -> nodes.table:
-        pages: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-        for page, concepts in sorted(all_concepts(self.env).items()):
-            for concept in concepts.values():
-                symbol = (concept.tex, concept.meaning, concept.identifiers)
-                pages.setdefault(symbol, []).append(page)
-        group = nodes.tgroup("", cols=4)
-        group += [nodes.colspec("", colwidth=width) for width in (10, 30, 30, 30)]
+        """The table, with the pages that have each symbol."""
+        pages: dict[tuple[str, ...], list[str]] = {}
+        for page in sorted(self.env.found_docs):
+            path = Path(self.env.doc2path(page))
+            for found in STATED.finditer(path.read_text(encoding="utf-8")):
+                self.env.note_dependency(str(path))
+                for symbol in parse_concepts(found[1] or found[2]).values():
+                    names = ", ".join(f"`{name}`" for name in symbol.identifiers)
+                    pages.setdefault((f"${symbol.tex}$", symbol.meaning, names), []).append(page)
+        rows = [
+            (*symbol, ", ".join(f"{{doc}}`/{page}`" for page in pages[symbol]))
+            for symbol in sorted(pages, key=lambda row: (row[0].lower(), row))
+        ]
         head = ("Symbol", "Meaning", "In the programs", "Page")
-        group += nodes.thead("", _cells(*(nodes.Text(text) for text in head)))
-        body = nodes.tbody("")
-        for tex, meaning, identifiers in sorted(pages, key=lambda row: (row[0].lower(), row)):
-            names = _enumerated(nodes.literal("", name) for name in identifiers)
-            links = _enumerated(map(self._link, pages[tex, meaning, identifiers]))
-            body += _cells(nodes.math("", tex), nodes.Text(meaning), names, links)
-        group += body
-        return nodes.table("", group, classes=["symbols"])
-
-    def _link(self, page: str) -> nodes.reference:
-        title = nodes.Text(self.env.titles[page].astext())
-        address = self.app.builder.get_relative_uri(self.env.docname, page)
-        return nodes.reference("", "", title, internal=True, refuri=address)
-
-
-def _cells(*contents: nodes.Node) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", part)) for part in contents))
-
-
-def _enumerated(items: Iterable[nodes.Node]) -> nodes.inline:
-    found = nodes.inline()
-    for item in items:
-        found += [nodes.Text(", "), item] if found.children else [item]
-    return found
+        return self.parse_text_to_nodes(table(head, rows, "symbols"))
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -393,21 +385,16 @@ def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    """Register directives, the role and the nodes, for every writer."""
-    others = ("latex", "text", "man", "texinfo")
-    app.add_node(
-        tri_box, html=(_visit_box, _depart_box), **dict.fromkeys(others, (_nothing, _nothing))
-    )
-    literal = (_as_literal("visit"), _as_literal("depart"))
-    app.add_node(tri_code, html=(_visit_code, None), **dict.fromkeys(others, literal))
-    app.add_node(tri_glossary)
+    """Register directives, the role and the nodes."""
+    app.add_node(tri_box, html=(_visit_box, _depart_box))
+    app.add_node(tri_code, html=(_visit_code, None))
+    app.add_directive("div", Div)
     app.add_directive("triptych", Triptych)
     app.add_directive("triptych-row", Row)
     app.add_directive("triptych-bites", Bites)
     app.add_directive("triptych-symbols", Symbols)
     app.add_role("con", ConceptRole())
     app.connect("doctree-read", check_concepts)
-    app.add_post_transform(FillGlossary)
     app.connect("env-purge-doc", forget)
     app.add_css_file("site.css")
     app.add_js_file("site.js", loading_method="defer")

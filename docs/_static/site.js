@@ -87,15 +87,15 @@ function addSymbols() {
 
 // ---------------------------------------------------------------- where the reader is
 
-function addPosition(flow) {
+function addPosition(steps) {
   const links = new Map();
-  for (const link of flow.querySelectorAll("a")) {
+  for (const link of steps.querySelectorAll("a")) {
     const row = document.getElementById(decodeURIComponent(link.hash.slice(1)));
     if (row) links.set(row, link);
   }
   let here = null;
   function look() {
-    const line = flow.getBoundingClientRect().bottom + window.innerHeight * 0.25;
+    const line = steps.getBoundingClientRect().bottom + window.innerHeight * 0.25;
     const atEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 4;
     const rows = [...links.keys()];
     const above = rows.filter(row => row.getBoundingClientRect().top <= line);
@@ -107,7 +107,7 @@ function addPosition(flow) {
       if (other === row) link.setAttribute("aria-current", "step");
       else link.removeAttribute("aria-current");
     }
-    const list = flow.querySelector("ol");
+    const list = steps.querySelector("ol");
     const item = links.get(row).parentElement.parentElement;
     list.scrollTo({ left: item.offsetLeft - (list.clientWidth - item.clientWidth) / 2 });
   }
@@ -119,7 +119,7 @@ function addPosition(flow) {
 // ---------------------------------------------------------------- keyboards and screen readers
 
 function reachScrollers() {
-  for (const box of document.querySelectorAll("pre, .table-wrapper, .math-block, article svg")) {
+  for (const box of document.querySelectorAll("pre, .table-wrapper, .math-block, .tri-flow ol, p:has(> img), article svg")) {
     const scroller = box.matches("svg") ? box.parentElement : box;
     if (scroller.scrollWidth > scroller.clientWidth) scroller.tabIndex = 0;
     else scroller.removeAttribute("tabindex");
@@ -132,9 +132,9 @@ for (const [place, label] of [[".sidebar-drawer", "Site"], [".toc-drawer", "This
   document.querySelector(place)?.setAttribute("aria-label", label);
 }
 
-for (const head of document.querySelectorAll(".tri-head-paper")) addSwitch(head);
+for (const heads of document.querySelectorAll(".tri-heads")) addSwitch(heads);
 const chosen = remembered("columns");
 const atFirst = window.matchMedia("(max-width: 30em)").matches ? "torch" : "both";  // one on a phone
 showColumns(chosen in COLUMNS ? chosen : atFirst);
 if (document.querySelector(".con")) addSymbols();
-for (const flow of document.querySelectorAll(".tri-flow")) addPosition(flow);
+for (const steps of document.querySelectorAll(".tri-steps")) addPosition(steps);

@@ -26,6 +26,7 @@ expect.set_options(timeout=DEADLINE)
 WIDTHS = (390, 820, 1440)
 SCHEMES = ("light", "dark")
 PHONE, TABLET, DESK = WIDTHS
+LAPTOP = 1366
 # The two looks in which every page is seen.
 LOOKS = ((PHONE, "dark"), (DESK, "light"))
 MBCONV, XCEPTION = "read/mbconv.html", "read/xception.html"
@@ -67,6 +68,45 @@ def pages_of(site) -> list[str]:
 def overflow(page) -> int:
     """By how much a page is wider than its screen, whose width a phone would adapt to the page."""
     return page.evaluate("document.documentElement.scrollWidth") - page.viewport_size["width"]
+
+
+# What keeps a page from being read, but for its width: texts of less than 13 pixels as they are
+# shown (those of equations are KaTeX's own), programs and equations that are cut off, and pictures
+# that are white in the dark.
+UNREADABLE = """async isDark => {
+  const faults = [], said = element => element.textContent.trim().slice(0, 60);
+  for (const element of document.querySelectorAll("article *")) {
+    if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
+    if (!element.checkVisibility() || element.closest(".katex, title, script, style")) continue;
+    const svg = element.closest("svg");
+    const scale = svg ? svg.getScreenCTM().a : 1;
+    const size = scale * parseFloat(getComputedStyle(element).fontSize);
+    if (0 < size && size < 12.99) faults.push(`${size.toFixed(1)} pixels: ${said(element)}`);
+  }
+  const programs = innerWidth < 480 ? ".highlight-python pre, .highlight-sh pre, " : "";
+  for (const box of document.querySelectorAll(`${programs}.tri-excerpt pre, .math-block`)) {
+    if (box.scrollWidth > box.clientWidth + 1) faults.push(`cut off: ${said(box)}`);
+  }
+  for (const image of isDark ? document.querySelectorAll("article img") : []) {
+    await image.decode();
+    const pen = new OffscreenCanvas(60, 60).getContext("2d");
+    pen.drawImage(image, 0, 0, 60, 60);
+    const { data } = pen.getImageData(0, 0, 60, 60);
+    let white = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      white += Math.min(data[i], data[i + 1], data[i + 2], data[i + 3]) > 245;
+    }
+    if (white > 0.3 * data.length / 4) faults.push(`white in the dark: ${image.src}`);
+  }
+  return faults;
+}"""
+
+
+def unreadable(page, scheme: str = "light") -> list[str]:
+    """What keeps an open page from being read, a line each."""
+    more = overflow(page)
+    wide = [f"{more} pixels wider than the screen"] if more > 0 else []
+    return wide + page.evaluate(UNREADABLE, scheme == "dark")
 
 
 def show_both(page) -> None:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from check_site import Page, Site, check
+from check_site import HEAVIEST, Page, Site, check
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
@@ -126,6 +126,7 @@ def test_a_row_has_its_parts_in_their_order(small):
     source = (small / "out" / "source" / "torch_impl" / "net.py.html").read_text()
     assert 'id="L4"' in source
     assert 'href="source/torch_impl/net.py.html#L4"' in row
+    assert 'href="../../page.html#widen">Page: Widen</a>' in source  # and back
     assert "how wide" in (small / "out" / "index.html").read_text()
 
 
@@ -272,12 +273,23 @@ def test_the_checker_reads_style_sheets(pages):
     assert found == "a.css: font.woff2 is not there"
 
 
+def test_the_checker_weighs_a_page_with_what_it_loads(pages):
+    """Style sheets and scripts, and no pictures."""
+    (pages / "image.png").write_bytes(b" " * HEAVIEST)
+    assert check(pages) == []
+    site = Site.read(pages)
+    (pages / "a.css").write_text(" " * (HEAVIEST - site.files["index.html"]))
+    assert check(pages) == []
+    (pages / "a.css").write_text(" " * (HEAVIEST - site.files["index.html"] + 1))
+    (found,) = check(pages)
+    assert found.startswith("index.html: weighs 350,001 bytes")
+
+
 def test_the_checker_finds_what_is_missing_in_the_real_site(whole):
     page = "read/mbconv.html"
     renamed = whole.pages[page].text.replace('id="expand"', 'id="widen"')
-    less = Site(
-        whole.files - {"_static/site.css"}, {**whole.pages, page: Page(renamed)}, whole.sheets
-    )
+    files = {name: size for name, size in whole.files.items() if name != "_static/site.css"}
+    less = Site(files, {**whole.pages, page: Page(renamed)}, whole.sheets)
     found = less.wrong()
     assert any("site.css" in line and "is not there" in line for line in found)
     assert any("#expand has no such anchor" in line for line in found)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import tomllib
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ import fields
 import minutes
 from efficientnet_rosetta.common.network import Layer
 from efficientnet_rosetta.common.spec import resolve
+from generating import ROWS, STATED
 from parity_tests.site.pages import PAGES, name
+from tables import GENERATED
 
 # Written by programs, which tests of theirs hold to their results.
 WRITTEN = {"claims.md", "what_went_wrong.md"}
@@ -63,6 +66,20 @@ def test_numbers_are_not_written_by_hand():
         if name(page) not in WRITTEN
     }
     assert {page: numbers for page, numbers in found.items() if numbers} == BY_HAND
+
+
+def test_nothing_is_made_that_no_page_shows():
+    """Neither a table or a curve, nor rows for one."""
+    shown = {
+        wanted.strip()
+        for page in PAGES
+        for wanted in re.findall(r"\{generated\} (.+)", page.read_text())
+    }
+    assert set(GENERATED) - shown == set()
+    stated = tomllib.loads(STATED.read_text()).values()
+    assert (
+        set(ROWS) - {found["rows"] for found in stated if isinstance(found["rows"], str)} == set()
+    )
 
 
 # ------------------------------------------------------------------ what pages claim in passing

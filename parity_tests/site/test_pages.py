@@ -14,10 +14,12 @@ import efficientnet_rosetta as rosetta_package
 import facts
 import guarded_pair
 import public_api
+import tables_of_results
 import workflows
 from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.backends.comparison import compare_endpoints
 from efficientnet_rosetta.common.backends.registry import GROUP
+from efficientnet_rosetta.common.checkpoints.layouts import LAYOUTS
 from efficientnet_rosetta.common.checkpoints.port import port
 from efficientnet_rosetta.common.cli.action import MODES
 from efficientnet_rosetta.common.training.recipes import get_recipe
@@ -274,22 +276,30 @@ def test_the_repository_of_ten_files_is_shown_whole():
             assert max(map(len, (guarded_pair.EXAMPLE / path).read_text().splitlines())) <= 92, path
 
 
-def test_what_was_measured_of_the_guard_is_counted():
-    kinds = {
-        "sources": {
-            "ours": {"played": 3, "right": 2, "kinds": {"padding": {"padding": 2, "layout": 1}}},
-            "others": {"played": 1, "right": 1, "kinds": {"padding": {"padding": 1}}},
-        }
-    }
-    assert guarded_pair.counts_of_kinds(kinds) == [
-        ("ours", "3", "2", "67%"),
-        ("others", "1", "1", "100%"),
-    ]
-    assert guarded_pair.rows_of_kinds(kinds) == [("`padding`", "4", "3", "layout (1)")]
+def test_what_was_measured_of_the_guard_is_counted(monkeypatch):
     ran = {"pair": "two", "what": "running both alone", "ratio": 0.5, "goal": None, "alone": 1.0}
     taken = {"what": "the fixture", "ratio": 1.876, "goal": 2.0, "alone": 3.75}
-    cost = {"rows": [ran, {**ran, **taken}]}
-    assert guarded_pair.rows_of_cost(cost) == [("two", "the fixture", "1.88", "2", "3.75")]
+    results = {
+        "guard": {"rows": [ran, {**ran, **taken}]},
+        "kinds": {
+            "sources": {
+                "ours": {
+                    "played": 3,
+                    "right": 2,
+                    "kinds": {"padding": {"padding": 2, "layout": 1}},
+                },
+                "others": {"played": 1, "right": 1, "kinds": {"padding": {"padding": 1}}},
+            }
+        },
+    }
+    monkeypatch.setattr(tables_of_results, "result", results.__getitem__)
+    for asked, rows in {
+        "guard counts": ["| ours | 3 | 2 | 67% |", "| others | 1 | 1 | 100% |"],
+        "guard kinds": ["| `padding` | 4 | 3 | layout (1) |"],
+        "guard cost": ["| two | the fixture | 1.88 | 2 | 3.75 |"],
+    }.items():
+        table = [line for line in GENERATED[asked]().splitlines() if line.startswith("|")]
+        assert table[2:] == rows
 
 
 def test_a_backend_is_registered_under_the_group_that_is_looked_in():
@@ -409,7 +419,7 @@ def test_generated_texts_are_whole():
         assert "| None |" not in text
     layouts = GENERATED["layout keys"]()
     assert all(f"### {layout}\n" in layouts for layout in facts.layout_names())
-    kinds = {kind for layout in facts.layouts() for kind in layout.formats_read}
+    kinds = {kind for layout in LAYOUTS for kind in layout.formats_read}
     assert kinds == set(FORMATS)
     assert set(facts.project()["optional-dependencies"]) == set(EXTRAS)
 

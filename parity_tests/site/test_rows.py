@@ -130,38 +130,30 @@ def test_every_program_has_the_whole_width_of_a_phone(reader, address):
     assert narrow == []
 
 
-def test_no_line_of_code_is_cut_off_on_a_desk(reader, address):
-    page = reader()
-    cut = []
-    for path in TRIPTYCHS:
-        page.goto(address + path)
-        cut += page.evaluate(
-            """[...document.querySelectorAll(".tri-excerpt pre")]
-               .filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"""
-        )
-    assert cut == []
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_strip_says_where_the_reader_is(reader, width):
+def test_the_bar_stays_and_says_where_the_reader_is(reader, width):
+    """With its steps, its symbols and its switch, and it covers no heading."""
     page = reader(MBCONV, width)
-    here = page.locator(".tri-flow [aria-current]")
-    expect(here).to_contain_text("Block")
+    here = page.locator(".tri-steps [aria-current]")
+    expect(here).to_have_attribute("title", "What both programs read")
     page.locator(".tri-flow a", has_text="depthwise").click()
-    expect(here).to_contain_text("depthwise")
+    expect(here).to_have_attribute("title", "Depthwise")
     assert page.get_by_role("navigation", name="Steps").count() == 1
-    strip, heading = (
-        page.locator(place).bounding_box() for place in (".tri-flow", "#depthwise h2")
-    )
-    assert strip["y"] >= 0  # it stays on the screen
-    assert heading["y"] >= strip["y"] + strip["height"] - 1  # and covers no heading
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    expect(here).to_contain_text("skip")
+    bar, heading = (page.locator(at).bounding_box() for at in (".tri-bar", "#depthwise h2"))
+    assert bar["y"] == 0
+    assert bar["height"] <= 84
+    assert bar["height"] - 1 <= heading["y"] <= bar["height"] + 40
+    for place in (".tri-steps a >> nth=0", ".tri-symbols .con >> nth=0", ".switch button >> nth=2"):
+        box = page.locator(place).bounding_box()
+        assert 0 <= box["y"] < box["y"] + box["height"] <= bar["height"]
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    page.locator("#skip").evaluate("row => row.scrollIntoView()")
+    expect(here).to_have_text("6")
     expect(here).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_lies_on_the_strip(reader, width):
+def test_nothing_lies_on_the_bar(reader, width):
     """Where the reader turns back, the theme would offer the way to the top there."""
     page = reader(MBCONV, width)
     for place in (1200, 900):  # painted in between, or the page sees one way only
@@ -174,7 +166,7 @@ def test_nothing_lies_on_the_strip(reader, width):
         )
     expect(page.locator("html")).to_have_class(re.compile("show-back-to-top"))
     covered = page.evaluate(
-        """[...document.querySelectorAll(".tri-flow a")].filter(link => {
+        """[...document.querySelectorAll(".tri-steps a")].filter(link => {
              const { left, right, top, bottom } = link.getBoundingClientRect();
              const visible = left >= 0 && right <= document.documentElement.clientWidth;
              const across = [left + 4, (left + right) / 2, right - 4];  // corners are round
@@ -195,6 +187,16 @@ def test_an_excerpt_leads_to_its_lines(reader):
     line = page.locator(".line:target")
     expect(line).to_be_in_viewport()
     expect(line).to_contain_text(first)
+    line.locator(".back", has_text="MBConv: Expand").click()
+    expect(page).to_have_url(re.compile(r"/read/mbconv\.html#expand$"))
+
+
+def test_what_both_read_names_its_file_and_leads_to_it(reader):
+    page = reader(MBCONV)
+    head = page.locator("#block .tri-spec > .tri-label")
+    expect(head).to_have_text("Specification, read by both: common/spec.py")
+    head.locator("a").click()
+    expect(page.locator("h1")).to_have_text("common/spec.py")
 
 
 def test_every_excerpt_can_be_copied(reader):
