@@ -292,13 +292,3 @@ def everywhere(change: Callable[[], None]) -> None:
         replica.merge_call(lambda strategy: change())
     else:
         without_gradients(change)()
-
-
-def traced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function as a graph, where that is worth it: on TensorFlow."""
-    if BACKEND != "tensorflow":
-        return function
-    import tensorflow as tf
-
-    graph: Callable[..., Any] = tf.function(function)
-    return graph

@@ -16,15 +16,13 @@ from efficientnet_rosetta.common.training.schedules import Optimization
 from efficientnet_rosetta.common.weights.folding import NO_TRAINING
 
 from . import _compat
-from ._compat import apply, everywhere, follow_graph, traced
+from ._compat import apply, everywhere, follow_graph
 from .layers import functional
 from .optimizer import MovingAverage, cross_entropy, make_optimizer
 from .weights import is_folded, role_of, variables
 
 Masks = Mapping[str, np.ndarray]
 DROP_PATH = ".drop_path"
-# Tracing a step takes as long as so many steps one operation at a time.
-WORTH_TRACING = 6
 
 
 def gradients(
@@ -61,17 +59,9 @@ def steps(
     optimizer.build(model.trainable_variables)
     average = MovingAverage(model, optimization.average) if optimization.average else None
     losses = []
-
-    def differentiated(x: KerasTensor, y: KerasTensor) -> tuple[KerasTensor, list[KerasTensor]]:
-        loss, _, found = _differentiated(model, x, y, optimization.label_smoothing, {})
-        return loss, found
-
-    batches = list(batches)
-    if len(batches) > WORTH_TRACING:
-        differentiated = traced(differentiated)
     for images, labels in batches:
         x, y = _images(model, images), ops.convert_to_tensor(labels, "int64")
-        loss, found = differentiated(x, y)
+        loss, _, found = _differentiated(model, x, y, optimization.label_smoothing, {})
         optimizer.begin_steps()
         optimizer.begin_step()
         apply(optimizer, found, model.trainable_variables)
