@@ -19,7 +19,6 @@ import augmenting  # noqa: F401 - which registers its own
 import catalogue
 import guarded_pair  # noqa: F401
 import public_api
-import tables_of_lineage  # noqa: F401
 import tables_of_reading  # noqa: F401
 import workflows
 from efficientnet_rosetta.common import architectures
