@@ -46,6 +46,7 @@ from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
 from excerpts import Library
 from facts_of_lineage import misread_lineage, numbers_of_lineage
+from generating import on_disk
 from minutes import minutes
 from scaled import BASE, COST, alone, counted, predicted
 from workflows import ACTION
@@ -110,7 +111,7 @@ def _measured() -> Iterator[tuple[str, str]]:
     yield from _situations()
     yield from _trainings()
     for extra, megabytes in result("installed")["megabytes"].items():
-        yield f"installed.{extra}", f"{megabytes / 1000:.1f} GB"
+        yield f"installed.{extra}", on_disk(megabytes)
 
 
 @cache

@@ -3,6 +3,7 @@
 {fact}`parameters.b0`                                 5,288,548
 {pin}`parity_tests/test_forward.py::test_any_size`    the test, linked to its line
 {mistake}`ReLU for swish`                             a mistake that `rosetta mutants` makes
+{notebook}`read_mbconv`                               its title, linked to where it opens in Colab
 
     ```{generated} layouts
     ```
@@ -21,6 +22,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 import facts
+import notebooks
 from sources import source_link
 from tables import GENERATED
 from triptych import tri_box
@@ -86,6 +88,15 @@ class MistakeRole(_Checked):
         return link
 
 
+class NotebookRole(_Checked):
+    """A notebook by its name."""
+
+    def made(self) -> nodes.Node:
+        """Its title, linked to where it opens."""
+        address = notebooks.address(self.text)
+        return nodes.reference("", notebooks.title(self.text), refuri=address)
+
+
 class GeneratedDirective(SphinxDirective):
     """A table, a list or a curve that is made from the code or the results."""
 
@@ -127,6 +138,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("fact", FactRole())
     app.add_role("pin", PinRole())
     app.add_role("mistake", MistakeRole())
+    app.add_role("notebook", NotebookRole())
     app.add_directive("generated", GeneratedDirective)
     app.connect("doctree-read", check_bites)
     app.add_css_file("pages.css")

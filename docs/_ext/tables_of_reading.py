@@ -9,7 +9,6 @@ from typing import Any
 import paper_map  # noqa: F401 - which registers its own
 import printed  # noqa: F401 - which registers its rows
 import scaled
-import stages  # noqa: F401 - which registers its rows
 from charts import Axis, Curve, lines
 from efficientnet_rosetta.common import lite
 from efficientnet_rosetta.common.architectures import resolve
