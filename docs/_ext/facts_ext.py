@@ -20,6 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.osutil import relative_uri
 
 import facts
 import notebooks
@@ -80,7 +81,7 @@ class MistakeRole(_Checked):
     def made(self) -> nodes.Node:
         """The name, linked to its row of that table."""
         facts.mistake(self.text)
-        here = self.env.app.builder.get_relative_uri(self.env.docname, "explore/parity")
+        here = relative_uri(f"{self.env.docname}.html", "explore/parity.html")
         link = nodes.reference(
             "", "", internal=True, refuri=f"{here}#{facts.anchor(self.text)}", classes=["mistake"]
         )
