@@ -39,8 +39,6 @@ extensions = [
     "live_ext",
     "explorer",
     "finding",
-    "notebooks",
-    "installing",
     "first_met",
 ]
 # claims.md is a part of explore/parity.md.
@@ -91,7 +89,7 @@ templates_path = ["_templates"]
 html_math_renderer = "katex"
 html_title = "EfficientNet, twice"
 html_static_path = ["_static"]
-html_css_files = ["home.css", "lineage.css"]
+html_css_files = ["home.css"]
 html_search_scorer = str(HERE / "_ext" / "scorer.js")
 html_favicon = "_static/favicon.svg"
 html_copy_source = False

@@ -12,6 +12,11 @@ NUMBER = re.compile(r"(arXiv \d{4}\.\d{5})")
 AS_THEY_ARE = (nodes.reference, nodes.literal, nodes.literal_block, nodes.title, nodes.raw)
 
 
+def address_of(paper: str) -> str:
+    """Where a paper is, given as `arXiv 1905.11946`."""
+    return paper.replace("arXiv ", "https://arxiv.org/abs/")
+
+
 def link_papers(app: Sphinx | None, doctree: nodes.document) -> None:
     """Make a link of every number that is not in one, in code or in a heading."""
     for text in list(doctree.findall(nodes.Text)):
@@ -21,8 +26,7 @@ def link_papers(app: Sphinx | None, doctree: nodes.document) -> None:
         made: list[nodes.Node] = []
         for piece in filter(None, pieces):
             if NUMBER.fullmatch(piece):
-                address = piece.replace("arXiv ", "https://arxiv.org/abs/")
-                made.append(nodes.reference("", piece, refuri=address))
+                made.append(nodes.reference("", piece, refuri=address_of(piece)))
             else:
                 made.append(nodes.Text(piece))
         text.parent.replace(text, made)

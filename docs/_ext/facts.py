@@ -46,6 +46,7 @@ from efficientnet_rosetta.common.training.schedules import average_decay
 from efficientnet_rosetta.common.xception import XceptionSpec
 from excerpts import Library
 from facts_of_lineage import misread_lineage, numbers_of_lineage
+from generating import on_disk
 from minutes import minutes
 from scaled import BASE, COST, alone, counted, predicted
 from workflows import ACTION
@@ -110,7 +111,7 @@ def _measured() -> Iterator[tuple[str, str]]:
     yield from _situations()
     yield from _trainings()
     for extra, megabytes in result("installed")["megabytes"].items():
-        yield f"installed.{extra}", f"{megabytes / 1000:.1f} GB"
+        yield f"installed.{extra}", on_disk(megabytes)
 
 
 @cache
@@ -143,7 +144,7 @@ def _networks() -> Iterator[tuple[str, str]]:
         for scale, value in network.scaling.items():
             yield f"{scale.replace('_', ' ')}.{name}", f"{value:g}"
         if isinstance(network, XceptionSpec):
-            yield from _poolings(network)
+            yield from _flows(network)
         elif isinstance(network, EfficientNetSpec):
             yield from _scaled(network)
     yield from _stages(BASE)
@@ -219,8 +220,11 @@ def _scaled(network: EfficientNetSpec) -> Iterator[tuple[str, str]]:
         yield f"phi of {way}.{name}", f"{phi:.2f}"
 
 
-def _poolings(network: XceptionSpec) -> Iterator[tuple[str, str]]:
-    """The sides of the maps that are pooled; the dialects part on even ones only."""
+def _flows(network: XceptionSpec) -> Iterator[tuple[str, str]]:
+    """What Xception is made of, and the sides of the maps that it pools.
+
+    The dialects part on even sides only.
+    """
     sides = [block.input_size[0] for block in network.blocks if block.has_pool]
     odd, even = ([str(side) for side in sides if side % 2 == rest] for rest in (1, 0))
     yield f"pooled odd.{network.name}", f"{', '.join(odd[:-1])} and {odd[-1]}"
@@ -229,6 +233,9 @@ def _poolings(network: XceptionSpec) -> Iterator[tuple[str, str]]:
     exit_flow = network.head[0].in_channels, network.head[-1].out_channels
     yield f"exit flow.{network.name}", " → ".join(map(number, exit_flow))
     yield f"shortcuts.{network.name}", str(sum(b.has_projection for b in network.blocks))
+    separable = sum(len(block.separable) for block in network.blocks) + len(network.head)
+    yield f"convolutions.{network.name}", str(len(network.stem) + separable)
+    yield f"modules.{network.name}", str(len(network.blocks) + 2)
 
 
 def _conventions() -> Iterator[tuple[str, str]]:

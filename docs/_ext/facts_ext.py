@@ -3,6 +3,7 @@
 {fact}`parameters.b0`                                 5,288,548
 {pin}`parity_tests/test_forward.py::test_any_size`    the test, linked to its line
 {mistake}`ReLU for swish`                             a mistake that `rosetta mutants` makes
+{notebook}`read_mbconv`                               its title, linked to where it opens in Colab
 
     ```{generated} layouts
     ```
@@ -19,8 +20,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.osutil import relative_uri
 
 import facts
+import notebooks
 from sources import source_link
 from tables import GENERATED
 from triptych import tri_box
@@ -78,12 +81,21 @@ class MistakeRole(_Checked):
     def made(self) -> nodes.Node:
         """The name, linked to its row of that table."""
         facts.mistake(self.text)
-        here = self.env.app.builder.get_relative_uri(self.env.docname, "explore/parity")
+        here = relative_uri(f"{self.env.docname}.html", "explore/parity.html")
         link = nodes.reference(
             "", "", internal=True, refuri=f"{here}#{facts.anchor(self.text)}", classes=["mistake"]
         )
         link += nodes.Text(self.text)
         return link
+
+
+class NotebookRole(_Checked):
+    """A notebook by its name."""
+
+    def made(self) -> nodes.Node:
+        """Its title, linked to where it opens."""
+        address = notebooks.address(self.text)
+        return nodes.reference("", notebooks.title(self.text), refuri=address)
 
 
 class GeneratedDirective(SphinxDirective):
@@ -127,6 +139,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("fact", FactRole())
     app.add_role("pin", PinRole())
     app.add_role("mistake", MistakeRole())
+    app.add_role("notebook", NotebookRole())
     app.add_directive("generated", GeneratedDirective)
     app.connect("doctree-read", check_bites)
     app.add_css_file("pages.css")

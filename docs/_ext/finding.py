@@ -23,7 +23,7 @@ WORDS = {
     "notes": "mistakes, pitfalls, tutorial",
     "training": "train, training options, tensorboard, mlflow",
     "train/data": "data set, image folder, tf record, class weights, class imbalance",
-    "train/recipes": "recipe, batch size, warm up, mixed precision, progressive learning",
+    "train/recipes": "recipe, batch size, warm up, mixed precision",
     "train/resume": "resume, interrupted, more epochs",
     "train/evaluate": "evaluate, accuracy, confusion matrix, early stopping, minival",
     "train/devices": "multiple gpus, distributed, keras on jax",

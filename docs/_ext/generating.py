@@ -63,6 +63,11 @@ def times(ratio: float) -> str:
     return f"×{ratio:,.0f}" if ratio >= 100 else f"×{ratio:#.3g}"
 
 
+def on_disk(megabytes: int) -> str:
+    """A size as a reader wants it: 43 MB or 3.1 GB."""
+    return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+
+
 class Filling(Formatter):
     """Fills in templates: Python's formats, and these by their names."""
 
@@ -70,6 +75,7 @@ class Filling(Formatter):
         "framework": lambda name: FRAMEWORKS[name],
         "pixels": lambda size: "×".join(map(str, size)),
         "times": times,
+        "on_disk": on_disk,
     }
 
     def format_field(self, value: Any, spec: str) -> str:

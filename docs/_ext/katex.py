@@ -75,13 +75,9 @@ def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
 
 
 def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
-    """An equation of its own, with its number if it has one."""
+    """An equation of its own; its number, if it has one, is that of the paper: `\\tag{2}`."""
     self.body.append(self.starttag(node, "div", CLASS="math-block"))
     self.body.append(_rendered(node, True))
-    if node["number"]:
-        self.body.append(f'<span class="eqno">({node["number"]})')
-        self.add_permalink_ref(node, "Link to this equation")
-        self.body.append("</span>")
     self.body.append("</div>\n")
     raise nodes.SkipNode
 

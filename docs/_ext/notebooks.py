@@ -1,37 +1,23 @@
-"""The notebooks of `examples/`: what they are called, and where each opens in Colab.
-
-    {notebook}`read_mbconv`     its title, linked to Colab
-
-and, as something generated, a table of all of them with the minutes that each takes.
-"""
+"""The notebooks of `examples/`: what they are called, where each opens, and how long it takes."""
 
 from __future__ import annotations
 
 import json
-import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util import logging
-from sphinx.util.docutils import SphinxRole
-
 from efficientnet_rosetta import __version__
-from generating import generated, table
+from facts import RESULTS, ROOT, project, result
+from generating import rows_of
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-RESULT = ROOT / "docs" / "results" / "notebooks.json"
-REPOSITORY: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"][
-    "Repository"
-]
+RESULT = RESULTS / "notebooks.json"
+REPOSITORY: str = project()["urls"]["Repository"]
 # What a notebook installs where the package is not there: this release, as the notebook is of it.
 PACKAGE = f"git+{REPOSITORY}@v{__version__}"
 NAMES = ("read_mbconv", "bring_your_checkpoint", "train_both")  # in the order of the page
-
-log = logging.getLogger(__name__)
 
 
 def path_of(name: str) -> Path:
@@ -59,36 +45,10 @@ def address(name: str) -> str:
     return f"https://colab.research.google.com/github/{place}/blob/v{__version__}/{file}"
 
 
-@generated("notebooks")
-def notebooks() -> str:
+@rows_of("notebooks")
+def notebooks() -> Iterator[dict[str, Any]]:
     """Every notebook with its minutes, its file, and a link that opens it."""
-    seconds = json.loads(RESULT.read_text(encoding="utf-8"))["seconds"]
-    rows = [
-        (
-            title(name),
-            str(max(1, round(seconds[name] / 60))),
-            f"[Colab]({address(name)})",
-            f"{{source}}`file <examples/{name}.ipynb>`",
-        )
-        for name in NAMES
-    ]
-    return table(("Notebook", "Minutes", "Open in", "Read the"), rows)
-
-
-class NotebookRole(SphinxRole):
-    """A notebook by its name."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """A link that opens it, or a warning."""
-        try:
-            link = nodes.reference("", title(self.text), refuri=address(self.text))
-        except ValueError as error:
-            log.warning("%s", error, location=self.get_location())
-            return [nodes.literal("", self.text)], []
-        return [link], []
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the role; importing this module registered the table."""
-    app.add_role("notebook", NotebookRole())
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    seconds = result("notebooks")["seconds"]
+    for name in NAMES:
+        minutes = max(1, round(seconds[name] / 60))
+        yield {"name": name, "title": title(name), "minutes": minutes, "address": address(name)}

@@ -52,9 +52,8 @@ def page_of(path: str) -> str:
     return f"{FOLDER}/{path}"
 
 
-Places = dict[
-    str, list[tuple[int, str, str]]
-]  # by file: the line, and what quotes it and is called
+# By file: a line, the place that quotes it, and its title.
+Places = dict[str, list[tuple[int, str, str]]]
 
 
 def places_of(env: BuildEnvironment) -> dict[str, Places]:

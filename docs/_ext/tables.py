@@ -18,8 +18,9 @@ import typer.main
 import augmenting  # noqa: F401 - which registers its own
 import catalogue
 import guarded_pair  # noqa: F401
+import installing  # noqa: F401
+import notebooks  # noqa: F401
 import public_api
-import tables_of_lineage  # noqa: F401
 import tables_of_reading  # noqa: F401
 import workflows
 from efficientnet_rosetta.common import architectures
@@ -51,14 +52,12 @@ ABSENT = ("none", "-")  # value and source of what a recipe does not have
 # ------------------------------------------------------------------ networks and conventions
 
 
-@generated("extras")
-def extras() -> str:
+@rows_of("extras")
+def extras() -> Iterator[dict[str, Any]]:
     """The extras of pyproject.toml and what they bring."""
-    rows = []
     for name, needs in project()["optional-dependencies"].items():
         packages = [re.match(r"[\w-]+(\[.*\])?", need)[0] for need in needs]
-        rows.append((f"`{name}`", EXTRAS[name], ", ".join(packages)))
-    return table(("Extra", "For", "Packages"), rows)
+        yield {"name": name, "use": EXTRAS[name], "packages": ", ".join(packages)}
 
 
 @rows_of("dialects")
@@ -236,15 +235,19 @@ def _shape(network: object, name: str) -> str:
     return " x ".join(map(str, network.tensors[name]))
 
 
-@generated("formats")
-def formats() -> str:
+@rows_of("formats")
+def formats() -> Iterator[dict[str, Any]]:
     """Every file format, who reads it and who writes it."""
-    rows = []
     for kind, (suffix, what) in FORMATS.items():
         reads = dict.fromkeys(layout.name for layout in LAYOUTS if kind in layout.formats_read)
         writes = dict.fromkeys(layout.name for layout in LAYOUTS if kind in layout.forms)
-        rows.append((f"`{kind}`", suffix, what, ", ".join(reads), ", ".join(writes) or "-"))
-    return table(("Format", "File", "What it is", "Read as", "Written as"), rows, "tall")
+        yield {
+            "kind": kind,
+            "suffix": suffix,
+            "what": what,
+            "reads": ", ".join(reads),
+            "writes": ", ".join(writes) or "-",
+        }
 
 
 # ------------------------------------------------------------------ the command line
@@ -309,22 +312,14 @@ for _use in workflows.USES:
     GENERATED[f"workflow {_use}"] = partial(workflows.shown, _use)
 
 
-@generated("action inputs")
-def action_inputs() -> str:
-    """Every input of the action."""
-    return table(("Input", "Default", "Meaning"), workflows.named("inputs"))
+for _part in ("inputs", "outputs"):
+    rows_of(f"action {_part}")(partial(workflows.named, _part))
 
 
-@generated("action outputs")
-def action_outputs() -> str:
-    """Every output of the action."""
-    return table(("Output", "Meaning"), workflows.named("outputs"))
-
-
-@generated("kinds")
-def kinds() -> str:
+@rows_of("kinds")
+def kinds() -> Iterator[dict[str, str]]:
     """What to look at, by the kind of mistake that a difference looks like."""
-    return table(("Likely", "What to do"), [(f"`{kind}`", said) for kind, said in ADVICE.items()])
+    return ({"kind": kind, "advice": said} for kind, said in ADVICE.items())
 
 
 # ------------------------------------------------------------------ from Python

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import fields
 import paper_map  # noqa: F401 - which registers its own
 import printed  # noqa: F401 - which registers its rows
 import scaled
 from charts import Axis, Curve, lines
+from efficientnet_rosetta.common import lite
 from efficientnet_rosetta.common.architectures import resolve
-from efficientnet_rosetta.common.cli.tables import stage_row
-from efficientnet_rosetta.common.counting import count, count_stages
+from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.network import Network
 from efficientnet_rosetta.common.spec import (
     HEAD_CHANNELS,
@@ -24,51 +23,50 @@ from efficientnet_rosetta.common.spec import (
     scale_channels,
 )
 from generating import generated, rows_of, table
+from receptive import receptive_fields
 
 NARROW = 1.5  # width below which rounding can take more than a tenth
+
+
+# ------------------------------------------------------------------ curves
+
+FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "swish": lambda z: z / (1 + math.exp(-z)),
+    "hard swish": lambda z: z * min(max(z + 3, 0), 6) / 6,
+    "ReLU": lambda z: max(z, 0.0),
+    "ReLU6": lambda z: min(max(z, 0.0), 6.0),
+}
+LOOKS = ("", "6 3"), ("", "2 3"), ("paper", "")  # colour and dashes; the last is on top
+
+
+def _functions(title: str, names: tuple[str, ...], across: range, up: Axis) -> str:
+    """Curves of functions between the ends of an axis; the last is what the figure is about."""
+    low, high = across[0], across[-1]
+    steps = [step / 20 for step in range(20 * low, 20 * high + 1)]
+    curves = [
+        Curve(name, [(z, FUNCTIONS[name](z)) for z in steps], *look)
+        for name, look in zip(names, LOOKS, strict=True)
+    ]
+    return lines(f"{title} from {low} to {high}", curves, Axis("z", low, high, across), up)
 
 
 @generated("activations")
 def activations() -> str:
     """Swish beside the functions that are taken for it."""
-    steps = [step / 20 for step in range(-120, 81)]
-    functions = {
-        "swish": (lambda z: z / (1 + math.exp(-z)), "paper", ""),
-        "hard swish": (lambda z: z * min(max(z + 3, 0), 6) / 6, "", "6 3"),
-        "ReLU": (lambda z: max(z, 0.0), "", "2 3"),
-    }
-    curves = [
-        Curve(name, [(z, function(z)) for z in steps], colour, dashes)
-        for name, (function, colour, dashes) in functions.items()
-    ]
-    across = Axis("z", -6, 4, range(-6, 5, 2))
+    names = ("hard swish", "ReLU", "swish")
     up = Axis("value", -1, 4, range(-1, 5))
-    return lines("Swish, hard swish and ReLU from -6 to 4", curves, across, up)
+    return _functions("Swish, hard swish and ReLU", names, range(-6, 5, 2), up)
+
+
+@generated("relu6")
+def relu6() -> str:
+    """The activation of Lite, those of EdgeTPU, and of the networks that both were made from."""
+    names = ("swish", "ReLU", "ReLU6")
+    up = Axis("value", -1, 10, range(0, 11, 2))
+    return _functions("Swish, ReLU and ReLU6", names, range(-4, 11, 2), up)
 
 
 # ------------------------------------------------------------------ rows of tables.toml
-
-
-@rows_of("stages")
-def stages() -> Iterator[dict[str, Any]]:
-    """Table 1 with what the paper leaves out: what comes out of a stage, and what it costs."""
-    costs, total = count_stages(scaled.BASE), count(scaled.BASE)
-    last = {section.stage: section for section in scaled.BASE.maps}
-    for number, sections in scaled.BASE.stages.items():
-        row = stage_row(sections)
-        yield {
-            "stage": number,
-            "operator": row.operator.replace("x", "×"),
-            "input": row.input_size,
-            "output": last[number].output_size,
-            "channels": row.channels,
-            "layers": row.layers,
-            "stride": row.stride,
-            "parameters": costs[number].trainable,
-            "parameters_share": costs[number].trainable / total.trainable,
-            "macs": costs[number].macs,
-            "macs_share": costs[number].macs / total.macs,
-        }
 
 
 @rows_of("blocks")
@@ -83,8 +81,10 @@ def blocks() -> Iterator[dict[str, Any]]:
 @rows_of("maps")
 def maps() -> Iterator[dict[str, Any]]:
     """Stride, channels and receptive field of the maps that features are read from."""
-    for name, stride, channels, field in fields.fields(scaled.BASE):
-        yield {"name": name, "stride": stride, "channels": channels, "field": field}
+    found = receptive_fields(scaled.BASE)
+    for section in scaled.BASE.maps:
+        if section.reduction:
+            yield {"section": section, "field": found[section.role]}
 
 
 def _cost(name: str, network: Network) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def _cost(name: str, network: Network) -> dict[str, Any]:
         "blocks": blocks,
         "deeper": blocks / len(scaled.BASE.blocks),
         "parameters": total.trainable,
+        "millions": total.trainable / 1e6,
         "giga": total.macs / 1e9,
         "predicted": predicted,
         "counted": counted,
@@ -122,6 +123,14 @@ def by_the_rule() -> Iterator[dict[str, Any]]:
 def in_one_way() -> Iterator[dict[str, Any]]:
     """The networks of the paper's Table 7: about the same cost, in four ways."""
     return (_cost(name, resolve(scaled.BASE.name, **how)) for name, how in scaled.ALONE.items())
+
+
+@rows_of("lite beside b0")
+def lite_beside_b0() -> Iterator[dict[str, Any]]:
+    """Each Lite beside the network that has its number."""
+    for number, name in enumerate(lite.PRESETS):
+        heavy, light = (_cost(one, resolve(one)) for one in (f"b{number}", name))
+        yield {"number": number, "b": heavy, "lite": light}
 
 
 # ------------------------------------------------------------------ tables

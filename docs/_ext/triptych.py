@@ -41,6 +41,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
+from arxiv import address_of
 from excerpts import Excerpt, ExcerptError
 from generating import FRAMEWORKS, table
 from painted import painted_lines
@@ -188,7 +189,7 @@ class Triptych(SphinxDirective):
     def _heads(self, files: dict[str, str], sections: list[nodes.section]) -> nodes.Node:
         paper = nodes.paragraph("", "Paper ")
         if number := self.options.get("paper"):
-            paper += nodes.reference("", number, internal=False, refuri=_address(number))
+            paper += nodes.reference("", number, internal=False, refuri=address_of(number))
         heads = [box(paper, *self._steps(sections), name="tri-head-paper")]
         for name, path in files.items():
             text = nodes.paragraph("", "", nodes.strong("", FRAMEWORKS[name]))
@@ -207,15 +208,11 @@ def linked_papers(where: str, paper: str) -> str:
     """
     text = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", where)
     for name, number in PAPERS.items():
-        text = text.replace(name, f"[{name}]({_address(number)})", 1)
+        text = text.replace(name, f"[{name}]({address_of(number)})", 1)
     if paper:
         own = r"^((?:a line of )?(?:section|Table|figure|equation) [\w.]+)"
-        text = re.sub(own, rf"[\1]({_address(paper)})", text)
+        text = re.sub(own, rf"[\1]({address_of(paper)})", text)
     return text
-
-
-def _address(paper: str) -> str:
-    return paper.replace("arXiv ", "https://arxiv.org/abs/")
 
 
 class Row(SphinxDirective):

@@ -5,7 +5,7 @@ Nothing here knows Sphinx, so that tests use it too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,8 @@ def action() -> dict[str, Any]:
     return found
 
 
-def named(part: str) -> list[tuple[str, ...]]:
+def named(part: str) -> Iterator[dict[str, str]]:
     """Every input, or output, of the action: its name, its default, and what it is."""
-    rows = []
     for name, said in action()[part].items():
-        default = (f"`{said['default']}`" if said["default"] else "",) if part == "inputs" else ()
-        rows.append((f"`{name}`", *default, " ".join(said["description"].split())))
-    return rows
+        default = f"`{said['default']}`" if said.get("default") else ""
+        yield {"name": name, "default": default, "what": " ".join(said["description"].split())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import facts
 from efficientnet_rosetta.common.architectures import resolve
@@ -72,6 +73,6 @@ def _other_channels(network):
 )
 def test_what_pages_say_of_a_misread_rule_is_what_its_mistake_builds(mistake, preset, fact, value):
     (mutation,) = [one for one in MUTATIONS if one.name == mistake]
-    with made(mutation):
+    with made(mutation), torch.device("meta"):  # it has shapes, and no weights are drawn
         built = value(get_backend("torch").build(resolve(preset)).network)
     assert facts.fact(fact) == (f"{built:,}" if isinstance(built, int) else f"{built:.3g}")

@@ -8,10 +8,8 @@ import pytest
 import torch
 
 import facts
-import fields
 import minutes
-from efficientnet_rosetta.common.network import Layer
-from efficientnet_rosetta.common.spec import resolve
+import tables_of_reading
 from generating import ROWS, STATED
 from parity_tests.site.pages import PAGES, name
 from tables import GENERATED
@@ -94,22 +92,9 @@ def test_a_softmax_too_many_leaves_what_the_pages_say():
     assert facts.fact("loss of equal shares") == f"{math.log(1000):.1f}"
 
 
-def test_receptive_fields_are_what_a_gradient_reaches():
-    """One value of each map, as windows of ones see it along one axis."""
-    network = resolve("b0")
-    for reduction, stride, _, field in fields.fields(network):
-        image = torch.zeros(1, 1, 2048, requires_grad=True)
-        value = image
-        for section in network.maps[
-            : [part.reduction for part in network.maps].index(reduction) + 1
-        ]:
-            for layer in section.path:
-                if isinstance(layer, Layer) and layer.kernel:
-                    window = torch.ones(1, 1, layer.kernel)
-                    value = torch.conv1d(value, window, stride=layer.stride) / layer.kernel
-        value[..., value.shape[-1] // 2].sum().backward()
-        assert int((image.grad > 0).sum()) == field
-        assert stride == 2 ** int(reduction.removeprefix("reductions."))
+def test_features_are_read_from_maps_of_all_strides():
+    """How large their receptive fields are is held by test_receptive.py."""
+    assert [row["field"].stride for row in tables_of_reading.maps()] == [2, 4, 8, 16, 32]
 
 
 def test_minutes_count_words_and_rows_and_no_options(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 
 import printed
 import scaled
-import tables_of_lineage
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import count
 from efficientnet_rosetta.common.spec import resolve
@@ -85,11 +84,9 @@ def test_what_is_printed_twice_is_the_same():
 
 def test_the_table_of_v2_is_as_printed(monkeypatch):
     """And another one would be told."""
-    rows = cells("table 4 of v2")
-    assert [row[5] for row in rows] == ["equal"] * len(tables_of_lineage.TABLE_4)
-    printed_first = tables_of_lineage.Row("MBConv6, k3x3, SE0.25", "2", 272, 15)
-    table = (*tables_of_lineage.TABLE_4[:6], printed_first, tables_of_lineage.TABLE_4[7])
-    monkeypatch.setattr(tables_of_lineage, "TABLE_4", table)
+    rows = printed.PRINTED["v2_table_4"]
+    assert [row["told"] for row in printed.table_4_of_v2()] == ["equal"] * len(rows)
+    monkeypatch.setitem(rows[6], "channels", 272)
     assert cells("table 4 of v2")[6][5] == "256 channels, 15 layers, stride 2"
 
 

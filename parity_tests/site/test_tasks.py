@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+import facts
 import installing
 from parity_tests.site.pages import DOCS, blocks
 from parity_tests.site.test_pages import LONG, RUN
+from tables import GENERATED
 
 TASKS = [
     f"use/{task}"
@@ -47,22 +49,20 @@ def test_sizes_and_minutes_are_those_that_were_measured(monkeypatch):
         "megabytes": {"core": 135, "torch": 865, "all": 3094, "dev": 4849},
         "seconds": {"core": 9, "all": 271},
     }
-    monkeypatch.setattr(installing, "measured", lambda: found)
-    rows = [line.split(" | ")[1:] for line in installing.ways().splitlines()[2:]]
+    monkeypatch.setattr(installing, "result", {"installed": found}.__getitem__)
+    ways = GENERATED["ways to install"]().splitlines()[2:]
+    rows = [line.split(" | ")[1:] for line in ways]
     assert rows == [
         ["[the wheel alone](#the-wheel-alone)", "135 MB", "1 |"],
         ["[with extras](#with-extras)", "3.2 GB", "5 |"],
         ["[a checkout](#a-checkout)", "5.0 GB", "more than 5 |"],
     ]
-    assert [line.split(" | ")[1] for line in installing.extras().splitlines()[2:]] == [
-        "865 MB |",
-        "3.1 GB |",
-        "4.8 GB |",
-    ]
+    extras = GENERATED["sizes of extras"]().splitlines()[2:]
+    assert [line.split(" | ")[1] for line in extras] == ["865 MB |", "3.1 GB |", "4.8 GB |"]
 
 
 def test_the_ways_to_install_are_sections_of_the_page():
     page = (DOCS / "use" / "install.md").read_text().lower()
     for _, section in installing.WAYS.values():
         assert f"\n## {section}\n" in page
-    assert installing.WAYS.keys() <= installing.measured()["megabytes"].keys()
+    assert installing.WAYS.keys() <= facts.result("installed")["megabytes"].keys()
