@@ -59,6 +59,18 @@ def receptive_fields(network: Network, axis: int = 0) -> dict[str, Field]:
     return found
 
 
+def feature_maps(network: Network) -> Iterator[tuple[str, int, int, int]]:
+    """Of each map that features are read from: its name, stride, channels and receptive field.
+
+    The field is the side of a square in pixels of the image; so is the stride.
+    """
+    found = receptive_fields(network)
+    for section in network.maps:
+        if section.reduction:
+            field = found[section.role]
+            yield section.reduction, field.stride, section.out_channels, field.size
+
+
 def fields_within(
     section: MapSection, field: Field, dialect: Dialect, axis: int = 0
 ) -> Iterator[tuple[Operation, Field]]:

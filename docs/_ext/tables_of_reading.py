@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import fields
 import paper_map  # noqa: F401 - which registers its own
 import printed  # noqa: F401 - which registers its rows
 import scaled
@@ -24,6 +23,7 @@ from efficientnet_rosetta.common.spec import (
     scale_channels,
 )
 from generating import generated, rows_of, table
+from receptive import feature_maps
 
 NARROW = 1.5  # width below which rounding can take more than a tenth
 
@@ -83,7 +83,7 @@ def blocks() -> Iterator[dict[str, Any]]:
 @rows_of("maps")
 def maps() -> Iterator[dict[str, Any]]:
     """Stride, channels and receptive field of the maps that features are read from."""
-    for name, stride, channels, field in fields.fields(scaled.BASE):
+    for name, stride, channels, field in feature_maps(scaled.BASE):
         yield {"name": name, "stride": stride, "channels": channels, "field": field}
 
 

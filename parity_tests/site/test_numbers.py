@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import facts
-import fields
 import minutes
 from efficientnet_rosetta.common.network import Layer
 from efficientnet_rosetta.common.spec import resolve
 from generating import ROWS, STATED
 from parity_tests.site.pages import PAGES, name
+from receptive import feature_maps
 from tables import GENERATED
 
 # Written by programs, which tests of theirs hold to their results.
@@ -97,7 +97,7 @@ def test_a_softmax_too_many_leaves_what_the_pages_say():
 def test_receptive_fields_are_what_a_gradient_reaches():
     """One value of each map, as windows of ones see it along one axis."""
     network = resolve("b0")
-    for reduction, stride, _, field in fields.fields(network):
+    for reduction, stride, _, field in feature_maps(network):
         image = torch.zeros(1, 1, 2048, requires_grad=True)
         value = image
         for section in network.maps[
