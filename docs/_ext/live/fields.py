@@ -18,7 +18,8 @@ MIDDLE = 50  # of 100, from the first value of a row or column to the last
 TOP = 40  # units above the photograph
 SAID = (
     "After {name} a value depends on {field} × {field} pixels. They cover {share} of the "
-    "photograph. The map has {size} × {size} values, and the next one looks {step} pixels further."
+    "photograph. The map has {size} × {size} values, and the field of the next one begins {step} "
+    "pixels further on."
 )
 
 
