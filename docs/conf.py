@@ -133,9 +133,9 @@ class Plain(HTML5Translator):
         self.body.append(self.context.pop().replace("</td>", ""))
 
     def visit_row(self, node: nodes.row) -> None:
-        """A row, which has no colour of its own here."""
+        """A row, which has no colour of its own here, but may be linked to."""
         node.column = 0  # type: ignore[attr-defined]
-        self.body.append("<tr>")
+        self.body.append(self.starttag(node, "tr", ""))
 
 
 def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:

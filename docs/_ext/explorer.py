@@ -1,12 +1,15 @@
 """The model explorer: every released network, and what the scaling rule builds between them.
 
-All numbers are computed while the pages are built (`explored.py`, `opened.py`); the page has them
-as JSON, and its script shows what is there.  The lines of code of every operation are a table of
+All numbers are computed while the pages are built (`explored.py`, `opened.py`), and the script of
+the page shows what is there.  The page itself has the stages of the released networks.  What most
+readers never ask for is in two further scripts, each loaded when it is first asked for: the blocks
+of all stages, and the networks of the slider.  The lines of code of every operation are a table of
 the page, which the script takes its links from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,12 +19,15 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.builders import Builder
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.osutil import relative_uri
 from sphinx.writers.html5 import HTML5Translator
 
 from efficientnet_rosetta.common.architectures import resolve
 from excerpts import Library
 from explored import COLUMNS, PER_PHI, STEPS, Shown, at_phi, released
+from inline import as_json, compact
 from lines_of_code import Place, Programs, Step
 from opened import Block, Operation, blocks
 from sources import source_link
@@ -83,12 +89,8 @@ class Packed:
 
     @staticmethod
     def number(values: object, known: dict[str, int]) -> int:
-        """The number of what can be written as JSON."""
+        """The number of values that can be written as JSON."""
         return known.setdefault(json.dumps(values), len(known))
-
-    def stages(self, shown: Shown) -> list[list[Any]]:
-        """Number, operator and stride of each stage."""
-        return [[row.stage, self.text(row.operator), row.stride] for row in shown.rows]
 
     def shown(self, shown: Shown) -> dict[str, Any]:
         """A network, and what the columns of its stages hold beside that."""
@@ -137,31 +139,67 @@ class Packed:
 
 
 def data() -> dict[str, Any]:
-    """Everything that the page needs, as plain values.
+    """What the page shows before anything is opened or moved, as plain values.
 
-    The stages of a network that the slider builds are not opened: 241 networks more would make the
-    page three times as large.
+    The slider begins and ends with `slider`, of which there are `per_phi` steps in a phi of 1.
     """
     packed = Packed()
     networks = [
         {"key": shown.key, "name": shown.name, "family": shown.family}
         | packed.shown(shown)
         | {
-            "stages": packed.stages(shown),
-            "blocks": [
-                [packed.block(block) for block in stage] for stage in opened()[shown.key].values()
-            ],
+            "stages": [
+                [
+                    *(row.stage, packed.text(row.operator), row.stride),
+                    len(opened()[shown.key][row.stage]),
+                ]
+                for row in shown.rows
+            ]
         }
         for shown in released()
     ]
     return {
         "released": networks,
-        # The rule scales the first of them, and leaves its stages as they are.
-        "curve": [packed.shown(at_phi(step / PER_PHI)) for step in range(STEPS + 1)],
+        "slider": {"steps": STEPS, "per_phi": PER_PHI},
+        "texts": list(packed.texts),
+    }
+
+
+def blocks_data() -> dict[str, Any]:
+    """The blocks of each stage of each released network, as plain values."""
+    packed = Packed()
+    networks = {
+        shown.key: [
+            [packed.block(block) for block in stage] for stage in opened()[shown.key].values()
+        ]
+        for shown in released()
+    }
+    return {
+        "networks": networks,
         "alike": [json.loads(text) for text in packed.alike],
         "steps": [json.loads(text) for text in packed.steps],
         "texts": list(packed.texts),
     }
+
+
+def curve_data() -> dict[str, Any]:
+    """The networks of the slider, as plain values.
+
+    The rule scales the first of the released networks, and leaves its stages as they are.  These
+    networks are not opened: 241 more would make the blocks eight times as many.
+    """
+    packed = Packed()
+    networks = [packed.shown(at_phi(step / PER_PHI)) for step in range(STEPS + 1)]
+    return {"networks": networks, "texts": list(packed.texts)}
+
+
+# What is loaded when it is first asked for, each in a script of its own.
+PARTS = {"blocks": blocks_data, "curve": curve_data}
+
+
+def part_script(name: str) -> str:
+    """The script that hands a part to the explorer."""
+    return f"explorerParts.{name} = {compact(PARTS[name]())};\n"
 
 
 # ------------------------------------------------------------------ the page
@@ -172,12 +210,20 @@ class explorer_data(nodes.General, nodes.Element):  # noqa: N801  (docutils name
 
 
 def _visit_data(self: HTML5Translator, node: explorer_data) -> None:
-    text = json.dumps(data(), ensure_ascii=False, separators=(",", ":"))
-    # What could end the element, or begin a comment in it.
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
+    page = self.builder.get_target_uri(self.builder.current_docname)
+    parts = {name: relative_uri(page, _written(self.builder, name)) for name in PARTS}
+    text = as_json({**data(), "parts": parts})
     self.body.append(f'<script type="application/json" id="explorer-data">{text}</script>\n')
     raise nodes.SkipNode
+
+
+def _written(builder: Builder, name: str) -> str:
+    """Write the script of a part, and give its address, which changes with what is in it."""
+    text = part_script(name)
+    path = Path(builder.outdir) / "_static" / f"explorer_{name}.js"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return f"_static/{path.name}?v={hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _skip(self: nodes.NodeVisitor, node: nodes.Node) -> None:

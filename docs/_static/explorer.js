@@ -1,5 +1,8 @@
-// The model explorer: shows what the page has computed, and computes nothing but lengths of bars.
+// The model explorer: shows what was computed for the page, and computes nothing but lengths of bars.
 "use strict";
+
+// The parts that are loaded when they are first asked for; each script puts its own here.
+const explorerParts = {};
 
 const UNITS = [[1e9, "G"], [1e6, "M"], [1e3, "K"]];
 
@@ -49,42 +52,78 @@ function disclosure(id, opens, isOpen, text, label, onClick) {
   return button;
 }
 
-// The numbers as they are read from the page, with what is said several times put where it belongs.
-function unpacked(data) {
-  const text = number => data.texts[number];
-  const network = (found, stages) => ({
-    ...found,
-    note: text(found.note),
-    cards: found.cards.map(card => card.map(text)),
-    stages: found.rows.map(([resolution, channels, layers, params, macs], index) => {
-      const [number, operator, stride] = stages[index];
-      const cells = [text(operator), text(resolution), String(channels), String(layers)];
-      return { number, stride, cells, params, macs, blocks: found.blocks?.[index] ?? [] };
+// ---------------------------------------------------------------- what was computed
+
+// Load the part at an address, once; where that fails, it is tried again when it is next asked for.
+const loading = new Map();
+function load(address) {
+  if (!loading.has(address)) {
+    loading.set(address, new Promise((resolve, reject) => {
+      const script = element("script", { src: address });
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => {
+        loading.delete(address);
+        reject(new Error(`${address} could not be loaded`));
+      });
+      document.head.append(script);
+    }));
+  }
+  return loading.get(address);
+}
+
+// What a network's own numbers are; `stages` are what other networks have as well, and every text is
+// the number of one of `texts`.
+function numbers({ note, cards, rows }, stages, texts) {
+  return {
+    note: texts[note],
+    cards: cards.map(card => card.map(text => texts[text])),
+    stages: rows.map(([resolution, channels, layers, params, macs], index) => {
+      const { number, operator, stride, blocks } = stages[index];
+      const cells = [operator, texts[resolution], String(channels), String(layers)];
+      return { number, stride, blocks, cells, params, macs };
     }),
-  });
-  const released = data.released.map(found => network(found, found.stages));
-  const curve = data.curve.map(found => ({
-    ...network(found, data.released[0].stages),
-    key: `phi=${found.phi}`,
-    name: `φ = ${found.phi.toFixed(2)}`,
-    family: released[0].family,
+  };
+}
+
+function releasedNetworks({ released, texts }) {
+  return released.map(found => ({
+    key: found.key, name: found.name, family: found.family, phi: found.phi,
+    ...numbers(found, found.stages.map(([number, operator, stride, blocks]) =>
+      ({ number, operator: texts[operator], stride, blocks })), texts),
   }));
-  const block = ([role, number, dropped, fields]) => {
-    const [operator, channels, size, params, macs, sees, groups] = data.alike[number];
+}
+
+// The networks of the slider.  Their numbers come later, and their stages do not open.
+function curveNetworks({ steps, per_phi: perPhi }, family) {
+  return Array.from({ length: steps + 1 }, (_, step) => {
+    const phi = step / perPhi;
+    return { key: `phi=${phi}`, name: `φ = ${phi.toFixed(2)}`, family, phi, stages: [] };
+  });
+}
+
+function addNumbers(curve, base, { networks, texts }) {
+  const stages = base.stages.map(({ number, stride, cells: [operator] }) =>
+    ({ number, operator, stride, blocks: 0 }));
+  curve.forEach((shown, step) => Object.assign(shown, numbers(networks[step], stages, texts)));
+}
+
+// The blocks of one stage of a network, the stages counted from 0.
+function blocksIn({ networks, alike, steps, texts }, key, stage) {
+  return networks[key][stage].map(([role, number, dropped, fields]) => {
+    const [operator, channels, size, params, macs, sees, groups] = alike[number];
     return {
-      role: text(role), operator: text(operator), channels: text(channels), size: text(size),
+      role: texts[role], operator: texts[operator], channels: texts[channels], size: texts[size],
       params, macs, dropped, sees: fields[sees],
       groups: groups.map(([step, ...lines]) => ({
-        id: data.steps[step][0],
-        name: data.steps[step][1],
+        id: steps[step][0],
+        name: steps[step][1],
         operations: lines.map(([label, weights, change = 0, map = 0, cost = 0, field]) => ({
-          label: text(label), params: weights, channels: text(change), size: text(map), macs: cost,
+          label: texts[label], params: weights, channels: texts[change], size: texts[map], macs: cost,
           sees: field === undefined ? undefined : fields[field],
         })),
       })),
     };
-  };
-  return { released, curve, block };
+  });
 }
 
 // The stages of two networks side by side: those of one stride together, and the last with the last.
@@ -103,11 +142,11 @@ function aligned(first, second) {
 const sight = field => field === null ? "all" : `${field} px`;
 
 function explore(place, data) {
-  const { released, curve, block } = unpacked(data);
+  const released = releasedNetworks(data);
   const byKey = new Map(released.map(shown => [shown.key, shown]));
   const base = released[0];
-  const last = curve.length - 1;
-  const perPhi = Math.round(last / curve[last].phi);
+  const curve = curveNetworks(data.slider, base.family);
+  const { steps: last, per_phi: perPhi } = data.slider;
   const isReleased = shown => byKey.has(shown.key);
   // What is shown: one network or two, of each the stage and the block that are open, or 0.
   let sides = [{ shown: base, stage: 0, block: 0 }];
@@ -169,7 +208,6 @@ function explore(place, data) {
     value.textContent = isReleased(shown) ? "" : shown.phi.toFixed(2);
     slider.setAttribute("aria-valuetext", shown.name);
     second.value = sides[1]?.shown.key ?? "";
-    place.dataset.shown = sides.map(side => side.shown.key).join("+");
   }
 
   // -------------------------------------------------------------- stages
@@ -190,7 +228,7 @@ function explore(place, data) {
     const { shown, stage: open } = sides[number];
     const isOpen = open === stage.number;
     const id = `${number}-${stage.number}`;
-    const name = stage.blocks.length
+    const name = stage.blocks
       ? disclosure(`stage-${id}`, `blocks-${id}`, isOpen, stage.number,
         `Stage ${stage.number} of ${shown.name}`, () => openStage(number, isOpen ? 0 : stage.number))
       : String(stage.number);
@@ -248,33 +286,34 @@ function explore(place, data) {
 
   function blocksOf(number, stage) {
     const opened = sides[number];
-    const lines = stage.blocks.map(block).flatMap((found, index) => {
+    const found = blocksIn(explorerParts.blocks, opened.shown.key, opened.shown.stages.indexOf(stage));
+    const lines = found.flatMap((block, index) => {
       const isOpen = opened.block === index + 1;
       const id = `${number}-${stage.number}-${index + 1}`;
       const name = `Block ${index + 1}`;
       const button = disclosure(`block-${id}`, `operations-${id}`, isOpen, name,
         `${name} of stage ${stage.number} of ${opened.shown.name}`,
         () => openBlock(number, stage, isOpen ? 0 : index + 1));
-      const kind = found.operator === stage.cells[0] ? "" : ` ${found.operator}`;
-      const line = element("tr", {}, cell([button, element("code", { textContent: found.role }), kind]),
-        cell(found.channels), cell(found.size),
-        cell(found.dropped === null ? "never" : String(found.dropped)),
-        amount(found.params), amount(found.macs), cell(sight(found.sees)));
+      const kind = block.operator === stage.cells[0] ? "" : ` ${block.operator}`;
+      const line = element("tr", {}, cell([button, element("code", { textContent: block.role }), kind]),
+        cell(block.channels), cell(block.size),
+        cell(block.dropped === null ? "never" : String(block.dropped)),
+        amount(block.params), amount(block.macs), cell(sight(block.sees)));
       if (!isOpen) return [line];
       return [line, element("tr", { className: "explorer-detail" },
-        cell(operationsOf(found, `operations-${id}`), { colSpan: 7 }))];
+        cell(operationsOf(block, `operations-${id}`), { colSpan: 7 }))];
     });
     const heads = ["Block", "Channels", "Map", "Dropped", "Params", "MACs", "Sees"];
     return element("div", { className: "explorer-blocks", id: `blocks-${number}-${stage.number}` },
       table("", heads, element("tbody", {}, ...lines)));
   }
 
-  function operationsOf(found, id) {
+  function operationsOf(block, id) {
     const heads = ["Operation", "Channels", "Map", "Params", "MACs", "Sees"];
-    const bodies = found.groups.map(group => {
+    const bodies = block.groups.map(group => {
       const [, , ...cells] = document.getElementById(group.id).cells;
       const places = ["Specification", "PyTorch", "Keras"].map((name, index) => element("span", {},
-        `${name}: `, ...[...cells[index].firstElementChild.childNodes].map(node => node.cloneNode(true))));
+        `${name}: `, ...[...cells[index].childNodes].map(node => node.cloneNode(true))));
       const title = element("th", { colSpan: heads.length, scope: "rowgroup" },
         element("b", { textContent: group.name }), ...places);
       return element("tbody", {}, element("tr", {}, title), ...group.operations.map(line =>
@@ -291,13 +330,34 @@ function explore(place, data) {
   const path = ({ shown, stage, block }) =>
     shown.key + (stage ? `/stage-${stage}` : "") + (stage && block ? `/block-${block}` : "");
 
-  function show(next) {
-    sides = next;
+  // Loads what is needed of the parts; all are there already but for the first time.
+  async function partsFor(asked) {
+    if (asked.some(side => side.stage)) await load(data.parts.blocks);
+    if (asked.every(side => isReleased(side.shown)) || curve[0].cards) return;
+    await load(data.parts.curve);
+    addNumbers(curve, base, explorerParts.curve);
+  }
+
+  function draw() {
     const focused = document.activeElement?.id;
-    showControls();
     panes.replaceChildren(...sides.map(pane));
     showStages();
+    place.dataset.shown = sides.map(side => side.shown.key).join("+");
     if (focused) document.getElementById(focused)?.focus();
+  }
+
+  // Controls change at once.  The rest follows when its numbers are there, unless something else has
+  // been chosen meanwhile.
+  async function show(next) {
+    sides = next;
+    showControls();
+    place.setAttribute("aria-busy", "true");
+    const wrong = await partsFor(next).catch(error => error);
+    if (sides !== next) return;
+    place.removeAttribute("aria-busy");
+    if (!wrong) return draw();
+    const said = `${wrong.message}. Choose again to try once more.`;
+    panes.replaceChildren(element("p", { className: "explorer-note", textContent: said }));
   }
 
   function choose(next) {
@@ -307,8 +367,8 @@ function explore(place, data) {
 
   // A side of another network, with the same stage and block open if it has them.
   function turned({ stage, block }, shown) {
-    const blocks = shown.stages.find(found => found.number === stage)?.blocks ?? [];
-    return { shown, stage: blocks.length ? stage : 0, block: block <= blocks.length ? block : 0 };
+    const blocks = shown.stages.find(found => found.number === stage)?.blocks ?? 0;
+    return { shown, stage: blocks ? stage : 0, block: block <= blocks ? block : 0 };
   }
 
   // The side of a second network, in which what stands beside the first one's open block is open.
@@ -325,17 +385,19 @@ function explore(place, data) {
   function openStage(number, opened) {
     const [line] = aligned(...sides.map(side => side.shown))
       .filter(pair => pair[number]?.number === (opened || sides[number].stage));
+    if (!line) return;  // the table is that of the network before, as the numbers have not come yet
     choose(sides.map((side, index) => {
-      if (index !== number && !line[index]?.blocks.length) return side;
+      if (index !== number && !line[index]?.blocks) return side;
       return { ...side, stage: opened && line[index].number, block: 0 };
     }));
   }
 
   function openBlock(number, stage, opened) {
     const [line] = aligned(...sides.map(side => side.shown)).filter(pair => pair[number] === stage);
+    if (!line) return;
     choose(sides.map((side, index) => {
       const isBeside = index === number || (line[index] && side.stage === line[index].number);
-      return isBeside && opened <= line[index].blocks.length ? { ...side, block: opened } : side;
+      return isBeside && opened <= line[index].blocks ? { ...side, block: opened } : side;
     }));
   }
 
@@ -355,10 +417,10 @@ function explore(place, data) {
       ? found.slice(0, 1) : found;
   }
 
-  function showAddress() {
+  async function showAddress() {
     const found = fromAddress();
     if (!found.length) return;
-    show(found);
+    await show(found);
     const opened = [...stages.querySelectorAll("[aria-expanded=true]")].at(-1);
     opened?.scrollIntoView({ block: "center" });
   }
@@ -373,7 +435,7 @@ function explore(place, data) {
     const next = byKey.get(second.value);
     choosePair(sides[0], next && beside(sides[0], next));
   });
-  shares.addEventListener("change", showStages);
+  shares.addEventListener("change", () => show(sides));
   window.addEventListener("hashchange", showAddress);
   show(sides);
   showAddress();

@@ -12,7 +12,7 @@ from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import count, count_stages
 from efficientnet_rosetta.common.spec import ALPHA, BETA, GAMMA, compound_scaling, resolve
 from explored import PER_PHI, STEPS, at_phi, released, short
-from explorer import data
+from explorer import curve_data, data
 from katex import TexError, render
 from parity_tests.site.conftest import ROOT, sphinx
 from triptych import linked_papers
@@ -324,8 +324,8 @@ def test_the_explorer_has_every_network_and_the_curve():
     found = data()
     keys = [shown["key"] for shown in found["released"]]
     assert keys == list(architectures.PRESETS)
-    assert len(found["curve"]) == STEPS + 1
-    assert [shown["phi"] for shown in found["curve"]] == [
+    assert found["slider"] == {"steps": STEPS, "per_phi": PER_PHI}
+    assert [shown["phi"] for shown in curve_data()["networks"]] == [
         round(step / PER_PHI, 2) for step in range(STEPS + 1)
     ]
 

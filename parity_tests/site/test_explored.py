@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from check_site import HEAVIEST
 from efficientnet_rosetta.common import architectures
 from efficientnet_rosetta.common.counting import Count, count_layer
 from explored import COLUMNS, by, short
-from explorer import data, opened, steps
+from explorer import PARTS, data, opened, part_script, steps
+from inline import compact
 from lines_of_code import FOLDERS, Place
 from receptive import receptive_fields
 
@@ -145,8 +146,9 @@ def test_steps_stand_in_the_order_of_a_pass():
 
 
 def test_what_the_script_reads_is_small():
-    """The page is larger than its data by 60 KB at most, and no page may have more than 350."""
-    assert len(json.dumps(data(), ensure_ascii=False, separators=(",", ":")).encode()) < 290_000
+    """The page has what it first shows, and what is loaded later is no heavier than a page."""
+    assert len(compact(data()).encode()) < 40_000
+    assert sum(len(part_script(name).encode()) for name in PARTS) < HEAVIEST
 
 
 @pytest.mark.parametrize(

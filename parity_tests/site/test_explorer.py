@@ -320,7 +320,49 @@ def test_on_paper_there_is_what_is_open(reader):
 
 
 def test_the_page_is_small(site):
-    assert (site / EXPLORER).stat().st_size <= 350_000
+    assert (site / EXPLORER).stat().st_size <= 120_000
+
+
+# ------------------------------------------------------------------ what is loaded later
+
+
+def part_of(page) -> list[str]:
+    """The parts that a page has loaded."""
+    return page.evaluate("Object.keys(explorerParts)")
+
+
+def test_a_part_is_loaded_when_it_is_first_asked_for(reader):
+    page = reader(EXPLORER)
+    page.get_by_role("button", name="B4", exact=True).click()
+    page.get_by_label("Compare with").select_option("v2-s")
+    assert part_of(page) == []
+    page.locator("#stage-0-3").click()
+    expect(page.locator("#blocks-0-3")).to_be_visible()
+    assert part_of(page) == ["blocks"]
+    page.get_by_role("slider").press("End")
+    expect(page.locator(".explorer")).to_have_attribute("data-shown", "phi=12+v2-s")
+    assert part_of(page) == ["blocks", "curve"]
+    assert page.locator("head script[src*=explorer_]").count() == 2
+    expect(page.locator(".explorer[aria-busy]")).to_have_count(0)
+
+
+def test_parts_are_loaded_from_a_disk(reader, site):
+    page = reader()
+    page.goto((site / EXPLORER).as_uri() + "#phi=1+b0/stage-4/block-1")
+    expect(page.locator(OPERATIONS).first).to_be_visible()
+    assert sorted(part_of(page)) == ["blocks", "curve"]
+
+
+def test_a_part_that_does_not_come(reader):
+    """It is said, and asked for again at the next choice."""
+    page = reader(EXPLORER)
+    page.route("**/explorer_blocks.js*", lambda route: route.abort("aborted"))
+    page.locator("#stage-0-4").click()
+    expect(page.locator(".explorer-sides")).to_contain_text("could not be loaded")
+    page.unroute("**/explorer_blocks.js*")
+    page.locator("#stage-0-4").click()
+    expect(page.locator("#blocks-0-4")).to_be_visible()
+    expect(page.locator(".explorer-cards")).to_be_visible()
 
 
 def test_the_whole_curve_is_there(reader):

@@ -14,8 +14,8 @@ from live.registry import Live, button, register, said, slider
 
 BATCHES, IMAGES, SEED = 10, 8, 0
 SAID = (
-    "Batch {batch} of {batches}: {dropped} of {draws} branches are dropped. In all batches up to "
-    "here it is {so_far}, and {expected} are expected."
+    "Batch {batch} of {batches}: {dropped} of {draws} branches are dropped. Over all batches so "
+    "far it was {so_far}, where {expected} are expected."
 )
 
 

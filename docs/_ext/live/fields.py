@@ -10,7 +10,7 @@ from typing import Any
 from drawings.canvas import COLUMN, Canvas
 from efficientnet_rosetta.common.network import MapSection, Network
 from efficientnet_rosetta.common.spec import resolve
-from live.photographs import FIRST, picture
+from live.photographs import FIRST, SIDE, picture
 from live.registry import Live, register, said, slider
 from receptive import receptive_fields
 
@@ -18,7 +18,8 @@ MIDDLE = 50  # of 100, from the first value of a row or column to the last
 TOP = 40  # units above the photograph
 SAID = (
     "After {name} a value depends on {field} × {field} pixels. They cover {share} of the "
-    "photograph. The map has {size} × {size} values, and the next one looks {step} pixels further."
+    "photograph. The map has {size} × {size} values, and the field of the next one begins {step} "
+    "pixels further on."
 )
 
 
@@ -62,45 +63,42 @@ def _name(section: MapSection) -> str:
     return f"block {int(repeat) + 1} of stage {stage}"
 
 
-def share(seen: Seen, row: int, column: int, side: int) -> str:
-    """How much of a photograph is in the field of a value."""
+def share(seen: Seen, row: int, column: int) -> str:
+    """How much of the photograph is in the field of a value."""
     (top, bottom), (left, right) = seen.reach(row), seen.reach(column)
-    high, wide = min(bottom, side) - max(top, 0), min(right, side) - max(left, 0)
-    percent = 100 * high * wide // side**2
+    high, wide = min(bottom, SIDE) - max(top, 0), min(right, SIDE) - max(left, 0)
+    percent = 100 * high * wide // SIDE**2
     return "all" if percent == 100 else f"{percent} %" if percent else "less than 1 %"
 
 
 def chosen() -> int:
     """The section to begin with: the first whose values see a quarter of the photograph."""
-    side = resolve("b0").resolution[0]
-    return next(number for number, seen in enumerate(sections()) if 2 * seen.field >= side)
+    return next(number for number, seen in enumerate(sections()) if 2 * seen.field >= SIDE)
 
 
 def words(seen: Seen) -> str:
     """What a value in the middle sees."""
-    side = resolve("b0").resolution[0]
-    values = {**asdict(seen), "share": share(seen, MIDDLE, MIDDLE, side)}
-    return SAID.format(**values)
+    return SAID.format(**asdict(seen), share=share(seen, MIDDLE, MIDDLE))
 
 
 def still(static: str) -> str:
     """The photograph, and the field of a value in the middle of the map."""
-    side, seen = resolve("b0").resolution[0], sections()[chosen()]
-    left = (COLUMN - side) / 2
-    canvas = Canvas(COLUMN, side + 2 * TOP, f"{FIRST}, and the part of it that a value depends on")
+    seen = sections()[chosen()]
+    left = (COLUMN - SIDE) / 2
+    canvas = Canvas(COLUMN, SIDE + 2 * TOP, f"{FIRST}, and the part of it that a value depends on")
     start, end = seen.reach(MIDDLE)
     field = (left + start, TOP + start, end - start, end - start)
     canvas.rect(*field, "zeros")  # of which the photograph leaves what is beyond its edges
-    canvas.parts.append(picture(static, FIRST, side, (left, TOP)))
-    canvas.parts.append(f'<path class="unseen" d="{_around(seen, side, left)}"/>')
+    canvas.parts.append(picture(static, FIRST, SIDE, (left, TOP)))
+    canvas.parts.append(f'<path class="unseen" d="{_around(seen, left)}"/>')
     canvas.rect(*field, "field")
     return f"{canvas.svg()}{said(words(seen))}"
 
 
-def _around(seen: Seen, side: int, left: float) -> str:
+def _around(seen: Seen, left: float) -> str:
     """The photograph without what is seen of it."""
-    start, end = (min(max(edge, 0), side) for edge in seen.reach(MIDDLE))
-    whole = f"M{left:g} {TOP}h{side}v{side}h-{side}z"
+    start, end = (min(max(edge, 0), SIDE) for edge in seen.reach(MIDDLE))
+    whole = f"M{left:g} {TOP}h{SIDE}v{SIDE}h-{SIDE}z"
     return f"{whole}M{left + start:g} {TOP + start}v{end - start}h{end - start}v-{end - start}z"
 
 
@@ -108,7 +106,7 @@ def data() -> dict[str, Any]:
     """The numbers of every section."""
     return {
         "sections": [asdict(seen) for seen in sections()],
-        "side": resolve("b0").resolution[0],
+        "side": SIDE,
         "said": SAID,
     }
 

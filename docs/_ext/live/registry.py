@@ -7,11 +7,12 @@ tests use it too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from inline import as_json
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Live:
     def html(self, static: str) -> str:
         """All of the figure but its caption."""
         return (
-            f'<script type="application/json">{_as_json(self.data())}</script>'
+            f'<script type="application/json">{as_json(self.data())}</script>'
             f'<form class="live-controls" hidden>{self.controls}</form>'
             f'<div class="live-still">{self.still(static)}</div>'
         )
@@ -48,14 +49,6 @@ def register(live: Live) -> None:
     if live.name in LIVE:
         raise ValueError(f"two live figures are called {live.name!r}")
     LIVE[live.name] = live
-
-
-def _as_json(data: Any) -> str:
-    """Data inside an element of a page, without what could end it or begin a comment."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 # ------------------------------------------------------------------ controls
