@@ -26,8 +26,8 @@ HEAD = """# Claims and mistakes
 
 Two programs can give the same outputs and still train differently, so more than outputs has to be
 checked. A *claim* is a statement about both implementations, such as that their gradients are
-equal. Read here how far apart the two were for each claim, which mistakes the claims catch, and how
-often the verdict of `rosetta port` is wrong.
+equal. This page shows how far apart the two were for each claim, which mistakes the claims catch,
+and how often the verdict of `rosetta port` is wrong.
 
 `python docs/claims.py` writes all of this from the files in [`results/`](./results); the commands
 that made these files are at the top of that program.
@@ -53,8 +53,8 @@ Open an architecture to see all its networks:
 # What a claim compares, and the unit of its deviation.
 STANDARD, GRADIENT, TENSOR, CHANCE = (
     "standard deviations of the values",
-    "of the largest gradient",
-    "of the largest value in each tensor",
+    "fractions of the largest gradient",
+    "fractions of the largest value in each tensor",
     "standard deviations of chance",
 )
 COMPARED = {
@@ -62,7 +62,7 @@ COMPARED = {
     "gradients": ("the loss, and its gradient for every weight and for the image", GRADIENT),
     "batch norm, 1 batch": ("running statistics after one batch", TENSOR),
     "batch norm, 5 batches": ("running statistics after five batches", TENSOR),
-    "dropping, given masks": ("gradients when both drop the same", GRADIENT),
+    "dropping, given masks": ("gradients when both drop the same blocks and features", GRADIENT),
     "dropping, frequency": ("how often each block and each feature is dropped", CHANCE),
     "10 steps of rmsprop": ("weights, averages and losses after ten steps", TENSOR),
     "10 steps of sgd": ("the same, by gradient descent with momentum", TENSOR),

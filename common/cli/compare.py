@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # What stands below the options.
 FUNCTIONS = (
-    f"Functions: {CONTRACT}. Without --input, and if the other program does not state its inputs "
-    "either, it is given the built-in photograph, (1, 3, 224, 224), from 0 to 1. module:name may "
-    "also be a model of PyTorch or Keras."
+    f"Functions of your own: {CONTRACT}. Without --input, a function is given inputs of the shapes "
+    "that the other program states, or else the built-in photograph, (1, 3, 224, 224), with values "
+    "from 0 to 1. module:name may also be a model of PyTorch or Keras."
 )
 
 

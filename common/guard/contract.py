@@ -1,12 +1,13 @@
-"""What a function of anybody's has to keep to, to be compared.
+"""What a function must do so that it can be compared.
 
-It stands in the help of `rosetta compare`, on its page, and in the error where it is broken.
+The help of `rosetta compare` and its page say it, and so does the error if a function does not.
 """
 
 CONTRACT = (
-    "a function is called with NumPy arrays, in the order of the inputs or by their names: images "
-    "as (N, C, H, W), or as (N, H, W, C) where its layout is said to be NHWC or where it takes no "
-    "other, in float32, and in float64 as well, which shows what rounding does; it returns an "
-    "array of numbers with N first, several in a tuple or list, or some by name in a dictionary, "
-    "gives the same each time, and leaves its inputs as they are"
+    "a function is called with NumPy arrays, in the order of the inputs or by their names. Images "
+    "have the axes (N, C, H, W). They have (N, H, W, C) if you say that its layout is NHWC, or if "
+    "it accepts no other order. The function is called in float32, and in float64 as well to see "
+    "what rounding does. It returns an array of numbers whose first axis is N, or several such "
+    "arrays in a tuple, a list or a dictionary. It must return the same values each time, and "
+    "must not change its inputs"
 )

@@ -193,7 +193,7 @@ def _keys(layout: Layout) -> str:
         if not (layout.headless and name.startswith("classifier."))
     ]
     title = f"### {layout.name}{_of(layout)}"
-    expects = f"Of {layout.library}. Fed with {layout.expects}."
+    expects = f"Library: {layout.library}. Expected input: {layout.expects}."
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in layout.notes)
     forms = list(_forms(layout))
     parts = [title, expects + notes]

@@ -72,7 +72,7 @@ def kinds_of_mistakes() -> Iterator[dict[str, Any]]:
             "kind": kind,
             "played": guesses.total(),
             "right": guesses[kind],
-            "others": ", ".join(others),
+            "others": ", ".join(others) or "none",
         }
 
 
