@@ -41,7 +41,7 @@ function placeOf(value, edges) {
 const plain = value => value.toLocaleString("en", { maximumFractionDigits: 9 });
 
 // Below a ten-thousandth, digits would lie over one another.
-const short = value => value < 1e-4 ? value.toExponential().replace("-", "\u2212") : plain(value);
+const tickText = value => value < 1e-4 ? value.toExponential().replace("-", "\u2212") : plain(value);
 
 function scaleOf({ edges, value }, guess) {
   const scale = made("div", "break-scale");
@@ -51,7 +51,7 @@ function scaleOf({ edges, value }, guess) {
   band.style.width = `${placeOf(to, edges) - placeOf(from, edges)}%`;
   scale.append(band);
   for (const edge of edges) {
-    const tick = made("span", "break-tick", short(edge));
+    const tick = made("span", "break-tick", tickText(edge));
     tick.style.left = `${placeOf(edge, edges)}%`;
     scale.append(tick);
   }
