@@ -137,7 +137,7 @@ class Plain(HTML5Translator):
     def visit_row(self, node: nodes.row) -> None:
         """A row, which has no colour of its own here."""
         node.column = 0  # type: ignore[attr-defined]
-        self.body.append("<tr>")
+        self.body.append(self.starttag(node, "tr", ""))
 
 
 def _as_rest(app: object, what: str, name: str, obj: object, options: object, lines: list) -> None:

@@ -274,7 +274,7 @@ function explore(place, data) {
     const bodies = found.groups.map(group => {
       const [, , ...cells] = document.getElementById(group.id).cells;
       const places = ["Specification", "PyTorch", "Keras"].map((name, index) => element("span", {},
-        `${name}: `, ...[...cells[index].firstElementChild.childNodes].map(node => node.cloneNode(true))));
+        `${name}: `, ...[...cells[index].childNodes].map(node => node.cloneNode(true))));
       const title = element("th", { colSpan: heads.length, scope: "rowgroup" },
         element("b", { textContent: group.name }), ...places);
       return element("tbody", {}, element("tr", {}, title), ...group.operations.map(line =>

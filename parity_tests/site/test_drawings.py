@@ -137,7 +137,7 @@ def test_zeros_of_padding():
     ("given", "letter"),
     [
         ("k: kernel", "k"),
-        ("D: out_channels | C' | channels out", "C′"),
+        ("D: out_channels | C' | channels out", "C\N{PRIME}"),
         (r"phi: phi | \phi | compound coefficient", "φ"),
         (r"x: skip | \mathbf x | input of the block", "x"),
     ],
