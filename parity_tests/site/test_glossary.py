@@ -30,9 +30,7 @@ The `dialect` of `a/dialect.py` stands here, and the dialect-free form.
 |---|
 | dialect |
 
-```{eval-rst}
-.. rst-class:: tri-label
-
+```{container} tri-label
 The dialect of a label
 ```
 
