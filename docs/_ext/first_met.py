@@ -57,12 +57,14 @@ def _met(doctree: nodes.document, word: str, pattern: re.Pattern[str]) -> Iterat
 
 
 def _is_prose(text: nodes.Text) -> bool:
-    """Whether a reader meets it in a sentence: not in a title, a table, a link or code."""
+    """Whether a reader meets it in a sentence: not in a title, a table, a link, code or a label."""
     parent = text.parent
     if not isinstance(parent, PROSE):
         return False
     while parent is not None:
         if isinstance(parent, nodes.table | nodes.reference | addnodes.pending_xref):
+            return False
+        if "tri-label" in parent["classes"]:  # has a link already, to the file that it names
             return False
         parent = parent.parent
     return True

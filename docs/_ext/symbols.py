@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from docutils import nodes
@@ -22,6 +23,18 @@ class Concept:
     identifiers: tuple[str, ...]
     tex: str
     meaning: str
+
+    @property
+    def letter(self) -> str:
+        """How a text writes it: as its equations do, or else by its key."""
+        if match := re.fullmatch(r"(?:([A-Za-z])|\\([a-z]+))('*)", self.tex):
+            latin, greek, primes = match.groups()
+            try:
+                letter = latin or unicodedata.lookup(f"GREEK SMALL LETTER {greek}")
+            except KeyError:
+                return self.key
+            return letter + "\N{PRIME}" * len(primes)
+        return self.key
 
 
 def parse_concepts(text: str) -> dict[str, Concept]:
@@ -60,11 +73,12 @@ class ConceptRole(SphinxRole):
         text, key = match.groups() if match else (self.text, self.text)
         word = nodes.emphasis("", text, classes=["con", f"con-{key}"])
         word["concept"] = key
+        word["is_letter"] = match is None
         return [word], []
 
 
 def check_concepts(app: Sphinx, doctree: nodes.document) -> None:
-    """Warn of what names no symbol of its page, and of symbols that nothing names."""
+    """Write symbols as letters; warn of what names none, and of those that nothing names."""
     concepts = all_concepts(app.env).get(app.env.docname, {})
     used: set[str] = set()
     for node in doctree.findall(nodes.Element):
@@ -76,6 +90,8 @@ def check_concepts(app: Sphinx, doctree: nodes.document) -> None:
             used.add(key)
             if key not in concepts:
                 logger.warning("no symbol %r on this page", key, location=node, type="triptych")
+            elif node.get("is_letter"):
+                node[:] = [nodes.Text(concepts[key].letter)]
     for key in concepts.keys() - used:
         logger.warning(
             "symbol %r is in no text and no equation", key, location=doctree, type="triptych"

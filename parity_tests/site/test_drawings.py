@@ -131,3 +131,17 @@ def test_zeros_of_padding():
     assert (even.shift, odd.shift) == (1, 0)
     assert [zeros for _, _, zeros in even.rules] == [(1, 1), (0, 1)]
     assert DIALECTS["tensorflow"].pad(224, 3, 2, "conv") == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "letter"),
+    [
+        ("k: kernel", "k"),
+        ("D: out_channels | C' | channels out", "C\N{PRIME}"),
+        (r"phi: phi | \phi | compound coefficient", "φ"),
+        (r"x: skip | \mathbf x | input of the block", "x"),
+    ],
+)
+def test_a_text_writes_a_symbol_as_the_equations_do(given, letter):
+    (concept,) = parse_concepts(given).values()
+    assert concept.letter == letter

@@ -30,6 +30,10 @@ The `dialect` of `a/dialect.py` stands here, and the dialect-free form.
 |---|
 | dialect |
 
+```{container} tri-label
+The dialect of a label
+```
+
 [The dialect of this](https://example.org) and **two Dialects** are met; a dialect is met again.
 
 An endpoint is met before {term}`endpoint`. The {term}`word <layout>` is met before a layout.
