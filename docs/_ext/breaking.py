@@ -25,7 +25,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import facts
-from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.parity.claims import BATCH, FORWARD_SIZE, SAMPLES, SIDE, TINY
 from generating import table
 
@@ -194,17 +193,10 @@ def row(name: str, told: str) -> tuple[str, ...]:
     test = f"parity_tests/test_{result['claim']}.py::test_a_mistake_is_caught"
     return (
         f"{{mistake}}`{name}` [{told}]{{.told}}",
-        f"**{facts.number(abs(value))}** {unit} [{network(result)}, {measure.where}]{{.where}}",
+        f"**{facts.number(abs(value))}** {unit} [{facts.made_in(result)}, {measure.where}]{{.where}}",
         also,
         f"{measure.caught}: {{pin}}`{test}`",
     )
-
-
-def network(result: dict[str, Any]) -> str:
-    """The network that a mistake was made in, and how it is scaled."""
-    title = resolve(result["preset"]).title
-    scaled = [f"{name.replace('_', ' ')} {by:g}" for name, by in result["scaling"].items()]
-    return f"{title} of {' and '.join(scaled)}" if scaled else title
 
 
 def questions(names: list[str]) -> str:

@@ -144,7 +144,7 @@ def lite_beside_b0() -> str:
     head = [
         text
         for what in ("Pixels", "Blocks", "Head", "Parameters", "MACs")
-        for text in (what, "Lite")
+        for text in (f"{what}, B", f"{what}, Lite")
     ]
     return table(("Networks", *head), rows, "numbers")
 
