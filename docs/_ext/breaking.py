@@ -188,12 +188,13 @@ def row(name: str, told: str) -> tuple[str, ...]:
     """A mistake as a row of the table."""
     measure, value = measured(name)
     result = facts.mistake(name)
+    made_in = facts.made_in(result)
     unit = measure.unit if value > 0 else measure.unit.replace("more", "fewer")
     also = ALSO[result["seen_by_shapes"], result["seen_on_default_initialisation"]]
     test = f"parity_tests/test_{result['claim']}.py::test_a_mistake_is_caught"
     return (
         f"{{mistake}}`{name}` [{told}]{{.told}}",
-        f"**{facts.number(abs(value))}** {unit} [{facts.made_in(result)}, {measure.where}]{{.where}}",
+        f"**{facts.number(abs(value))}** {unit} [{made_in}, {measure.where}]{{.where}}",
         also,
         f"{measure.caught}: {{pin}}`{test}`",
     )
