@@ -25,7 +25,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import facts
-from efficientnet_rosetta.common.architectures import resolve
 from efficientnet_rosetta.common.parity.claims import BATCH, FORWARD_SIZE, SAMPLES, SIDE, TINY
 from generating import table
 
@@ -189,22 +188,16 @@ def row(name: str, told: str) -> tuple[str, ...]:
     """A mistake as a row of the table."""
     measure, value = measured(name)
     result = facts.mistake(name)
+    made_in = facts.made_in(result)
     unit = measure.unit if value > 0 else measure.unit.replace("more", "fewer")
     also = ALSO[result["seen_by_shapes"], result["seen_on_default_initialisation"]]
     test = f"parity_tests/test_{result['claim']}.py::test_a_mistake_is_caught"
     return (
         f"{{mistake}}`{name}` [{told}]{{.told}}",
-        f"**{facts.number(abs(value))}** {unit} [{network(result)}, {measure.where}]{{.where}}",
+        f"**{facts.number(abs(value))}** {unit} [{made_in}, {measure.where}]{{.where}}",
         also,
         f"{measure.caught}: {{pin}}`{test}`",
     )
-
-
-def network(result: dict[str, Any]) -> str:
-    """The network that a mistake was made in, and how it is scaled."""
-    title = resolve(result["preset"]).title
-    scaled = [f"{name.replace('_', ' ')} {by:g}" for name, by in result["scaling"].items()]
-    return f"{title} of {' and '.join(scaled)}" if scaled else title
 
 
 def questions(names: list[str]) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 358, 240
-LEFT, TOP, BOTTOM = 42, 16, 40  # room for labels around the plot
-LETTER = 7.2  # of names to the right of it, on average
+LEFT, TOP, BOTTOM = 42, 26, 40  # room for labels around the plot; the y axis is named above
+LETTER = 8.4  # of names to the right of it, which may be capitals
 APART = 15  # between two names beside the ends of curves
 COLOURS = {name: f"var(--{name})" for name in ("paper", "torch", "keras")}
 GREY, GRID = "var(--quiet)", "var(--line)"

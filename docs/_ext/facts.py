@@ -95,6 +95,8 @@ def _all() -> Iterator[tuple[str, str]]:
     yield from numbers_of_lineage()
     yield from _conventions()
     yield from _recipes()
+    for row in result("mutants")["mistakes"]:
+        yield f"made in.{row['mistake']}", made_in(row)
     yield from _measured()
 
 
@@ -341,6 +343,13 @@ def mistake(name: str) -> dict[str, Any]:
         if row["mistake"] == name:
             return row
     raise ValueError(f"docs/results/mutants.json has no mistake {name!r}")
+
+
+def made_in(row: dict[str, Any]) -> str:
+    """The network that a mistake was made in, and how it is scaled."""
+    title = architectures.resolve(row["preset"]).title
+    scaled = [f"{name.replace('_', ' ')} {by:g}" for name, by in row["scaling"].items()]
+    return f"{title} of {' and '.join(scaled)}" if scaled else title
 
 
 @cache

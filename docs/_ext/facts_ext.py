@@ -53,12 +53,14 @@ class _Checked(SphinxRole):
 
 
 class FactRole(_Checked):
-    """A number by its name."""
+    """A number by its name, or a network."""
 
     def made(self) -> nodes.Node:
-        """The number as text."""
+        """The number as text; what has more than a number and its unit may wrap."""
+        text = facts.fact(self.text)
         kinds = ["fact", "effect"] if self.text in facts.effects() else ["fact"]
-        return nodes.inline(self.rawtext, facts.fact(self.text), classes=kinds)
+        kinds += ["words"] if len(text.split()) > 3 else []
+        return nodes.inline(self.rawtext, text, classes=kinds)
 
 
 class PinRole(_Checked):

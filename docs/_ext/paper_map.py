@@ -134,7 +134,7 @@ def _map(name: str) -> str:
         rows.append((element.paper, element.what, *cells, _page(element)))
     head = ("Paper", "What it is", "Specification", *FRAMEWORKS.values(), "Page")
     where = f"[{paper.source}]({paper.address})"
-    return f"Of {where}.\n\n{table(head, rows, 'paper-map wide')}"
+    return f"This map follows {where}.\n\n{table(head, rows, 'paper-map wide')}"
 
 
 def _sources(names: Iterator[tuple[str, str]]) -> str:
