@@ -253,7 +253,14 @@ def test_every_claim_holds(middle_blocks, claim):
 MISTAKES = [mutation for mutation in mutations.MUTATIONS if mutation.preset == "xception"]
 
 
-@pytest.mark.parametrize("mutation", MISTAKES, ids=lambda mutation: mutation.name)
+# By default those of the shortcuts, which no other network has.
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        pytest.param(m, id=m.name, marks=() if "shortcut" in m.name else pytest.mark.slow)
+        for m in MISTAKES
+    ],
+)
 def test_every_mistake_is_caught(mutation):
     caught(mutation)
 
