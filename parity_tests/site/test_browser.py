@@ -30,7 +30,13 @@ pytestmark = pytest.mark.browser
 
 @pytest.mark.parametrize(
     ("width", "scheme"),
-    [(PHONE, "dark"), (TABLET, "light"), (LAPTOP, "light"), (DESK, "light")],
+    [
+        (PHONE, "dark"),
+        (DESK, "light"),
+        # The widths between them.
+        pytest.param(TABLET, "light", marks=pytest.mark.slow),
+        pytest.param(LAPTOP, "light", marks=pytest.mark.slow),
+    ],
 )
 def test_every_page_can_be_read(reader, address, site, width, scheme):
     """Nothing is too wide, too small or cut off, and nothing is white in the dark."""

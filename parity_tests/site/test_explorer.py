@@ -300,7 +300,14 @@ def test_the_stage_beside_one_opens_with_it(reader):
 # ------------------------------------------------------------------ screens and paper
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (PHONE, "light"), (DESK, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (PHONE, "dark"),
+        pytest.param(PHONE, "light", marks=pytest.mark.slow),
+        pytest.param(DESK, "dark", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("asked", ["b0/stage-4/block-2", "b0/stage-4/block-1+xception/stage-4"])
 def test_what_is_open_fits_and_can_be_read_by_all(reader, width, scheme, asked):
     page = reader(f"{EXPLORER}#{asked}", width, scheme)
