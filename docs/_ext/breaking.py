@@ -13,7 +13,6 @@ it; breaking.js makes the questions of it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 import facts
 from efficientnet_rosetta.common.parity.claims import BATCH, FORWARD_SIZE, SAMPLES, SIDE, TINY
 from generating import table
+from inline import as_json
 
 HEAD = ("Mistake", "Measured effect", "Would also show in", "Caught by")
 ALSO = {
@@ -216,7 +216,7 @@ def questions(names: list[str]) -> str:
                 "untrained": result["seen_on_default_initialisation"],
             }
         )
-    return json.dumps(found)
+    return as_json(found)
 
 
 class BreakDirective(SphinxDirective):
@@ -242,9 +242,18 @@ class BreakDirective(SphinxDirective):
         return [box]
 
 
+def _add_files(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Only pages with a box have its script and its style."""
+    boxes = doctree.findall(nodes.container) if doctree else ()
+    if any("break" in box["classes"] for box in boxes):
+        app.add_css_file("breaking.css")
+        app.add_js_file("breaking.js", loading_method="defer")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive and its files."""
     app.add_directive("break", BreakDirective)
-    app.add_css_file("breaking.css")
-    app.add_js_file("breaking.js", loading_method="defer")
+    app.connect("html-page-context", _add_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

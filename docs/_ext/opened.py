@@ -90,18 +90,16 @@ def blocks(network: Network, programs: Programs) -> dict[int, tuple[Block, ...]]
     for section in network.sections:
         fields = _fields(network, section, seen)
         groups = _Grouping(network, section, programs, seen).groups(fields)
-        channels, size = f"{section.in_channels}", by((1, 1))
+        out, size = section.layers[-1].out_channels, by((1, 1))
         if isinstance(section, MapSection):
-            channels = _change(section.in_channels, section.out_channels)
+            out = section.out_channels
             size = _change(by(section.input_size), by(section.output_size))
             _, seen = fields[-1]
-        else:
-            channels = _change(section.in_channels, section.layers[-1].out_channels)
         is_added = section.shortcut is not None
         block = Block(
             role=section.role,
             operator=section.operator,
-            channels=channels,
+            channels=_change(section.in_channels, out),
             size=size,
             dropped=network.drop_path_rates.get(section.role) if is_added else None,
             field=seen.size if isinstance(section, MapSection) else WHOLE,
