@@ -52,11 +52,11 @@ RUN = ("sh", "console", "python", "pycon")
 FRAGMENTS = {"what_went_wrong.md": "LambdaLR(optimizer"}
 SHOWING = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
 # Those that run for long, and show what others begin with: use/convert.md and use/finetune.md, or
-# what tests of the interface, the comparison and the installed package hold already.
+# what tests of the interface and the comparison hold already.
 LONG = (
     *("use/port.md", "use/port_unusual.md", "training.md"),
     *("train/recipes.md", "train/finetuning.md", "train/devices.md"),
-    *("use/api.md", "use/divergence.md", "use/install.md"),
+    *("use/api.md", "use/divergence.md"),
 )
 
 
